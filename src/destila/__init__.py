@@ -1,0 +1,28 @@
+"""Destila distills a large Spanish reader into a small one and answers questions with it.
+
+>>> from destila import Reader
+>>> reader = Reader.load("runs/student")                # doctest: +SKIP
+>>> reader.answer("¿Quién fundó la ciudad?", context)   # doctest: +SKIP
+
+Importing this package loads neither torch nor transformers; names are fetched when they are used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from destila.errors import UserError
+    from destila.reader import Reader
+    from destila.records import Answer, Example, Prediction, Report
+
+__all__ = ["Answer", "Example", "Prediction", "Reader", "Report", "UserError"]
+
+_HOME = {"UserError": "errors", "Reader": "reader", "Answer": "records", "Example": "records", "Prediction": "records", "Report": "records"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"destila.{_HOME[name]}"), name)
+    if name == "__version__":
+        return import_module("destila.runs").destila_version()
+    raise AttributeError(f"module 'destila' has no attribute {name!r}")

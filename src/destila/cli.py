@@ -1,0 +1,73 @@
+"""The command line: one settings dataclass and one `run(settings)` function per verb, nothing that the Python API lacks.
+
+stdout carries the result, stderr the progress. Exit codes: 0 done, 2 the user's mistake, 1 our bug, 128 + n stopped by
+signal n (after saving). Modules are imported only when their verb is called.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from destila.errors import UserError
+from destila.resolution import nearest, parse_arguments
+from destila.runs import destila_version
+
+# verb -> (module under destila.commands, its settings class, one line of help)
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "data check": ("data_check", "DataCheckSettings", "check every answer of a data set against its context"),
+    "data fetch": ("data_fetch", "DataFetchSettings", "download a named data set"),
+    "data convert": ("data_convert", "DataConvertSettings", "convert between SQuAD JSON, JSONL and Parquet"),
+    "finetune": ("finetune", "FinetuneSettings", "encoder + questions -> teacher"),
+    "distill": ("distill", "DistillSettings", "teacher + questions -> student"),
+    "evaluate": ("evaluate", "EvaluateSettings", "score models or predictions"),
+    "answer": ("answer", "AnswerSettings", "answer a question from a text"),
+}
+
+
+def usage() -> str:
+    """The overview that `destila --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  destila {verb:{width}}  {text}" for verb, (_, _, text) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: destila VERB [--config FILE.toml] [--setting value]...", "", *lines, "", "destila VERB --help shows every setting; destila --version the version."]
+    )
+
+
+def dispatch(arguments: Sequence[str]) -> None:
+    """Run one command line.
+
+    Raises:
+        UserError: the user's mistake.
+    """
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(usage())
+        return
+    if arguments[0] == "--version":
+        print(f"destila {destila_version()}")
+        return
+    verb = " ".join(arguments[:2]) if arguments[0] == "data" else arguments[0]
+    if verb in ("data", "data --help", "data -h"):
+        print(usage())
+        return
+    if verb not in COMMANDS:
+        raise UserError("destila", f"no verb {verb!r}{nearest(verb, list(COMMANDS))}", "destila --help lists them.")
+    module, settings_name, _ = COMMANDS[verb]
+    settings_class = getattr(import_module("destila.settings"), settings_name)
+    settings = parse_arguments(settings_class, arguments[len(verb.split()) :], command=f"destila {verb}")
+    import_module(f"destila.commands.{module}").run(settings)
+
+
+def main() -> None:
+    """Entry point of the `destila` command."""
+    try:
+        dispatch(sys.argv[1:])
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"destila: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output left; Python must not complain about it at exit
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("destila: interrupted", file=sys.stderr)
+        sys.exit(130)

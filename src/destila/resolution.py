@@ -1,0 +1,229 @@
+"""From TOML files and command-line flags to settings dataclasses, with all mistakes reported at once.
+
+One settings dataclass is one command: nested dataclasses become TOML tables and `--table.key` flags, lists become flags that
+may be repeated, and the docstring under a field becomes its help. pydantic checks types and ranges; what it lacks, the
+nearest known key for a misspelt one, is added here. Later wins: defaults, then `--config` files in order, then flags.
+"""
+
+import argparse
+import ast
+import dataclasses
+import difflib
+import inspect
+import textwrap
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from destila.errors import UserError
+
+Settings = TypeVar("Settings")
+REMEDY = "Run the command with --help for every setting."
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """Read a settings file.
+
+    Raises:
+        UserError: it is missing, is not UTF-8 or is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UserError(path, "does not exist", "Give the path of a TOML settings file; configs/ has examples.") from None
+    except IsADirectoryError:
+        raise UserError(path, "is a directory", "Give the path of a TOML settings file.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"is not UTF-8 ({error.reason} at byte {error.start})", "Save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(path, f"is not TOML: {error}", "Mend that line.") from None
+
+
+def resolve(cls: type[Settings], values: Mapping[str, Any], *, where: str = "settings") -> Settings:
+    """Check `values` (nested, as TOML gives them) and make the settings.
+
+    Raises:
+        UserError: names every unknown key with the nearest known one, and every ill-typed or illegal value.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        known = [name for name, _ in leaves(cls)]
+        problems = [_problem(details, known) for details in error.errors(include_url=False)]
+        raise UserError.from_problems(where, list(dict.fromkeys(problems)), REMEDY) from None
+
+
+def _problem(details: Any, known: Sequence[str]) -> str:
+    parts = [str(part) for part in details["loc"]]
+    key = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), ".".join(parts))
+    if details["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{'.'.join(parts)}: no such setting{nearest('.'.join(parts), known)}"
+    if details["type"] in ("missing", "missing_argument"):
+        return f"{key}: is required"
+    message = details["msg"].removeprefix("Value error, ")
+    if isinstance(details["input"], (str, int, float, bool, list)):
+        return f"{key} = {details['input']!r}: {message[:1].lower()}{message[1:]}"
+    return f"{key}: {message[:1].lower()}{message[1:]}"
+
+
+def nearest(key: str, known: Sequence[str]) -> str:
+    """ "; did you mean X?" for the known key most like `key`, or nothing."""
+    found = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if not found:  # a key in the wrong table: compare the last parts alone
+        last = {name.rpartition(".")[2]: name for name in known}
+        found = [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.7)]
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def leaves(cls: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of a dataclass as (dotted name, type), nested ones in place."""
+    hints = typing.get_type_hints(cls)
+    for item in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[item.name]):
+            yield from leaves(typing.cast(type, hints[item.name]), f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name, hints[item.name]
+
+
+def to_toml(settings: Any, prefix: str = "") -> str:
+    """Settings as a TOML text that resolves to the same settings (None is left out: it is the default)."""
+    plain, tables = [], []
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if dataclasses.is_dataclass(value):
+            name = prefix + item.name
+            tables.append(f"\n[{name}]\n{to_toml(value, name + '.')}")
+        elif value is not None:
+            plain.append(f"{item.name} = {_toml_value(value)}\n")
+    return "".join(plain + tables)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+        return '"' + "".join(escapes.get(letter, letter) for letter in value) + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return repr(value)
+
+
+# ---------------------------------------------------------------------------------------------------- command line
+def help_texts(cls: type) -> dict[str, str]:
+    """The docstring under each field, by field name, fields of base classes included."""
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for item, following in zip(body.body, body.body[1:], strict=False):
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and isinstance(following, ast.Expr):
+                texts[item.target.id] = str(ast.literal_eval(following.value))
+    return texts
+
+
+def add_arguments(parser: argparse.ArgumentParser, cls: type, prefix: str = "") -> None:
+    """Add a flag, or a positional, for every setting of a dataclass. All values stay strings until `resolve`."""
+    hints, helps = typing.get_type_hints(cls), help_texts(cls)
+    for item in dataclasses.fields(cls):
+        hint, name = hints[item.name], prefix + item.name
+        text = helps.get(item.name, "").replace("%", "%%")
+        if dataclasses.is_dataclass(hint):
+            add_arguments(parser, typing.cast(type, hint), name + ".")
+            continue
+        if item.default is not dataclasses.MISSING and item.default not in (None, "", False):
+            text += f" (default: {item.default})"
+        listed, optional = _is_list(hint), item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
+        if item.metadata.get("positional"):
+            many = "*" if listed else "?" if optional else None
+            parser.add_argument(name, nargs=many, help=text, default=argparse.SUPPRESS, metavar=item.name.upper())
+        elif hint is bool:
+            parser.add_argument(f"--{_flag(name)}", nargs="?", const="true", default=argparse.SUPPRESS, dest=name, metavar="BOOL", help=text)
+        elif listed:
+            parser.add_argument(f"--{_flag(name)}", action="append", default=argparse.SUPPRESS, dest=name, metavar=item.name.upper(), help=text)
+        else:
+            parser.add_argument(f"--{_flag(name)}", default=argparse.SUPPRESS, dest=name, metavar=item.name.upper(), help=text)
+
+
+def _flag(name: str) -> str:
+    """`top_k` is `--top-k` on its own and `training.batch_size` stays as in the file."""
+    return name if "." in name else name.replace("_", "-")
+
+
+def _is_list(hint: Any) -> bool:
+    return typing.get_origin(hint) is list
+
+
+def _is_optional(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType) and type(None) in typing.get_args(hint)
+
+
+def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: str) -> Settings:
+    """Settings from a command line.
+
+    Raises:
+        UserError: names every mistake in flags and files at once.
+        SystemExit: for --help.
+    """
+    parser = _Parser(prog=command, description=cls.__doc__, allow_abbrev=False)
+    parser.add_argument("--config", action="append", default=[], metavar="FILE", help="TOML settings file; later files and flags win")
+    add_arguments(parser, cls)
+    parsed, unknown = parser.parse_known_args(list(arguments))
+    known = dict(leaves(cls))
+    values: dict[str, Any] = {}
+    for path in parsed.config:
+        _merge(values, read_toml(path))
+    for name, value in vars(parsed).items():
+        if name != "config":
+            _set(values, name, _from_text(value, known[name]))
+    flags = [f"--{_flag(name)}" for name in known]
+    strange = [f"{flag}: no such flag{nearest(flag.partition('=')[0], flags)}" for flag in unknown if flag.startswith("--")]
+    loose = [f"{text!r}: what is this for?" for text in unknown if not text.startswith("--")]
+    where = " ".join([command, *(f"--config {path}" for path in parsed.config)])
+    try:
+        settings = resolve(cls, values, where=where)
+    except UserError as error:
+        if not unknown:
+            raise
+        problems = [line.removeprefix("  - ") for line in error.problem.splitlines() if line.startswith("  - ")] or [error.problem]
+        raise UserError.from_problems(where, strange + problems, REMEDY) from None
+    if strange or loose:
+        raise UserError.from_problems(where, strange or loose, REMEDY)
+    return settings
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> typing.NoReturn:
+        raise UserError(self.prog, message, REMEDY)
+
+
+def _from_text(value: Any, hint: Any) -> Any:
+    """A flag's text as the value that a TOML file would hold, where pydantic needs the help."""
+    if value in ("none", "null") and _is_optional(hint):
+        return None
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            return value
+    return value
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *tables, key = dotted.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+    values[key] = value
