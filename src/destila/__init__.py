@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Example", "Prediction", "Reader", "Report", "UserError"]
 
-_HOME = {"UserError": "errors", "Reader": "reader", "Answer": "records", "Example": "records", "Prediction": "records", "Report": "records"}
+_HOME = {
+    "UserError": "errors",
+    "Reader": "reader",
+    "Answer": "records",
+    "Example": "records",
+    "Prediction": "records",
+    "Report": "records",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: one settings dataclass and one `run(settings)` function per verb, nothing that the Python API lacks.
+"""The command line: one settings dataclass and one `run(settings)` per verb, nothing that the Python API lacks.
 
 stdout carries the result, stderr the progress. Exit codes: 0 done, 2 the user's mistake, 1 our bug, 128 + n stopped by
 signal n (after saving). Modules are imported only when their verb is called.
@@ -29,7 +29,13 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  destila {verb:{width}}  {text}" for verb, (_, _, text) in COMMANDS.items()]
     return "\n".join(
-        ["usage: destila VERB [--config FILE.toml] [--setting value]...", "", *lines, "", "destila VERB --help shows every setting; destila --version the version."]
+        [
+            "usage: destila VERB [--config FILE.toml] [--setting value]...",
+            "",
+            *lines,
+            "",
+            "destila VERB --help shows every setting; destila --version the version.",
+        ]
     )
 
 
@@ -66,7 +72,7 @@ def main() -> None:
         print(f"destila: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output left; Python must not complain about it at exit
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(0)
     except KeyboardInterrupt:
         print("destila: interrupted", file=sys.stderr)

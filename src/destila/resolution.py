@@ -33,7 +33,9 @@ def read_toml(path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise UserError(path, "does not exist", "Give the path of a TOML settings file; configs/ has examples.") from None
+        raise UserError(
+            path, "does not exist", "Give the path of a TOML settings file; configs/ has examples."
+        ) from None
     except IsADirectoryError:
         raise UserError(path, "is a directory", "Give the path of a TOML settings file.") from None
     except UnicodeDecodeError as error:
@@ -122,7 +124,11 @@ def help_texts(cls: type) -> dict[str, str]:
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
         assert isinstance(body, ast.ClassDef)
         for item, following in zip(body.body, body.body[1:], strict=False):
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and isinstance(following, ast.Expr):
+            if (
+                isinstance(item, ast.AnnAssign)
+                and isinstance(item.target, ast.Name)
+                and isinstance(following, ast.Expr)
+            ):
                 texts[item.target.id] = str(ast.literal_eval(following.value))
     return texts
 
@@ -138,16 +144,36 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type, prefix: str = "") 
             continue
         if item.default is not dataclasses.MISSING and item.default not in (None, "", False):
             text += f" (default: {item.default})"
-        listed, optional = _is_list(hint), item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
+        listed, optional = (
+            _is_list(hint),
+            item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING,
+        )
         if item.metadata.get("positional"):
             many = "*" if listed else "?" if optional else None
             parser.add_argument(name, nargs=many, help=text, default=argparse.SUPPRESS, metavar=item.name.upper())
         elif hint is bool:
-            parser.add_argument(f"--{_flag(name)}", nargs="?", const="true", default=argparse.SUPPRESS, dest=name, metavar="BOOL", help=text)
+            parser.add_argument(
+                f"--{_flag(name)}",
+                nargs="?",
+                const="true",
+                default=argparse.SUPPRESS,
+                dest=name,
+                metavar="BOOL",
+                help=text,
+            )
         elif listed:
-            parser.add_argument(f"--{_flag(name)}", action="append", default=argparse.SUPPRESS, dest=name, metavar=item.name.upper(), help=text)
+            parser.add_argument(
+                f"--{_flag(name)}",
+                action="append",
+                default=argparse.SUPPRESS,
+                dest=name,
+                metavar=item.name.upper(),
+                help=text,
+            )
         else:
-            parser.add_argument(f"--{_flag(name)}", default=argparse.SUPPRESS, dest=name, metavar=item.name.upper(), help=text)
+            parser.add_argument(
+                f"--{_flag(name)}", default=argparse.SUPPRESS, dest=name, metavar=item.name.upper(), help=text
+            )
 
 
 def _flag(name: str) -> str:
@@ -171,7 +197,9 @@ def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: s
         SystemExit: for --help.
     """
     parser = _Parser(prog=command, description=cls.__doc__, allow_abbrev=False)
-    parser.add_argument("--config", action="append", default=[], metavar="FILE", help="TOML settings file; later files and flags win")
+    parser.add_argument(
+        "--config", action="append", default=[], metavar="FILE", help="TOML settings file; later files and flags win"
+    )
     add_arguments(parser, cls)
     parsed, unknown = parser.parse_known_args(list(arguments))
     known = dict(leaves(cls))
@@ -182,7 +210,9 @@ def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: s
         if name != "config":
             _set(values, name, _from_text(value, known[name]))
     flags = [f"--{_flag(name)}" for name in known]
-    strange = [f"{flag}: no such flag{nearest(flag.partition('=')[0], flags)}" for flag in unknown if flag.startswith("--")]
+    strange = [
+        f"{flag}: no such flag{nearest(flag.partition('=')[0], flags)}" for flag in unknown if flag.startswith("--")
+    ]
     loose = [f"{text!r}: what is this for?" for text in unknown if not text.startswith("--")]
     where = " ".join([command, *(f"--config {path}" for path in parsed.config)])
     try:
@@ -190,7 +220,9 @@ def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: s
     except UserError as error:
         if not unknown:
             raise
-        problems = [line.removeprefix("  - ") for line in error.problem.splitlines() if line.startswith("  - ")] or [error.problem]
+        problems = [line.removeprefix("  - ") for line in error.problem.splitlines() if line.startswith("  - ")] or [
+            error.problem
+        ]
         raise UserError.from_problems(where, strange + problems, REMEDY) from None
     if strange or loose:
         raise UserError.from_problems(where, strange or loose, REMEDY)

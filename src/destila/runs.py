@@ -74,9 +74,13 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(str(path), "the disk is full", "Free some space and run again; nothing was half-written.") from error
+            raise UserError(
+                str(path), "the disk is full", "Free some space and run again; nothing was half-written."
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UserError(str(path), "cannot be written: permission denied or read-only", "Choose another --output.") from error
+            raise UserError(
+                str(path), "cannot be written: permission denied or read-only", "Choose another --output."
+            ) from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise UserError(str(path), f"cannot be written: {error.strerror}", "Choose another --output.") from error
         raise
@@ -157,7 +161,9 @@ class Run:
         self.path, self.record = path, record
 
     @classmethod
-    def create(cls, path: Path, *, settings_text: str, seed: int, resume: bool = False, overwrite: bool = False) -> "Run":
+    def create(
+        cls, path: Path, *, settings_text: str, seed: int, resume: bool = False, overwrite: bool = False
+    ) -> "Run":
         """Open a run directory.
 
         Raises:

@@ -1,0 +1,403 @@
+"""The one training loop: `finetune`, `distill` and whatever comes differ in their rows and their loss function only.
+
+Mental model: step n is a pure function of (weights, optimizer, seed, n). The rows come from `batches.at(n)`, dropout is
+seeded with (seed, n, process), the learning rate is computed from n. So a checkpoint is weights, optimizer and a handful
+of numbers, and a run that was killed and resumed ends with the weights of a run that never stopped, bit for bit on a CPU.
+
+Invariant: the gradient of a step is that of the mean over its rows, however they are cut into micro-batches and
+processes: each part's loss (a mean over its own rows) is weighted by its share of the rows, once.
+
+The loop knows nothing of questions: rows, collation, loss, evaluation and saving are handed in.
+"""
+
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from accelerate import Accelerator, PartialState
+from torch import Tensor, nn
+
+from destila.checkpoints import Checkpoints, publish_model
+from destila.errors import UserError
+from destila.progress import Progress
+from destila.runs import Run
+from destila.settings import TrainingCommandSettings, TrainingSettings
+
+Row = TypeVar("Row")
+Row_co = TypeVar("Row_co", covariant=True)
+STATE_FILE = "state.pt"
+MODEL_FILES = (
+    "model.safetensors",
+    "tokenizer.json",
+    "destila.json",
+    "config.json",
+)  # config.json last: it makes a model whole
+
+
+class Loss(Protocol):
+    """What a loss function returns (see `destila.losses.Loss`)."""
+
+    @property
+    def total(self) -> Tensor: ...
+    @property
+    def parts(self) -> Mapping[str, Tensor]: ...
+
+
+class Batches(Protocol[Row_co]):
+    """Rows as a pure function of the step."""
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+    def at(self, step: int) -> Sequence[Row_co]: ...
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How training ended.
+
+    Attributes:
+        steps: optimizer steps done.
+        best_step: step of the best evaluation; 0 if there was none.
+        best_score: its F1 in percent.
+        signal: the signal that interrupted training; None if it came to its end.
+    """
+
+    steps: int
+    best_step: int
+    best_score: float | None
+    signal: int | None = None
+
+
+@dataclass
+class Position:
+    """How far training is; with weights and optimizer, all that a checkpoint holds."""
+
+    step: int = 0
+    best_step: int = 0
+    best_score: float | None = None
+
+
+class Objective(nn.Module):
+    """Student and loss function as one module: data parallelism then sees all parameters and one forward pass."""
+
+    def __init__(self, student: nn.Module, loss_fn: Callable[[nn.Module, Any], Loss]) -> None:
+        super().__init__()
+        self.student, self.loss_fn = student, loss_fn
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch and its parts."""
+        loss = self.loss_fn(self.student, batch)
+        return loss.total, dict(loss.parts)
+
+
+@dataclass(frozen=True)
+class Task(Generic[Row]):
+    """What is trained, on what, and how it is judged and saved.
+
+    Attributes:
+        loss_fn: (student, batch) -> Loss, every term a mean over rows; the parameters of a module are trained too.
+        collate: rows and device -> batch.
+        evaluate: student -> scores; "f1" chooses the best checkpoint. None: no evaluation.
+        save: writes the student, and the scores that it had, as a loadable model into an existing directory.
+    """
+
+    student: nn.Module
+    loss_fn: Callable[[nn.Module, Any], Loss]
+    batches: Batches[Row]
+    collate: Callable[[Sequence[Row], torch.device], Any]
+    save: Callable[[nn.Module, Path, Mapping[str, Any]], None]
+    evaluate: Callable[[nn.Module], Mapping[str, Any]] | None = None
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return bool(PartialState().is_main_process)
+
+
+def open_run(settings: TrainingCommandSettings, *, settings_text: str) -> Run:
+    """Open the run directory on the main process; the others get a view of it that they do not write to."""
+    path = Path(settings.output)
+    with PartialState().main_process_first():
+        if is_main_process():
+            return Run.create(
+                path,
+                settings_text=settings_text,
+                seed=settings.training.seed,
+                resume=settings.resume,
+                overwrite=settings.overwrite,
+            )
+        return Run(path, {"status": "running"})
+
+
+def learning_rate_factor(step: int, *, steps: int, warmup: float) -> float:
+    """Linear warm-up over the first `warmup * steps` steps, then linear decay to zero after the last."""
+    rising = round(steps * warmup)
+    if step < rising:
+        return (step + 1) / rising
+    return (steps - step) / max(1, steps - rising)
+
+
+def optimizer_for(module: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
+    """AdamW without weight decay on biases and normalization weights (everything with fewer than two dimensions)."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.learning_rate,
+        betas=(settings.adam_beta1, settings.adam_beta2),
+        eps=settings.adam_epsilon,
+        fused=True,
+    )
+
+
+def train(task: Task[Row], *, settings: TrainingSettings, run: Run) -> TrainingResult:
+    """Train, evaluate, checkpoint; resume if the run has a checkpoint.
+
+    On SIGINT or SIGTERM the step in hand is finished and saved, and the result names the signal. When training ends, the
+    best model (or the last, without evaluation or with `keep_best` off) lies in the run directory itself.
+
+    Raises:
+        UserError: the loss or the gradient is not finite; the precision does not work here; a checkpoint is damaged.
+    """
+    loop = Loop(task, settings=settings, run=run)
+    loop.restore()
+    progress = Progress(loop.steps, what="training", unit="step", initial=loop.position.step, show=loop.main)
+    with caught_signals() as received:
+        while loop.position.step < loop.steps:
+            loss, stop = loop.advance(received)
+            progress.advance(loss=f"{loss:.4f}")
+            loop.evaluate_if_due()
+            if stop or loop.is_due(settings.checkpoint_every):
+                loop.checkpoint()
+            if stop and loop.position.step < loop.steps:
+                progress.close()
+                return loop.interrupted(stop)
+    progress.close()
+    return loop.finish()
+
+
+class Loop(Generic[Row]):
+    """The state of one `train` call."""
+
+    def __init__(self, task: Task[Row], *, settings: TrainingSettings, run: Run) -> None:
+        self.task, self.settings, self.run = task, settings, run
+        self.accelerator = _accelerator(settings.precision)
+        self.main = bool(self.accelerator.is_main_process)
+        task.student.train()
+        objective = Objective(task.student, task.loss_fn)
+        # Every process must start from the same projections and heads; DDP broadcasts the main process's.
+        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer_for(objective, settings))
+        self.epoch_steps = task.batches.steps_per_epoch
+        self.steps = settings.steps or max(1, round(settings.epochs * self.epoch_steps))
+        self.checkpoints = Checkpoints(run.checkpoints)
+        self.position = Position()
+        self.scores: Mapping[str, Any] = {}
+        self._board: Any = None
+
+    # ------------------------------------------------------------------------------------------------ one step
+    def advance(self, received: Sequence[int]) -> tuple[float, int]:
+        """One optimizer step. Returns the loss over all rows and the signal that any process has received, or 0."""
+        step, accelerator = self.position.step, self.accelerator
+        # Dropout depends on (seed, step, process) alone, so no generator state needs saving.
+        torch.manual_seed((self.settings.seed * 1_000_003 + step) * 4099 + accelerator.process_index)
+        parts = self._backward(self.task.batches.at(step))
+        signals = torch.tensor([max(received, default=0)], device=accelerator.device)
+        if accelerator.num_processes > 1:  # all must see the same loss, and stop at the same step
+            parts = {name: accelerator.reduce(value, "sum") for name, value in parts.items()}
+            signals = accelerator.gather(signals).max()
+        losses = {name: float(value) for name, value in parts.items()}
+        self._require_finite("loss", losses["loss"], losses)
+        rate = self.settings.learning_rate * learning_rate_factor(step, steps=self.steps, warmup=self.settings.warmup)
+        norm = self._update(rate, losses)
+        self.position.step += 1
+        if self.position.step % self.settings.log_every == 0 or self.position.step in (1, self.steps):
+            self.log({**losses, "learning_rate": rate, "gradient_norm": norm})
+        return losses["loss"], int(signals)
+
+    def _backward(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        """Accumulate the gradient of the mean over `rows`. Returns this process's share of the loss and its parts."""
+        accelerator = self.accelerator
+        share = rows[accelerator.process_index :: accelerator.num_processes]
+        weight_of_row = 1 / len(rows) if share else 0.0
+        share = share or rows[:1]  # a process without rows still takes part in the exchange of gradients
+        size = self.settings.micro_batch_size or len(share)
+        pieces = [share[start : start + size] for start in range(0, len(share), size)]
+        sums: dict[str, Tensor] = {}
+        for number, piece in enumerate(pieces, start=1):
+            last = number == len(pieces)
+            exchange: AbstractContextManager[None] = nullcontext() if last else accelerator.no_sync(self.objective)
+            with exchange:
+                total, parts = self.objective(self.task.collate(piece, accelerator.device))
+                weight = len(piece) * weight_of_row
+                # Data parallelism averages over processes; the shares already sum to one.
+                accelerator.backward(total * (weight * accelerator.num_processes))
+            for name, value in {"loss": total, **parts}.items():
+                sums[name] = sums.get(name, torch.zeros((), device=accelerator.device)) + value.detach() * weight
+        return sums
+
+    def _update(self, rate: float, losses: Mapping[str, float]) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        limit = self.settings.clip or math.inf
+        norm = float(self.accelerator.clip_grad_norm_(self.objective.parameters(), limit))
+        if self.settings.precision != "fp16":  # there an overflow is normal: the scaler skips the step
+            self._require_finite("gradient", norm, losses)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _require_finite(self, what: str, value: float, losses: Mapping[str, float]) -> None:
+        if math.isfinite(value):
+            return
+        if self.main:
+            self.run.update(status="diverged")
+        terms = ", ".join(f"{name} {number:.4g}" for name, number in losses.items())
+        checkpoint = self.checkpoints.last_state()
+        raise UserError(
+            str(self.run.path),
+            f"the {what} is {value} at step {self.position.step + 1} ({terms})",
+            f"The last good checkpoint is {checkpoint or 'none: no step had been saved'}. "
+            "Lower training.learning_rate, or train with another seed or precision.",
+        )
+
+    # ------------------------------------------------------------------------------------------------ judging, logging
+    def is_due(self, every: int) -> bool:
+        """Whether something done `every` steps (0: every epoch) is due after this step; the last step is always due."""
+        return self.position.step % (every or self.epoch_steps) == 0 or self.position.step == self.steps
+
+    def evaluate_if_due(self) -> None:
+        """Score the student on dev and keep it if it is the best so far."""
+        if self.task.evaluate is None or not self.is_due(self.settings.evaluate_every):
+            return
+        if self.main:
+            student = self.student
+            self.scores = self.task.evaluate(student)
+            student.train()
+            self.log({f"dev_{name}": value for name, value in self.scores.items()})
+            score, position = float(self.scores["f1"]), self.position
+            print(f"step {position.step}: dev F1 {score:.2f}", file=sys.stderr, flush=True)
+            if position.best_score is None or score > position.best_score:
+                position.best_score, position.best_step = score, position.step
+                self._save_model("best")
+        self.accelerator.wait_for_everyone()
+
+    @property
+    def student(self) -> nn.Module:
+        """The bare student."""
+        objective: Objective = self.accelerator.unwrap_model(self.objective)
+        return objective.student
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        """Write numbers of this step to metrics.jsonl and TensorBoard."""
+        if not self.main:
+            return
+        step = self.position.step
+        self.run.log({"step": step, "epoch": round(step / self.epoch_steps, 4), **values})
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # purge_step hides what an interrupted run had written beyond the checkpoint that it was resumed from.
+            self._board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step)
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._board.add_scalar(name, value, step)
+
+    # ------------------------------------------------------------------------------------------------ saving, resuming
+    def checkpoint(self) -> None:
+        """Save all state."""
+        self.accelerator.wait_for_everyone()
+        if not self.main:
+            return
+        state = {
+            "objective": self.accelerator.unwrap_model(self.objective).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "position": asdict(self.position),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+        }
+        self.checkpoints.save_state(self.position.step, state)
+
+    def restore(self) -> None:
+        """Go to the last whole checkpoint, if there is one."""
+        state = self.checkpoints.load_state()
+        if state is not None:
+            self.accelerator.unwrap_model(self.objective).load_state_dict(state["objective"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if state["scaler"] and self.accelerator.scaler:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            self.position = Position(**state["position"])
+        self.accelerator.wait_for_everyone()
+        if self.main:
+            self.run.forget_after(self.position.step)
+            self.checkpoints.forget_after(self.position.best_step)
+            self.run.update(status="running")
+
+    def interrupted(self, number: int) -> TrainingResult:
+        """Record that a signal ended training before its time."""
+        if self.main:
+            self.run.update(status="interrupted")
+        self._close()
+        return TrainingResult(self.position.step, self.position.best_step, self.position.best_score, number)
+
+    def finish(self) -> TrainingResult:
+        """Put the chosen model into the run directory."""
+        position = self.position
+        if self.main:
+            if position.best_step and self.settings.keep_best:
+                chosen = self.checkpoints.model_path("best", position.best_step)
+            else:
+                chosen = self._save_model("final")
+            publish_model(chosen, self.run.path)
+            best = {"best_step": position.best_step, "best_f1": position.best_score}
+            self.run.update(status="finished", steps=position.step, **best)
+        self._close()
+        self.accelerator.wait_for_everyone()
+        return TrainingResult(position.step, position.best_step, position.best_score)
+
+    def _save_model(self, kind: str) -> Path:
+        step = self.position.step
+        return self.checkpoints.save_model(kind, step, lambda path: self.task.save(self.student, path, self.scores))
+
+    def _close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def _accelerator(precision: str) -> Accelerator:
+    try:
+        return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            "training.precision", f"{precision} does not work here ({error})", "Use bf16 or fp32."
+        ) from error
+
+
+@contextmanager
+def caught_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second one of a kind acts as ever."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            before[number] = signal.signal(number, note)
+        except ValueError:  # not in the main thread: whoever runs us there handles signals
+            break
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
