@@ -1,8 +1,8 @@
-"""Progress on stderr: a bar with rate and time left on a terminal, plain lines elsewhere, nothing for what is quickly done."""
+"""Progress on stderr: a bar with rate and time left on a terminal, plain lines elsewhere, nothing for quick things."""
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -62,9 +62,8 @@ class Progress:
 
 def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
     """Yield the items and show progress while they are worked on."""
-    progress = Progress(
-        total if total is not None else len(items) if hasattr(items, "__len__") else None, what=what, unit=unit
-    )
+    known = len(items) if isinstance(items, Sized) else None
+    progress = Progress(known if total is None else total, what=what, unit=unit)
     try:
         for item in items:
             yield item

@@ -1,8 +1,9 @@
 """From TOML files and command-line flags to settings dataclasses, with all mistakes reported at once.
 
-One settings dataclass is one command: nested dataclasses become TOML tables and `--table.key` flags, lists become flags that
-may be repeated, and the docstring under a field becomes its help. pydantic checks types and ranges; what it lacks, the
-nearest known key for a misspelt one, is added here. Later wins: defaults, then `--config` files in order, then flags.
+One settings dataclass is one command: nested dataclasses become TOML tables and `--table.key` flags, lists become flags
+that may be repeated, and the docstring under a field becomes its help. pydantic checks types and ranges; what it lacks,
+the nearest known key for a misspelt one, is added here. Later wins: defaults, then `--config` files in order, then
+flags.
 """
 
 import argparse

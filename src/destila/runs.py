@@ -8,8 +8,8 @@
       checkpoints/      step-00000100/ (all state needed to resume), best-00000100/ (a loadable model)
       config.json, model.safetensors, tokenizer.json, destila.json      the best model, once the run has finished
 
-Invariant: every file and directory appears whole or not at all. Writers fill a temporary neighbour, flush it to the disk
-and rename it; a kill at any moment leaves either the old or the new content.
+Invariant: every file and directory appears whole or not at all. Writers fill a temporary neighbour, flush it to the
+disk and rename it; a kill at any moment leaves either the old or the new content.
 """
 
 import contextlib
@@ -167,8 +167,8 @@ class Run:
         """Open a run directory.
 
         Raises:
-            UserError: it holds a run already and neither `resume` nor `overwrite` is set; there is nothing to resume; it is
-                to be resumed with other settings.
+            UserError: it holds a run already and neither `resume` nor `overwrite` is set; there is nothing to resume;
+                it is to be resumed with other settings.
         """
         old = read_json(path / RUN_FILE) if (path / RUN_FILE).exists() else None
         if resume:

@@ -89,7 +89,7 @@ class ModelSettings:
     architecture: Literal["roberta", "bert", "xlm-roberta", "modernbert"] = "roberta"
     """Family of the random model."""
     tokenizer: str = ""
-    """A tokenizer.json, or a directory that holds one, for the random model; empty: train one on the training contexts."""
+    """A tokenizer.json, or its directory, for the random model; empty: train one on the training contexts."""
     vocabulary_size: Count = 8000
     """Size of the tokenizer that is trained when none is given."""
     dropout: Fraction = 0.1
@@ -166,8 +166,6 @@ class TrainingSettings:
     """Steps between lines of metrics.jsonl."""
     keep_best: bool = True
     """Keep the weights of the best evaluation on dev; false: those of the last step."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
     seed: CountOrZero = 1
     """Seed of initial weights, order of the data and dropout."""
 
@@ -216,7 +214,7 @@ class EvaluateSettings:
     """Score models, or a file of predictions, on a data set."""
 
     model: list[str] = strings()
-    """Local directory or hub id; give it several times to compare models with the first. None: the reader that ships."""
+    """Local directory or hub id; several are compared with the first. None: the reader that ships."""
     revision: str | None = None
     """Commit of the hub repository."""
     data: list[str] = strings()

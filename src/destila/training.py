@@ -1,8 +1,8 @@
 """The one training loop: `finetune`, `distill` and whatever comes differ in their rows and their loss function only.
 
-Mental model: step n is a pure function of (weights, optimizer, seed, n). The rows come from `batches.at(n)`, dropout is
-seeded with (seed, n, process), the learning rate is computed from n. So a checkpoint is weights, optimizer and a handful
-of numbers, and a run that was killed and resumed ends with the weights of a run that never stopped, bit for bit on a CPU.
+Mental model: step n is a pure function of (weights, optimizer, seed, n). The rows come from `batches.at(n)`, dropout
+is seeded with (seed, n, process), the learning rate is computed from n. So a checkpoint is weights, optimizer and a few
+numbers, and a run that was killed and resumed ends with the weights of one that never stopped, bit for bit on a CPU.
 
 Invariant: the gradient of a step is that of the mean over its rows, however they are cut into micro-batches and
 processes: each part's loss (a mean over its own rows) is weighted by its share of the rows, once.
@@ -11,14 +11,12 @@ The loop knows nothing of questions: rows, collation, loss, evaluation and savin
 """
 
 import math
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -29,91 +27,8 @@ from destila.errors import UserError
 from destila.progress import Progress
 from destila.runs import Run
 from destila.settings import TrainingCommandSettings, TrainingSettings
-
-Row = TypeVar("Row")
-Row_co = TypeVar("Row_co", covariant=True)
-STATE_FILE = "state.pt"
-MODEL_FILES = (
-    "model.safetensors",
-    "tokenizer.json",
-    "destila.json",
-    "config.json",
-)  # config.json last: it makes a model whole
-
-
-class Loss(Protocol):
-    """What a loss function returns (see `destila.losses.Loss`)."""
-
-    @property
-    def total(self) -> Tensor: ...
-    @property
-    def parts(self) -> Mapping[str, Tensor]: ...
-
-
-class Batches(Protocol[Row_co]):
-    """Rows as a pure function of the step."""
-
-    @property
-    def steps_per_epoch(self) -> int: ...
-    def at(self, step: int) -> Sequence[Row_co]: ...
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How training ended.
-
-    Attributes:
-        steps: optimizer steps done.
-        best_step: step of the best evaluation; 0 if there was none.
-        best_score: its F1 in percent.
-        signal: the signal that interrupted training; None if it came to its end.
-    """
-
-    steps: int
-    best_step: int
-    best_score: float | None
-    signal: int | None = None
-
-
-@dataclass
-class Position:
-    """How far training is; with weights and optimizer, all that a checkpoint holds."""
-
-    step: int = 0
-    best_step: int = 0
-    best_score: float | None = None
-
-
-class Objective(nn.Module):
-    """Student and loss function as one module: data parallelism then sees all parameters and one forward pass."""
-
-    def __init__(self, student: nn.Module, loss_fn: Callable[[nn.Module, Any], Loss]) -> None:
-        super().__init__()
-        self.student, self.loss_fn = student, loss_fn
-
-    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch and its parts."""
-        loss = self.loss_fn(self.student, batch)
-        return loss.total, dict(loss.parts)
-
-
-@dataclass(frozen=True)
-class Task(Generic[Row]):
-    """What is trained, on what, and how it is judged and saved.
-
-    Attributes:
-        loss_fn: (student, batch) -> Loss, every term a mean over rows; the parameters of a module are trained too.
-        collate: rows and device -> batch.
-        evaluate: student -> scores; "f1" chooses the best checkpoint. None: no evaluation.
-        save: writes the student, and the scores that it had, as a loadable model into an existing directory.
-    """
-
-    student: nn.Module
-    loss_fn: Callable[[nn.Module, Any], Loss]
-    batches: Batches[Row]
-    collate: Callable[[Sequence[Row], torch.device], Any]
-    save: Callable[[nn.Module, Path, Mapping[str, Any]], None]
-    evaluate: Callable[[nn.Module], Mapping[str, Any]] | None = None
+from destila.signals import caught_signals
+from destila.tasks import Objective, Position, Row, Task, TrainingResult
 
 
 def is_main_process() -> bool:
@@ -163,8 +78,8 @@ def optimizer_for(module: nn.Module, settings: TrainingSettings) -> torch.optim.
 def train(task: Task[Row], *, settings: TrainingSettings, run: Run) -> TrainingResult:
     """Train, evaluate, checkpoint; resume if the run has a checkpoint.
 
-    On SIGINT or SIGTERM the step in hand is finished and saved, and the result names the signal. When training ends, the
-    best model (or the last, without evaluation or with `keep_best` off) lies in the run directory itself.
+    On SIGINT or SIGTERM the step in hand is finished and saved, and the result names the signal. When training ends,
+    the best model (or the last, without evaluation or with `keep_best` off) lies in the run directory itself.
 
     Raises:
         UserError: the loss or the gradient is not finite; the precision does not work here; a checkpoint is damaged.
@@ -379,25 +294,3 @@ def _accelerator(precision: str) -> Accelerator:
         raise UserError(
             "training.precision", f"{precision} does not work here ({error})", "Use bf16 or fp32."
         ) from error
-
-
-@contextmanager
-def caught_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one of a kind acts as ever."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    before: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            before[number] = signal.signal(number, note)
-        except ValueError:  # not in the main thread: whoever runs us there handles signals
-            break
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
