@@ -1,0 +1,151 @@
+"""Run a reader, and record of its inside exactly what is asked for.
+
+Shape legend: B batch, T tokens, D hidden, H heads, L layers.
+
+Layers are numbered as in the paper: hidden state 0 is the embedding output (what enters the first block), hidden state
+l is the output of block l, attention map l belongs to block l (1-based). The last hidden state of a ModernBERT is taken
+after its final normalization, as transformers does.
+
+Invariant: all attention runs on the fast sdpa kernel; a map is computed beside it, before dropout, only in the layers
+asked for. What to record travels through the call's own keyword arguments, so recording holds no state between calls:
+it is re-entrant and survives DistributedDataParallel and gradient checkpointing. This module builds and loads nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+ATTENTION = "destila"  # name under which our attention function is registered with transformers
+SEGMENTED_TYPES = ("bert", "electra")  # trained with token types 0 (question) and 1 (context)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one forward pass gave.
+
+    Attributes:
+        start_logits, end_logits: (B, T).
+        hidden: {layer: (B, T, D)} for the layers asked.
+        attention: {layer: (B, H, T, T)} softmax(q k^T / sqrt(d)) of the layers asked, before dropout.
+    """
+
+    start_logits: torch.Tensor
+    end_logits: torch.Tensor
+    hidden: dict[int, torch.Tensor]
+    attention: dict[int, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class _Recorder:
+    """The attention maps asked of one call; it travels down to the attention function as a keyword argument."""
+
+    layers: frozenset[int]
+    maps: dict[int, torch.Tensor] = field(default_factory=dict)
+
+
+def _attention(
+    module: Any,
+    query: torch.Tensor,  # (B, H, T, D / H), as key and value
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,  # (B, 1, T, T) bool, true where a query may look; None: everywhere
+    *,
+    scaling: float,
+    recorder: _Recorder | None = None,
+    **keywords: Any,
+) -> tuple[torch.Tensor, None]:
+    if recorder is not None and module.layer_idx + 1 in recorder.layers:
+        recorder.maps[module.layer_idx + 1] = attention_map(query, key, mask=attention_mask, scaling=scaling)
+    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **keywords)
+    return output, None
+
+
+def attention_map(query: torch.Tensor, key: torch.Tensor, *, mask: torch.Tensor | None, scaling: float) -> torch.Tensor:
+    """softmax(query key^T * scaling) over the keys that the mask allows, at least in fp32, whatever autocast says.
+
+    Args:
+        query, key: (B, H, T, D / H).
+        mask: (B, 1, T, T) bool; None allows every key.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        scores = torch.matmul(at_least_fp32(query * scaling), at_least_fp32(key).transpose(2, 3))  # (B, H, T, T)
+        if mask is not None:
+            # The lowest finite number rather than -inf: a padded query that sees no key gets a uniform row, not NaN.
+            lowest = torch.finfo(scores.dtype).min
+            scores = scores.masked_fill_(~mask, lowest)
+        return scores.softmax(dim=-1)
+
+
+def at_least_fp32(tensor: torch.Tensor) -> torch.Tensor:
+    """float64 stays, everything narrower becomes float32."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+AttentionInterface.register(ATTENTION, _attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+def unwrapped(model: Any) -> Any:
+    """The transformers model inside of DistributedDataParallel and its like."""
+    while hasattr(model, "module"):
+        model = model.module
+    return model
+
+
+def _inputs(config: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The model's keyword arguments; BERT's token types are 1 after the first separator: no third input is needed."""
+    inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    if config.model_type in SEGMENTED_TYPES and config.type_vocab_size > 1:
+        separators = (input_ids == config.sep_token_id).long()
+        after_first = (separators.cumsum(1) - separators > 0).long()
+        inputs["token_type_ids"] = after_first * attention_mask.long()
+    return inputs
+
+
+def forward(
+    model: Any,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    *,
+    hidden_layers: Sequence[int] = (),
+    attention_layers: Sequence[int] = (),
+) -> Outputs:
+    """Run a reader and keep what is asked for, nothing else.
+
+    Args:
+        model: built or loaded by Destila; if DistributedDataParallel wraps it, the wrapper is called.
+        input_ids, attention_mask: (B, T) integers.
+        hidden_layers: which of the hidden states 0..L to keep.
+        attention_layers: which of the attention maps 1..L to compute.
+    """
+    recorder = _Recorder(frozenset(attention_layers))
+    extras: dict[str, Any] = {"recorder": recorder} if attention_layers else {}
+    if hidden_layers:
+        extras["output_hidden_states"] = list(hidden_layers)  # transformers keeps None for the others
+    outputs = model(**_inputs(unwrapped(model).config, input_ids, attention_mask), **extras)
+    hidden = {layer: outputs.hidden_states[layer] for layer in hidden_layers}
+    attention = {layer: recorder.maps[layer] for layer in attention_layers}
+    return Outputs(outputs.start_logits, outputs.end_logits, hidden, attention)
+
+
+def span_logits(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Start and end logits, both (B, T), of (B, T) inputs."""
+    outputs = forward(model, input_ids, attention_mask)
+    return outputs.start_logits, outputs.end_logits
+
+
+class SpanModule(torch.nn.Module):
+    """`span_logits` as a module: what exporters trace."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Start and end logits, both (B, T)."""
+        return span_logits(self.model, input_ids, attention_mask)
