@@ -93,11 +93,13 @@ def leaves(cls: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + item.name, hints[item.name]
 
 
-def to_toml(settings: Any, prefix: str = "") -> str:
+def to_toml(settings: Any, prefix: str = "", *, without: Sequence[str] = ()) -> str:
     """Settings as a TOML text that resolves to the same settings (None is left out: it is the default)."""
     plain, tables = [], []
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
+        if item.name in without:
+            continue
         if dataclasses.is_dataclass(value):
             name = prefix + item.name
             tables.append(f"\n[{name}]\n{to_toml(value, name + '.')}")

@@ -1,0 +1,47 @@
+# The two commands of a newcomer: `make demo` and `make test`. Each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEV := $(VENV)/.dev-installed
+BASE := $(VENV)/.base-installed
+
+.PHONY: help demo test lint install bench clean
+
+help:
+	@echo "make demo     distill a small Spanish reader on two cores, score it, ask it a question (under ten minutes)"
+	@echo "make test     lint, type check and run every test"
+	@echo "make install  the base package alone: answers questions, no torch"
+	@echo "make clean    remove the virtual environment and the demo's runs"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), f"Python 3.11 to 3.13 is needed, this is {sys.version}"'
+	$(PYTHON) -m venv $(VENV)
+
+$(DEV): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,data,dev]"
+	@touch $(DEV) $(BASE)
+
+$(BASE): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $(BASE)
+
+install: $(BASE)
+	@echo "installed: $(BIN)/destila answer --help"
+
+demo: $(DEV)
+	$(BIN)/python runs/demo.py
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# One thread a worker: two workers fill two cores, and small matrices gain nothing from more threads.
+test: lint
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(DEV)
+	$(BIN)/python benchmarks/training_step.py
+
+clean:
+	rm -rf $(VENV) runs/demo

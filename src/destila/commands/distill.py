@@ -1,0 +1,36 @@
+"""`destila distill`: a teacher's answers, hidden states and attention become a small student's."""
+
+from destila.commands.fitting import fit, open_training, report
+from destila.errors import UserError
+from destila.losses import DistillationLoss
+from destila.models import LoadedModel, build_student, layer_map, load_reader
+from destila.settings import DistillSettings
+from destila.tasks import TrainingResult
+
+
+def run(settings: DistillSettings) -> TrainingResult:
+    """Distill as the settings say; the student lies in `settings.output` afterwards."""
+    if not settings.teacher.name:
+        remedy = "Give a fine-tuned reader; also without distillation, for its tokenizer and configuration."
+        raise UserError("teacher.name", "is empty", remedy)
+    run, train_examples, dev_examples = open_training(settings)
+    teacher = load_reader(settings.teacher.name, revision=settings.teacher.revision, dropout=0.0)
+    seed = settings.training.seed
+    mapping = layer_map(
+        settings.loss.layer_map,
+        teacher_layers=teacher.model.config.num_hidden_layers,
+        student_layers=settings.student.shape.layers,
+    )
+    student = build_student(teacher, settings.student, mapping=mapping, seed=seed)
+    loss_fn = DistillationLoss(settings.loss, teacher=teacher.model, student=student, mapping=mapping, seed=seed)
+    result = fit(
+        LoadedModel(model=student, tokenizer=teacher.tokenizer, metadata={}, name="student"),
+        loss_fn,
+        settings=settings,
+        run=run,
+        train_examples=train_examples,
+        dev_examples=dev_examples,
+        source={"command": "distill", "teacher": settings.teacher.name, "data": settings.data.train},
+    )
+    report(settings, result)
+    return result

@@ -1,0 +1,51 @@
+"""`destila finetune`: a pre-trained encoder, or a random model of a given shape, becomes a reader."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from destila.commands.fitting import fit, open_training, report
+from destila.losses import TaskLoss
+from destila.models import LoadedModel, load_reader, random_model
+from destila.records import Example
+from destila.settings import FinetuneSettings
+from destila.tasks import TrainingResult
+from destila.vocabulary import load_tokenizer, pad_id_of, train_tokenizer
+
+
+def run(settings: FinetuneSettings) -> TrainingResult:
+    """Fine-tune as the settings say; the reader lies in `settings.output` afterwards."""
+    run, train_examples, dev_examples = open_training(settings)
+    reader = starting_model(settings, train_examples)
+    result = fit(
+        reader,
+        TaskLoss(),
+        settings=settings,
+        run=run,
+        train_examples=train_examples,
+        dev_examples=dev_examples,
+        source={"command": "finetune", "model": settings.model.name or "random", "data": settings.data.train},
+    )
+    report(settings, result)
+    return result
+
+
+def starting_model(settings: FinetuneSettings, examples: Sequence[Example]) -> LoadedModel:
+    """The named model, or a random one with a given tokenizer or one trained on the contexts of the examples."""
+    model = settings.model
+    if model.name:
+        return load_reader(model.name, revision=model.revision, dropout=model.dropout)
+    if model.tokenizer:
+        tokenizer = load_tokenizer(Path(model.tokenizer))
+    else:
+        texts = dict.fromkeys(text for example in examples for text in (example.context, example.question))
+        tokenizer = train_tokenizer(list(texts), vocabulary_size=model.vocabulary_size)
+    random = random_model(
+        model.shape,
+        architecture=model.architecture,
+        vocabulary_size=tokenizer.get_vocab_size(),
+        pad_id=pad_id_of(tokenizer),
+        positions=settings.window.length + 2,
+        dropout=model.dropout,
+        seed=settings.training.seed,
+    )
+    return LoadedModel(model=random, tokenizer=tokenizer, metadata={}, name="random")

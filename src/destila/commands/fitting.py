@@ -1,0 +1,122 @@
+"""What `finetune` and `distill` share: questions -> windows -> the training loop -> a model directory with its metadata."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from destila.backends.torch_backend import TorchModel
+from destila.errors import UserError
+from destila.losses import to_tensors
+from destila.metrics import fit_no_answer_threshold, score, summary, with_threshold
+from destila.models import LoadedModel, longest_window, save_reader
+from destila.reader import Reader
+from destila.records import Example, Prediction
+from destila.resolution import to_toml
+from destila.runs import Run, destila_version
+from destila.settings import TrainingCommandSettings
+from destila.sources import load_examples
+from destila.tasks import Task, TrainingResult
+from destila.training import is_main_process, open_run, train
+from destila.windows import WindowBatches, WindowBuilder, collate
+
+
+def open_training(settings: TrainingCommandSettings) -> tuple[Run, list[Example], list[Example]]:
+    """Load the training and dev examples, then open the run: a mistake in the data leaves no directory behind."""
+    data = settings.data
+    if not data.train:
+        raise UserError("data.train", "names no data", "Give a file or a named source to train on.")
+    train_examples = load_examples(data.train, repair=data.repair, limit=data.max_train_examples)
+    dev_examples = load_examples(data.dev, repair=data.repair, limit=data.max_dev_examples) if data.dev else []
+    labelled = [example for example in train_examples if example.labelled]
+    if not labelled:
+        raise UserError("data.train", "has no labelled question", "Give data with answers.")
+    # The directory and whether to resume are not part of what the run is.
+    text = to_toml(settings, without=("output", "resume", "overwrite"))
+    return open_run(settings, settings_text=text), labelled, dev_examples
+
+
+def fit(
+    reader: LoadedModel,
+    loss_fn: Callable[..., Any],
+    *,
+    settings: TrainingCommandSettings,
+    run: Run,
+    train_examples: Sequence[Example],
+    dev_examples: Sequence[Example],
+    source: Mapping[str, Any],
+) -> TrainingResult:
+    """Train `reader.model` and leave the best reader in the run directory.
+
+    Args:
+        source: where the reader comes from, for its destila.json.
+
+    Raises:
+        UserError: as `train` and `WindowBuilder.build` do.
+        SystemExit: 128 + n after signal n, with everything saved.
+    """
+    window, pad_id = settings.window, int(reader.model.config.pad_token_id)
+    if window.length > longest_window(reader.model.config):
+        longest = longest_window(reader.model.config)
+        raise UserError("window.length", f"{window.length} is more than the model's {longest}", "Make it shorter.")
+    builder = WindowBuilder(reader.tokenizer, length=window.length, stride=window.stride, pad_id=pad_id)
+    windows = builder.build(train_examples)
+    if is_main_process():
+        print(f"{len(train_examples):,} questions, {len(windows):,} windows", file=sys.stderr)
+    has_unanswerable = any(not example.answers for example in train_examples)
+
+    def predict(student: Any) -> dict[str, Prediction]:
+        judged = Reader(TorchModel(student), reader.tokenizer, window=window, pad_id=pad_id, no_answer_threshold=None)
+        return judged.predict(dev_examples)
+
+    def evaluate(student: Any) -> dict[str, Any]:
+        return dev_scores(dev_examples, predict(student), has_unanswerable=has_unanswerable)
+
+    def save(student: Any, directory: Path, scores: Mapping[str, Any]) -> None:
+        metadata = {
+            "window": {
+                "length": window.length,
+                "stride": window.stride,
+                "max_answer_tokens": window.max_answer_tokens,
+            },
+            "no_answer_threshold": scores.get("no_answer_threshold", 0.0 if has_unanswerable else None),
+            "dev": dict(scores),
+            "source": dict(source),
+            "version": destila_version(),
+        }
+        save_reader(student, reader.tokenizer, metadata, directory)
+
+    task = Task(
+        student=reader.model,
+        loss_fn=loss_fn,
+        batches=WindowBatches(windows, batch_size=settings.training.batch_size, seed=settings.training.seed),
+        collate=lambda rows, device: to_tensors(collate(rows, pad_id=pad_id), device),
+        save=save,
+        evaluate=evaluate if dev_examples else None,
+    )
+    return train(task, settings=settings.training, run=run)
+
+
+def dev_scores(
+    examples: Sequence[Example], predictions: Mapping[str, Prediction], *, has_unanswerable: bool
+) -> dict[str, Any]:
+    """F1 and EM on dev by the SQuAD rules; with the best no-answer threshold where training and dev have such questions."""
+    scores: dict[str, Any] = {}
+    if has_unanswerable and any(example.labelled and not example.answers for example in examples):
+        threshold, _ = fit_no_answer_threshold(examples, predictions)
+        predictions = with_threshold(predictions, threshold)
+        scores["no_answer_threshold"] = threshold
+    texts = {name: prediction.answer.text for name, prediction in predictions.items()}
+    return {**summary(score(examples, texts, normalizer="squad")), **scores}
+
+
+def report(settings: TrainingCommandSettings, result: TrainingResult) -> None:
+    """Say how training ended: the last line of stdout is one JSON object. After a signal, leave with 128 + its number."""
+    if not is_main_process():
+        return
+    if result.signal is not None:
+        print(f"stopped at step {result.steps}; everything is saved: continue with --resume", file=sys.stderr)
+        sys.exit(128 + result.signal)
+    summary_line = {"run": settings.output, "steps": result.steps, "best_step": result.best_step}
+    print(json.dumps({**summary_line, "dev_f1": result.best_score}))

@@ -1,0 +1,119 @@
+"""Settings files, flags, and mistakes in both."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from destila.cli import COMMANDS
+from destila.errors import UserError
+from destila.resolution import help_texts, leaves, parse_arguments, read_toml, resolve, to_toml
+from destila.settings import DistillSettings, EvaluateSettings, FinetuneSettings, LossSettings
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def test_every_shipped_config_resolves() -> None:
+    paths = sorted(CONFIGS.rglob("*.toml"))
+    assert len(paths) >= 8
+    for path in paths:
+        values = read_toml(str(path))
+        resolve(FinetuneSettings if "model" in values else DistillSettings, values, where=str(path))
+        assert path.read_text(encoding="utf-8").startswith("# "), f"{path} does not open by saying what it is"
+
+
+def test_paper_config_has_the_papers_hyper_parameters() -> None:
+    paper = resolve(DistillSettings, read_toml(str(CONFIGS / "paper.toml")))
+    shape, training = paper.student.shape, paper.training
+    assert (shape.layers, shape.heads, shape.hidden, shape.feed_forward) == (6, 16, 512, 3072)
+    assert (training.learning_rate, training.adam_epsilon, training.weight_decay) == (3e-5, 1e-8, 0.01)
+    assert (training.warmup, training.batch_size, training.clip, training.epochs) == (0.2, 32, 1.0, 100)
+    assert (paper.window.length, paper.window.stride) == (384, 128)
+    weights = LossSettings(task=1, soft=1, hidden=1, attention=1, temperature=1, layer_map="uniform")
+    assert paper.loss == replace(weights, projections="shared")
+
+
+def test_later_files_and_flags_win(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    first.write_text('output = "x"\n[training]\nseed = 3\nepochs = 5\n')
+    second.write_text("[training]\nseed = 4\n")
+    arguments = ["--config", str(first), "--config", str(second), "--training.epochs", "7", "--loss.layer_map", "[2, 4]"]
+    settings = parse_arguments(DistillSettings, arguments, command="destila distill")
+    assert (settings.output, settings.training.seed, settings.training.epochs) == ("x", 4, 7.0)
+    assert settings.loss.layer_map == [2, 4]
+
+
+def test_flags_may_be_repeated_and_switched() -> None:
+    arguments = ["--model", "a", "--model", "b", "--json", "--repair", "false", "--revision", "none"]
+    settings = parse_arguments(EvaluateSettings, arguments, command="destila evaluate")
+    assert settings.model == ["a", "b"]
+    assert settings.json
+    assert not settings.repair
+    assert settings.revision is None
+
+
+def test_all_mistakes_are_reported_at_once_with_the_nearest_key(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('[training]\nlearning_rate = "fast"\nepoch = 3\n[student.shape]\nhidden = 100\n[los]\ntask = 1\n')
+    with pytest.raises(UserError) as caught:
+        parse_arguments(
+            DistillSettings, ["--config", str(path), "--training.bath_size", "3"], command="destila distill"
+        )
+    message = str(caught.value)
+    assert "--training.bath_size: no such flag; did you mean --training.batch_size?" in message
+    assert "training.epoch: no such setting; did you mean training.epochs?" in message
+    assert "training.learning_rate = 'fast'" in message
+    assert "hidden (100) is not a multiple of heads (16)" in message
+    assert "los" in message
+    assert str(path) in message
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--training.warmup", "1.5"], "training.warmup = '1.5'"),
+        (["--training.precision", "fp8"], "training.precision = 'fp8'"),
+        (["--training.batch_size", "0"], "training.batch_size = '0'"),
+        (["--loss.layer_map", "middle"], "loss.layer_map"),
+        (["stray"], "'stray'"),
+        (["--training.seed"], "--training.seed"),
+    ],
+)
+def test_illegal_values_are_named(flags: list[str], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_arguments(DistillSettings, flags, command="destila distill")
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b"a = = 1", "is not TOML"), (b"\xff\xfe", "is not UTF-8"), (None, "does not exist")],
+)
+def test_unreadable_files_are_named(tmp_path: Path, content: bytes | None, expected: str) -> None:
+    path = tmp_path / "bad.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=expected):
+        read_toml(str(path))
+
+
+def test_settings_survive_the_way_through_toml(tmp_path: Path) -> None:
+    settings = parse_arguments(
+        DistillSettings,
+        ["--output", 'odd "name"\\', "--loss.layer_map", "[1, 2]", "--data.train", "a", "--data.train", "b"],
+        command="destila distill",
+    )
+    path = tmp_path / "settings.toml"
+    path.write_text(to_toml(settings), encoding="utf-8")
+    assert resolve(DistillSettings, read_toml(str(path))) == settings
+
+
+def test_every_setting_of_every_command_has_help() -> None:
+    import destila.settings
+
+    for _, class_name, line in COMMANDS.values():
+        assert line
+        cls = getattr(destila.settings, class_name)
+        assert cls.__doc__
+        names = {name.partition(".")[0] for name, _ in leaves(cls)}
+        assert names <= set(help_texts(cls)), f"{class_name}: {names - set(help_texts(cls))} has no help"
