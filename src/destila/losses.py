@@ -12,7 +12,7 @@ batch exactly. Every term is computed in fp32 even under autocast (float64 stays
 This module does not step an optimizer, nor does it divide by the number of micro-batches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from destila.errors import UserError
-from destila.models import forward, layer_map, unwrapped
+from destila.models import forward, unwrapped
 from destila.recording import at_least_fp32
 from destila.settings import LossSettings
 
@@ -35,7 +35,8 @@ class TorchBatch:
     Attributes:
         input_ids, attention_mask: int64.
         context_mask: bool, true at tokens of the context.
-        start_positions, end_positions: bool, true at every gold position; position 0 where the window has no answer.
+        start_positions, end_positions: bool, true at every gold position; at position 0 alone where the window has no
+            answer; nowhere in a row that nobody has labelled.
     """
 
     input_ids: Tensor
@@ -45,7 +46,7 @@ class TorchBatch:
     end_positions: Tensor
 
 
-def to_torch(batch: "Batch", device: torch.device | str = "cpu") -> TorchBatch:
+def to_tensors(batch: "Batch", device: torch.device | str = "cpu") -> TorchBatch:
     """Move a numpy batch to a device."""
     return TorchBatch(
         input_ids=torch.from_numpy(batch.input_ids).to(device),
@@ -88,7 +89,7 @@ def task_loss(
 
     Args:
         start_logits, end_logits: (B, T).
-        start_positions, end_positions: (B, T) bool, at least one true in each row.
+        start_positions, end_positions: (B, T) bool; a row without any is unlabelled and counts as 0.
         attention_mask: (B, T), zero or false at padding.
     """
     mask = attention_mask.bool()
@@ -96,8 +97,11 @@ def task_loss(
 
 
 def _gold_loss(logits: Tensor, gold: Tensor, mask: Tensor) -> Tensor:
-    log_probabilities = _log_probabilities(logits, mask)
-    return -log_probabilities.masked_fill(~gold.bool(), -torch.inf).logsumexp(dim=-1).mean()
+    unlabelled = ~gold.any(dim=-1)  # (B,)
+    # All positions stand in as gold in unlabelled rows: logsumexp over none would make the gradient NaN.
+    counted = gold | unlabelled[:, None]
+    log_probabilities = _log_probabilities(logits, mask).masked_fill(~counted, -torch.inf)
+    return -log_probabilities.logsumexp(dim=-1).masked_fill(unlabelled, 0).mean()
 
 
 def soft_loss(
@@ -179,26 +183,25 @@ class DistillationLoss(torch.nn.Module):
     Its parameters are the projections alone, to be trained with the student's; the teacher moves with it between
     devices but is no part of its parameters or state. A term of weight 0 is not computed, and without soft, hidden and
     attention terms the teacher does not run.
-
-    Attributes:
-        mapping: teacher layer of each student layer, `models.layer_map`.
     """
 
-    def __init__(self, settings: LossSettings, teacher: Any | None, student: Any, *, seed: int) -> None:
+    def __init__(
+        self, settings: LossSettings, *, teacher: Any | None, student: Any, mapping: Sequence[int], seed: int
+    ) -> None:
         """Check that the terms can be computed, and draw the projections.
 
         Args:
             teacher, student: models (not LoadedModel); the teacher may be None when only the task term has a weight.
+            mapping: `models.layer_map(...)`, the teacher layer of each student layer.
             seed: of the projections.
 
         Raises:
-            UserError: all weights are zero, a term needs a teacher that is missing, the layer map is impossible, or the
-                attention maps of teacher and student have different numbers of heads.
+            UserError: all weights are zero, a term needs a teacher that is missing, or the attention maps of teacher and
+                student have different numbers of heads.
         """
         super().__init__()
-        self.settings = settings
+        self.settings, self.mapping = settings, tuple(mapping)
         self._teacher = (teacher,)  # in a tuple: a registered module would enter parameters() and state_dict()
-        self.mapping: tuple[int, ...] = ()
         self.projections = torch.nn.ModuleList()
         if not (settings.task or self.needs_teacher):
             raise UserError("loss", "all weights are 0", "Give at least one term a weight above 0.")
@@ -207,18 +210,12 @@ class DistillationLoss(torch.nn.Module):
         if teacher is None:
             raise UserError("teacher.name", "is empty, and the loss needs a teacher", "Name one.")
         teacher.eval().requires_grad_(False)
-        student_config, config = unwrapped(student).config, teacher.config
-        if settings.hidden or settings.attention:
-            self.mapping = layer_map(
-                settings.layer_map,
-                teacher_layers=config.num_hidden_layers,
-                student_layers=student_config.num_hidden_layers,
-            )
+        ours, theirs = unwrapped(student).config, teacher.config
         if settings.attention:
-            _check_heads(student_config.num_attention_heads, config.num_attention_heads)
+            _check_heads(ours.num_attention_heads, theirs.num_attention_heads)
         if settings.hidden:
             count = 1 if settings.projections == "shared" else len(self.mapping)
-            self.projections = _projections(count, student_config.hidden_size, config.hidden_size, seed)
+            self.projections = _projections(count, ours.hidden_size, theirs.hidden_size, seed)
 
     @property
     def needs_teacher(self) -> bool:

@@ -14,7 +14,6 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +27,7 @@ from transformers.utils import cached_file
 from destila.errors import UserError
 from destila.recording import ATTENTION, SEGMENTED_TYPES, Outputs, SpanModule, forward, span_logits, unwrapped
 from destila.runs import METADATA_FILE, read_json
-from destila.shapes import build_student, layer_map, longest_window, random_model, set_dropout
+from destila.shapes import LoadedModel, build_student, layer_map, longest_window, random_model, set_dropout
 
 __all__ = [
     "LoadedModel",
@@ -49,22 +48,6 @@ CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", 
 OTHER_WEIGHTS = ("model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 OTHER_TOKENIZERS = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model")
 SUPPORTED_TYPES = ("bert", "camembert", "electra", "modernbert", "roberta", "xlm-roberta")
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A reader and what belongs to it.
-
-    Attributes:
-        model: a transformers question answering model, in evaluation mode, fp32.
-        metadata: the content of its destila.json; empty when it has none.
-        name: the directory or hub id that it came from.
-    """
-
-    model: Any
-    tokenizer: Tokenizer
-    metadata: dict[str, Any]
-    name: str
 
 
 # ---------------------------------------------------------------------------------------------------- files

@@ -10,17 +10,16 @@ import copy
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoModelForQuestionAnswering, BertConfig, ModernBertConfig, RobertaConfig, XLMRobertaConfig
 
 from destila.errors import UserError
 from destila.recording import ATTENTION
 from destila.settings import ShapeSettings, StudentSettings
-
-if TYPE_CHECKING:
-    from destila.models import LoadedModel
 
 CONFIG_CLASSES = {
     "roberta": RobertaConfig,
@@ -36,6 +35,22 @@ DROPOUTS = (
     "mlp_dropout",
     "classifier_dropout",
 )
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A reader and what belongs to it.
+
+    Attributes:
+        model: a transformers question answering model, in evaluation mode, fp32.
+        metadata: the content of its destila.json; empty when it has none.
+        name: the directory or hub id that it came from.
+    """
+
+    model: Any
+    tokenizer: Tokenizer
+    metadata: dict[str, Any]
+    name: str
 
 
 def longest_window(config: Any) -> int:
@@ -90,7 +105,7 @@ def random_model(
     return _initialized(config, seed).eval()
 
 
-def build_student(teacher: "LoadedModel", settings: StudentSettings, *, mapping: Sequence[int], seed: int) -> Any:
+def build_student(teacher: LoadedModel, settings: StudentSettings, *, mapping: Sequence[int], seed: int) -> Any:
     """A student of the teacher's family, vocabulary, positions and special tokens, in the shape that the settings give.
 
     Args:
