@@ -1,0 +1,353 @@
+"""Scores against cases made by hand and against a plain reference; the threshold against brute force."""
+
+import itertools
+import math
+import sys
+import unicodedata
+from dataclasses import replace
+
+import pytest
+from hypothesis import example as also
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from destila.errors import UserError
+from destila.metrics import (
+    NORMALIZERS,
+    agreement,
+    breakdown,
+    exact_match,
+    f1,
+    fit_no_answer_threshold,
+    normalize_mlqa,
+    normalize_squad,
+    question_word,
+    score,
+    summary,
+    with_threshold,
+)
+from destila.records import Answer, Example, Prediction
+
+# text, as SQuAD normalizes it, as MLQA normalizes it for Spanish
+NORMALIZED = [
+    ("", "", ""),
+    ("   ", "", ""),
+    ("Lima", "lima", "lima"),
+    ("  Lima \t\n es ", "lima es", "lima es"),
+    ("La Paz", "la paz", "paz"),
+    ("el", "el", ""),
+    ("EL RÍO", "el río", "río"),
+    ("Él", "él", "él"),
+    ("a Lima", "lima", "a lima"),
+    ("The Beatles", "beatles", "the beatles"),
+    ("un, una; unos y unas", "un una unos y unas", "y"),
+    ("¿Quién?", "¿quién", "quién"),
+    ("¡Viva!", "¡viva", "viva"),
+    ("«El Quijote»", "«el quijote»", "quijote"),
+    ("“El Quijote”", "“el quijote”", "quijote"),
+    ("1936–1939", "1936–1939", "19361939"),
+    ("1936-1939", "19361939", "19361939"),
+    ("3,5 millones", "35 millones", "35 millones"),
+    ("1.000 €", "1000 €", "1000 €"),
+    ("$5", "5", "5"),
+    ("l'a", "la", ""),
+    ("elefante y lata", "elefante y lata", "elefante y lata"),
+    ("unaña elí", "unaña elí", "unaña elí"),
+    ("los-las", "loslas", "loslas"),
+    ("¿?", "¿", ""),
+    ("...", "", ""),
+    ("n.º 3", "nº 3", "nº 3"),
+    ("la\u00a0casa", "la casa", "casa"),
+    ("an «a» b", "« » b", "an a b"),
+    ("—la—", "—la—", ""),
+    ("EE. UU.", "ee uu", "ee uu"),
+]
+
+
+@pytest.mark.parametrize(("text", "squad", "mlqa"), NORMALIZED)
+def test_normalizers_on_cases_made_by_hand(text: str, squad: str, mlqa: str) -> None:
+    assert normalize_squad(text) == squad
+    assert normalize_mlqa(text) == mlqa
+
+
+# prediction, gold answers, rules, exact match, F1
+SCORED = [
+    ("Lima", ["Lima"], "squad", 1, 1),
+    ("lima.", ["Lima"], "squad", 1, 1),
+    ("en Lima", ["Lima"], "squad", 0, 2 / 3),
+    ("la Paz", ["Paz"], "squad", 0, 2 / 3),
+    ("la Paz", ["Paz"], "mlqa-es", 1, 1),
+    ("«Lima»", ["Lima"], "squad", 0, 0),
+    ("«Lima»", ["Lima"], "mlqa-es", 1, 1),
+    ("Quito", ["Lima"], "squad", 0, 0),
+    ("Quito", ["Lima", "Quito"], "squad", 1, 1),
+    ("en Lima", ["Cusco", "en Lima, Perú"], "squad", 0, 0.8),
+    ("rey de reyes", ["rey de rey"], "squad", 0, 2 / 3),
+    ("rey rey rey", ["rey"], "squad", 0, 0.5),
+    ("uno dos", ["dos uno"], "squad", 0, 1),
+    ("", ["Lima"], "squad", 0, 0),
+    (None, ["Lima"], "mlqa-es", 0, 0),
+    (None, [], "squad", 1, 1),
+    ("", [], "mlqa-es", 1, 1),
+    ("Lima", [], "squad", 0, 0),
+    ("...", [], "squad", 1, 1),
+    ("¿?", [], "squad", 0, 0),
+    ("¿?", [], "mlqa-es", 1, 1),
+    ("la", ["el"], "mlqa-es", 1, 1),
+    ("la", ["el"], "squad", 0, 0),
+    ("", ["la", "Lima"], "mlqa-es", 0, 0),
+    ("1.936", ["1936"], "squad", 1, 1),
+    ("1936–1939", ["1936-1939"], "squad", 0, 0),
+    ("1936–1939", ["1936-1939"], "mlqa-es", 1, 1),
+    ("Peru", ["Perú"], "mlqa-es", 0, 0),
+]
+
+
+@pytest.mark.parametrize(("prediction", "golds", "normalizer", "em", "overlap"), SCORED)
+def test_scores_on_cases_made_by_hand(prediction, golds, normalizer, em, overlap) -> None:
+    assert exact_match(prediction, golds, normalizer=normalizer) == em
+    assert f1(prediction, golds, normalizer=normalizer) == pytest.approx(overlap)
+
+
+# ------------------------------------------------------------------------ a reference without regular expressions
+def reference_tokens(text: str, rules: str) -> list[str]:
+    """Tokens by scanning letters: a word is a maximal run of letters, digits and underscores."""
+    ascii_punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+    kept = []
+    for letter in text.lower():
+        symbol = unicodedata.category(letter).startswith("P") if rules == "mlqa-es" else False
+        if letter not in ascii_punctuation and not symbol:
+            kept.append(letter)
+    articles = {"squad": "a an the", "mlqa-es": "un una unos unas el la los las"}[rules].split()
+    pieces = ["".join(run) for _, run in itertools.groupby(kept, key=lambda letter: letter.isalnum())]
+    return "".join(" " if piece in articles else piece for piece in pieces).split()
+
+
+def reference_f1(prediction: str, golds: list[str], rules: str) -> float:
+    predicted = reference_tokens(prediction, rules)
+    targets = [tokens for tokens in (reference_tokens(gold, rules) for gold in golds) if tokens] or [[]]
+    best = 0.0
+    for target in targets:
+        if not target or not predicted:
+            best = max(best, float(target == predicted))
+            continue
+        left = list(target)
+        shared = 0
+        for token in predicted:
+            if token in left:
+                left.remove(token)
+                shared += 1
+        if shared:
+            precision, recall = shared / len(predicted), shared / len(target)
+            best = max(best, 2 * precision * recall / (precision + recall))
+    return best
+
+
+SPANISH = st.text(alphabet="aelnostu ñíÉ¿?¡!«»–.,-'_12\u00a0\u0301", max_size=12)
+VOCABULARY = ["el", "la", "los", "Lima", "río,", "«Paz»", "the", "a", "1936", "rey", "¿", "un."]
+WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=5).map(" ".join)
+TEXTS = st.one_of(SPANISH, WORDS, st.text(max_size=8))
+
+
+@settings(max_examples=400, deadline=None)
+@given(TEXTS, st.lists(TEXTS, max_size=3), st.sampled_from(sorted(NORMALIZERS)))
+@also("a\u0301a", ["á"], "squad")
+def test_scores_equal_a_reference_written_without_regular_expressions(prediction, golds, rules) -> None:
+    predicted = reference_tokens(prediction, rules)
+    targets = [tokens for tokens in (reference_tokens(gold, rules) for gold in golds) if tokens] or [[]]
+    assert NORMALIZERS[rules](prediction) == " ".join(predicted)
+    assert exact_match(prediction, golds, normalizer=rules) == float(predicted in targets)
+    assert f1(prediction, golds, normalizer=rules) == pytest.approx(reference_f1(prediction, golds, rules))
+
+
+def test_every_punctuation_character_is_known_to_the_spanish_rules() -> None:
+    punctuation = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "P"]
+    assert len(punctuation) > 700
+    assert normalize_mlqa("".join(punctuation)) == ""
+    assert normalize_mlqa("°€½ñ") == "°€½ñ"  # symbols are not punctuation
+
+
+# ---------------------------------------------------------------------------------------------------- data sets
+def make(
+    number: int, golds: list[str] | None, *, title: str = "", question: str = "¿Qué?", context: str = ""
+) -> Example:
+    answers = tuple(Answer(gold, 0, len(gold)) for gold in golds or [])
+    return Example(
+        f"q{number}", question, context or f"context {number}", answers, title=title, labelled=golds is not None
+    )
+
+
+def test_score_keeps_order_splits_and_articles() -> None:
+    examples = [make(1, ["Lima"], title="Perú"), make(2, None), make(3, []), make(4, ["Quito"], title="Perú")]
+    scores = score(examples, {"q4": "en Quito", "q3": None, "q1": "Lima"}, normalizer="squad")
+    assert scores.ids == ("q1", "q3", "q4")
+    assert scores.f1.tolist() == pytest.approx([1, 1, 2 / 3])
+    assert scores.em.tolist() == [1, 1, 0]
+    assert scores.has_answer.tolist() == [True, False, True]
+    assert scores.clusters[0] == scores.clusters[2] != scores.clusters[1]
+    assert scores.unlabelled == 1
+    assert summary(scores, scores.has_answer) == {"n": 2, "f1": pytest.approx(250 / 3), "em": 50}
+    assert summary(scores, scores.has_answer & ~scores.has_answer) == {"n": 0, "f1": None, "em": None}
+
+
+def test_examples_without_title_are_grouped_by_context() -> None:
+    examples = [make(1, ["a"], context="uno"), make(2, ["a"], context="dos"), make(3, ["a"], context="uno")]
+    assert score(examples, dict.fromkeys(["q1", "q2", "q3"]), normalizer="squad").clusters.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("predictions", "expected"),
+    [
+        ({"q1": "a"}, r"answers\.json: no prediction for 1 ids \('q2'\) of 2"),
+        ({"q1": "a", "q2": "b", "q9": "c"}, r"answers\.json: 1 ids \('q9'\) are not in the data"),
+    ],
+)
+def test_ids_that_do_not_fit_are_named(predictions, expected) -> None:
+    with pytest.raises(UserError, match=expected):
+        score([make(1, ["a"]), make(2, ["b"])], predictions, normalizer="squad", where="answers.json")
+
+
+def test_many_missing_ids_are_counted_and_the_first_ten_shown() -> None:
+    examples = [make(number, ["a"]) for number in range(25)]
+    with pytest.raises(UserError, match=r"no prediction for 24 ids \('q1', .*'q10', \.\.\.\) of 25"):
+        score(examples, {"q0": "a"}, normalizer="squad")
+
+
+def test_nothing_labelled_and_repeated_ids_are_refused() -> None:
+    with pytest.raises(UserError, match="none of the 1 examples is labelled"):
+        score([make(1, None)], {"q1": "a"}, normalizer="squad")
+    with pytest.raises(UserError, match=r"1 ids \('q1'\) appear more than once"):
+        score([make(1, ["a"]), make(1, ["a"])], {"q1": "a"}, normalizer="squad")
+
+
+# ---------------------------------------------------------------------------------------------------- threshold
+def predict(text: str | None, odds: float) -> Prediction:
+    best = None if text is None else Answer(text, 0, len(text), 0.5)
+    return Prediction(best or Answer.none(), best, odds)
+
+
+def mean_f1_under(examples, predictions, threshold) -> float:
+    """The mean F1 of a threshold, question by question."""
+    total = 0.0
+    for item in examples:
+        prediction = predictions[item.id]
+        refused = prediction.best is None or prediction.no_answer_score > threshold
+        total += reference_f1("" if refused else prediction.best.text, [gold.text for gold in item.answers], "squad")
+    return total / len(examples)
+
+
+QUESTIONS = st.lists(
+    st.tuples(
+        st.sampled_from([[], ["Lima"], ["Lima", "rey de Lima"], ["."]]),
+        st.sampled_from(["Lima", "rey", "en Lima", "...", None]),
+        st.one_of(st.integers(-3, 3).map(float), st.floats(-20, 20)),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(QUESTIONS)
+def test_the_fitted_threshold_is_the_lowest_of_the_best(rows) -> None:
+    examples = [make(0, []), *(make(number, golds) for number, (golds, _, _) in enumerate(rows, start=1))]
+    predictions = {"q0": predict("Quito", 1.5)}
+    for number, (_, text, odds) in enumerate(rows, start=1):
+        predictions[f"q{number}"] = predict(text, math.inf if text is None else odds)
+    threshold, value = fit_no_answer_threshold(examples, predictions)
+    odds = [item.no_answer_score for item in predictions.values() if math.isfinite(item.no_answer_score)]
+    tried = {cut: mean_f1_under(examples, predictions, cut) for cut in [min(odds) - 1.0, *odds]}
+    assert value == pytest.approx(max(tried.values()))
+    assert threshold == min(cut for cut, reached in tried.items() if reached > max(tried.values()) - 1e-9)
+    answered = {name: item.answer.text for name, item in with_threshold(predictions, threshold).items()}
+    assert score(examples, answered, normalizer="squad").f1.mean() == pytest.approx(value)
+
+
+def test_questions_of_equal_score_are_taken_together() -> None:
+    """evaluate-v2.0.py would stop between the two and promise an F1 of 1 that no threshold gives."""
+    examples = [make(1, ["Lima"]), make(2, [])]
+    predictions = {"q1": predict("Lima", 0.0), "q2": predict("Lima", 0.0)}
+    assert fit_no_answer_threshold(examples, predictions) == (-1.0, 0.5)
+
+
+def test_a_threshold_needs_unanswerable_questions() -> None:
+    with pytest.raises(UserError, match="no question is unanswerable"):
+        fit_no_answer_threshold([make(1, ["Lima"])], {"q1": predict("Lima", 0.0)})
+
+
+def test_another_threshold_changes_answers_and_gives_the_probability_of_none() -> None:
+    predictions = {"q1": Prediction(Answer.none(0.6), Answer("Lima", 0, 4, 0.3), math.log(2))}
+    assert with_threshold(predictions, None)["q1"].answer.text == "Lima"
+    assert with_threshold(predictions, math.log(2))["q1"].answer.text == "Lima"
+    refused = with_threshold(predictions, 0.0)["q1"].answer
+    assert refused.text is None
+    assert refused.score == pytest.approx(0.6)
+
+
+# ---------------------------------------------------------------------------------------------------- parts
+QUESTION_WORDS = [
+    ("¿Quién escribió el Quijote?", "quién"),
+    ("¿A quién derrotó Bolívar?", "quién"),
+    ("¿Quiénes fundaron Lima?", "quién"),
+    ("quien fundo lima", "quién"),
+    ("¿QUIÉN FUE?", "quién"),
+    ("¿Qué es un río?", "qué"),
+    ("¿En qué año nació?", "qué"),
+    ("En que año nacio", "qué"),
+    ("¿Cuál es la capital?", "cuál"),
+    ("¿Cuáles son?", "cuál"),
+    ("¿Cuándo murió el rey que venció?", "cuándo"),
+    ("cuando murio", "cuándo"),
+    ("¿Dónde está Quito?", "dónde"),
+    ("¿Adónde fue?", "dónde"),
+    ("¿De dónde viene?", "dónde"),
+    ("¿Cuánto mide?", "cuánto"),
+    ("¿Cuántas islas hay?", "cuánto"),
+    ("Cuantos años", "cuánto"),
+    ("¿Cómo se llama?", "cómo"),
+    ("¿Por qué cayó Roma?", "por qué"),
+    ("Por  que cayo Roma?", "por qué"),
+    ("¿Porqué cayó?", "por qué"),
+    ("Cuando murió el rey, ¿quién le sucedió?", "quién"),
+    ("Cuando murio el rey, ¿quien le sucedio?", "quién"),
+    ("El libro que escribió, ¿dónde está?", "dónde"),
+    ("Nombre del río más largo", "otra"),
+    ("¿Es Lima la capital?", "otra"),
+    ("Queso y quienquiera", "otra"),
+    ("¿Que\u0301 es?", "qué"),
+    ("", "otra"),
+]
+
+
+@pytest.mark.parametrize(("question", "word"), QUESTION_WORDS)
+def test_question_words(question: str, word: str) -> None:
+    assert question_word(question) == word
+
+
+def test_breakdown_counts_every_question_once_per_kind() -> None:
+    examples = [
+        replace(make(1, ["uno"], question="¿Quién?", context="a " * 99), source="sqac"),
+        replace(make(2, ["uno dos tres"], question="¿Dónde?", context="a " * 100), source="sqac"),
+        make(3, ["a b c d e f g"], question="¿Quién?", context="a " * 399),
+        make(4, ["a b c d e f g h"], question="Di", context="a " * 400),
+        make(5, [], question="¿Qué?", context="a " * 400),
+    ]
+    texts = {"q1": "uno", "q2": "nada", "q3": None, "q4": None, "q5": None}
+    scores = score(examples, texts, normalizer="squad")
+    parts = breakdown(scores, examples)
+    assert {kind: {name: part["n"] for name, part in groups.items()} for kind, groups in parts.items()} == {
+        "question_word": {"quién": 2, "dónde": 1, "qué": 1, "otra": 1},
+        "answer_words": {"1": 1, "2-3": 1, "4-7": 1, "8+": 1, "none": 1},
+        "context_words": {"<100": 1, "100-199": 1, "200-399": 1, "400+": 2},
+        "source": {"": 3, "sqac": 2},
+    }
+    assert parts["question_word"]["quién"] == {"n": 2, "f1": 50, "em": 50}
+    assert parts["answer_words"]["none"]["f1"] == 100
+
+
+def test_agreement_ignores_gold_answers() -> None:
+    left = {"q1": "Lima", "q2": None, "q3": "el rey", "q4": "en Lima"}
+    right = {"q1": "lima.", "q2": "", "q3": "Quito", "q4": "Lima"}
+    found = agreement(left, right, normalizer="squad")
+    assert found == {"identical": 0.5, "f1": pytest.approx((1 + 1 + 0 + 2 / 3) / 4)}
+    assert agreement(right, left, normalizer="squad") == found
