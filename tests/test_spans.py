@@ -1,0 +1,221 @@
+"""The decoder against a slow reference written from its description, and against hand-made cases in many scripts."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import ARCHITECTURES, pad_token_id, tiny_tokenizer
+
+from destila.records import Answer, Example
+from destila.spans import decode
+from destila.windows import Window, WindowBuilder
+
+LETTERS = "ab1ñé \n.,¿-ع中のไ่́😀👩‍\u200d️"
+
+
+# ---------------------------------------------------------------------------------------------------- reference
+def reference_spans(windows, starts, ends, max_answer_tokens):
+    """{(first token, last token): best score} of all legal spans, by the definition."""
+    spans = {}
+    for window, start, end in zip(windows, starts, ends, strict=True):
+        count = len(window.offsets)
+        for i in range(count):
+            for j in range(i, min(count, i + max_answer_tokens)):
+                if not any(b > a for a, b in window.offsets[i : j + 1]):
+                    continue  # stands for no character
+                score = start[window.context_start + i] + end[window.context_start + j]
+                key = (window.first_token + i, window.first_token + j)
+                spans[key] = max(spans.get(key, -math.inf), score)
+    return spans
+
+
+def characters(windows, span):
+    offsets = {w.first_token + k: tuple(pair) for w in windows for k, pair in enumerate(w.offsets.tolist())}
+    solid = [offsets[k] for k in range(span[0], span[1] + 1) if offsets[k][1] > offsets[k][0]]
+    return min(a for a, _ in solid), max(b for _, b in solid)
+
+
+def one_token_per_letter(context, groups, first_token=0, front=3):
+    """A window whose tokens are runs of a context: every (start, end) in groups."""
+    offsets = np.array(groups, np.int32).reshape(-1, 2)
+    return Window(
+        example=0,
+        input_ids=np.zeros(front + len(groups) + 1, np.int32),
+        context_start=front,
+        context_end=front + len(groups),
+        offsets=offsets,
+        first_token=first_token,
+    )
+
+
+@st.composite
+def cases(draw):
+    context = draw(st.text(LETTERS, max_size=14))
+    groups, place = [], 0
+    while place < len(context):
+        size = draw(st.integers(1, 3))
+        chunk = context[place : place + size]
+        start = place + len(chunk) - len(chunk.lstrip())
+        stop = start + len(chunk.strip())
+        groups += [(start, stop)] * draw(st.sampled_from([1, 1, 1, 2]))  # an emoji may be several tokens
+        place += size
+    room = draw(st.integers(2, 6))
+    step = draw(st.integers(1, room))
+    firsts = range(0, max(1, len(groups) - room + step), step) if len(groups) > room else range(1)
+    windows = [one_token_per_letter(context, groups[f : f + room], f) for f in firsts]
+    seed = draw(st.integers(0, 2**32 - 1))
+    generator = np.random.default_rng(seed)
+    logits = [[generator.normal(0, 3, len(w.input_ids)).astype(np.float32) for w in windows] for _ in range(2)]
+    return context, windows, *logits, draw(st.integers(1, 5)), draw(st.integers(1, 4))
+
+
+@settings(max_examples=300, deadline=None)
+@given(cases(), st.one_of(st.none(), st.floats(-5, 5)))
+def test_decoder_equals_the_slow_reference(case, threshold):
+    context, windows, starts, ends, longest, top_k = case
+    prediction, answers = decode(
+        windows, starts, ends, context, max_answer_tokens=longest, top_k=top_k, no_answer_threshold=threshold
+    )
+    spans = reference_spans(windows, starts, ends, longest)
+    null = min(s[0] + e[0] for s, e in zip(starts, ends, strict=True))
+    total = math.log(sum(math.exp(score) for score in [*spans.values(), null]))
+    found = [answer for answer in answers if answer.text is not None]
+
+    if not spans:
+        assert prediction.best is None
+        assert prediction.answer.text is None
+        assert [answer.text for answer in answers] == [None]
+        return
+    best_span = max(spans, key=lambda span: (spans[span], -span[0], -span[1]))
+    assert prediction.no_answer_score == pytest.approx(null - spans[best_span], abs=1e-4)
+    says_none = threshold is not None and null - spans[best_span] > threshold
+    assert (prediction.answer.text is None) == says_none
+    assert answers[0] == prediction.answer
+    assert len(answers) <= top_k
+
+    taken = []
+    for answer in [prediction.best, *[a for a in found if a != prediction.best]]:
+        best = max(spans, key=lambda span: (spans[span], -span[0], -span[1]))
+        start, end = characters(windows, best)
+        assert answer.start <= start
+        assert answer.end >= end
+        assert answer.text == context[answer.start : answer.end] == answer.text.strip()
+        assert answer.score == pytest.approx(math.exp(spans[best] - total), rel=1e-3)
+        assert all(answer.end <= other.start or other.end <= answer.start for other in taken)
+        taken.append(answer)
+        overlaps = [
+            s for s in spans if characters(windows, s)[0] < answer.end and characters(windows, s)[1] > answer.start
+        ]
+        for span in overlaps:
+            del spans[span]
+    if len(answers) < top_k:
+        assert not spans, "answers were left out"
+
+
+def test_probabilities_of_all_spans_and_no_answer_sum_to_one():
+    context = "uno dos tres"
+    windows = [one_token_per_letter(context, [(0, 3), (4, 7), (8, 12)])]
+    logits = [[np.array([0.5, 9, 9, 1.0, -2.0, 0.25, 9], np.float32)]] * 2
+    _, answers = decode(windows, *logits, context, max_answer_tokens=1, top_k=3)
+    none = decode(windows, *logits, context, max_answer_tokens=1, no_answer_threshold=-100.0)[0].answer
+    assert sum(answer.score for answer in [*answers, none]) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_overlapping_windows_count_a_span_once():
+    context = "uno dos tres"
+    groups = [(0, 3), (4, 7), (8, 12)]
+    logits = np.array([0, 9, 9, 1, -2, 0.25, 9], np.float32)
+    one = [one_token_per_letter(context, groups)]
+    two = [*one, one_token_per_letter(context, groups[1:], first_token=1)]
+    second = np.array([1, 9, 9, -2, 0.25, 9], np.float32)
+    once = decode(one, [logits], [logits], context, top_k=3)
+    twice = decode(two, [logits, second], [logits, second], context, top_k=3)
+    assert twice == once
+
+
+# ---------------------------------------------------------------------------------------------------- by hand
+def decode_piece(context, piece_start, piece_end):
+    """What comes back when the model points at exactly these characters, one token a character."""
+    window = one_token_per_letter(
+        context, [(i, i + (not letter.isspace())) for i, letter in enumerate(context)], front=1
+    )
+    start, end = np.full(len(window.input_ids), -9, np.float32), np.full(len(window.input_ids), -9, np.float32)
+    start[1 + piece_start] = end[piece_end] = 9
+    return decode([window], [start], [end], context)[0].answer.text
+
+
+@pytest.mark.parametrize(
+    ("context", "piece", "expected"),
+    [
+        ("El señor Núñez vive.", "Nú", "Núñez"),
+        ("El señor Núñez vive.", "ñez vi", "Núñez vive"),
+        ("El señor Núñez vive.", "vive", "vive"),
+        ("en 1535.", "53", "1535"),
+        ("cafe\u0301 y te\u0301.", "caf", "cafe\u0301"),
+        ("cafe\u0301 y te\u0301.", "te", "te\u0301"),
+        ("un 👍🏽 bien", "👍", "👍🏽"),
+        ("la 👩\u200d🚀 sube", "👩", "👩\u200d🚀"),
+        ("la 👩\u200d🚀 sube", "🚀", "👩\u200d🚀"),
+        ("un ❤\ufe0f rojo", "❤", "❤\ufe0f"),
+        ("ولد في القاهرة عام", "قاهر", "القاهرة"),
+        ("مُحَمَّد هنا", "مُحَ", "مُحَمَّد"),
+        ("東京は日本の首都です", "日本", "日本"),
+        ("กรุงเทพเป็นเมือง", "เป", "เป็"),
+        ("Пушкин родился", "ушк", "Пушкин"),
+        ("12.5 km", "5 k", "5 km"),
+        ("(Lima)", "Lim", "Lima"),
+    ],
+)
+def test_answers_are_whole_words(context, piece, expected):
+    start = context.index(piece)
+    assert decode_piece(context, start, start + len(piece)) == expected
+
+
+@pytest.mark.parametrize("context", ["", " ", " \n\t\u2003 "])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_contexts_without_text_have_no_answer(context, architecture):
+    builder = WindowBuilder(tiny_tokenizer(architecture), length=64, stride=8, pad_id=pad_token_id(architecture))
+    windows = builder.build([Example(id="1", question="¿Qué?", context=context)])
+    logits = [np.zeros(len(window.input_ids), np.float32) for window in windows]
+    prediction, answers = decode(windows, logits, logits, context, top_k=3)
+    assert (prediction.best, prediction.answer, prediction.no_answer_score) == (None, Answer.none(), math.inf)
+    assert answers == [Answer.none()]
+
+
+def test_no_answer_score_is_the_lowest_over_the_windows():
+    context = "uno dos"
+    windows = [one_token_per_letter(context, [(0, 3)]), one_token_per_letter(context, [(4, 7)], first_token=1)]
+    starts = [np.array(row, np.float32) for row in ([5, 0, 0, 1, 0], [2, 0, 0, 3, 0])]
+    prediction, _ = decode(windows, starts, starts, context, no_answer_threshold=-2.0)
+    assert prediction.no_answer_score == pytest.approx(4 - 6)
+    assert prediction.answer.text == "dos", "a threshold that is met exactly still answers"
+    assert decode(windows, starts, starts, context, no_answer_threshold=-2.5)[0].answer.text is None
+
+
+def test_logits_may_be_padded_and_huge():
+    context = "uno dos"
+    window = one_token_per_letter(context, [(0, 3), (4, 7)])
+    logits = np.array([0, 0, 0, 9e4, -9e4, 0, 1e6, 1e6], np.float32)
+    prediction, _ = decode([window], [logits], [logits], context)
+    assert prediction.answer == Answer("uno", 0, 3, 1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(ARCHITECTURES),
+    st.text(st.one_of(st.sampled_from(LETTERS), st.characters()), max_size=120),
+    st.integers(0, 2**32 - 1),
+)
+def test_answers_of_real_tokenizers_are_exact(architecture, context, seed):
+    builder = WindowBuilder(tiny_tokenizer(architecture), length=40, stride=8, pad_id=pad_token_id(architecture))
+    windows = builder.build([Example(id="1", question="¿a?", context=context)])
+    generator = np.random.default_rng(seed)
+    logits = [[generator.normal(0, 3, len(w.input_ids)).astype(np.float32) for w in windows] for _ in range(2)]
+    prediction, answers = decode(windows, *logits, context, top_k=5)
+    for answer in answers:
+        if answer.text is not None:
+            assert answer.text == context[answer.start : answer.end] == answer.text.strip() != ""
+    assert sum(answer.score for answer in answers) <= 1 + 1e-6
+    assert (prediction.best is None) == (answers[0].text is None)
