@@ -29,7 +29,7 @@ install: $(BASE)
 	@echo "installed: $(BIN)/destila answer --help"
 
 demo: $(DEV)
-	$(BIN)/python runs/demo.py
+	$(BIN)/python runs/demo.py $(if $(QUESTION),"$(QUESTION)") $(if $(TEXT),"$(TEXT)")
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ LAYERS = [
     ["resolution"],
     ["squad", "repair", "windows", "spans", "metrics", "statistics", "predictions", "vocabulary"],
     ["sources", "recording"],
+    ["shapes"],
     ["models"],
     ["losses", "tasks", "checkpoints"],
     ["backends"],

@@ -89,7 +89,7 @@ class ModelSettings:
     architecture: Literal["roberta", "bert", "xlm-roberta", "modernbert"] = "roberta"
     """Family of the random model."""
     tokenizer: str = ""
-    """A tokenizer.json, or its directory, for the random model; empty: train one on the training contexts."""
+    """Directory of a tokenizer.json for the random model; empty: train one on the training texts."""
     vocabulary_size: Count = 8000
     """Size of the tokenizer that is trained when none is given."""
     dropout: Fraction = 0.1

@@ -9,7 +9,7 @@ from destila.models import LoadedModel, load_reader, random_model
 from destila.records import Example
 from destila.settings import FinetuneSettings
 from destila.tasks import TrainingResult
-from destila.vocabulary import load_tokenizer, pad_id_of, train_tokenizer
+from destila.vocabulary import load_tokenizer, pad_id, train_tokenizer
 
 
 def run(settings: FinetuneSettings) -> TrainingResult:
@@ -43,7 +43,7 @@ def starting_model(settings: FinetuneSettings, examples: Sequence[Example]) -> L
         model.shape,
         architecture=model.architecture,
         vocabulary_size=tokenizer.get_vocab_size(),
-        pad_id=pad_id_of(tokenizer),
+        pad_id=pad_id(tokenizer, {}),
         positions=settings.window.length + 2,
         dropout=model.dropout,
         seed=settings.training.seed,

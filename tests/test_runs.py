@@ -1,0 +1,136 @@
+"""Run directories and the promise that files appear whole or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from destila.errors import UserError
+from destila.runs import Run, atomic_directory, atomic_file, read_json, write_json, write_text
+
+
+def remains(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), atomic_file(path) as temporary:
+        temporary.write_text("half")
+        _ = 1 / 0
+    assert path.read_text() == "old"
+    assert remains(tmp_path) == ["a.txt"]
+
+
+def test_a_failing_writer_leaves_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), atomic_directory(tmp_path / "d") as temporary:
+        (temporary / "x").write_text("half")
+        _ = 1 / 0
+    assert remains(tmp_path) == []
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    program = f"""
+        import os, signal
+        from pathlib import Path
+        from destila.runs import atomic_file
+        with atomic_file(Path({str(path)!r})) as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False)
+    assert result.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(("errno_name", "message"), [("ENOSPC", "disk is full"), ("EROFS", "read-only")])
+def test_the_systems_refusals_are_users_errors(tmp_path: Path, errno_name: str, message: str) -> None:
+    import errno
+
+    with pytest.raises(UserError, match=message), atomic_file(tmp_path / "a"):
+        raise OSError(getattr(errno, errno_name), "refused")
+    assert remains(tmp_path) == []
+
+
+def test_a_full_disk_for_real(tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs privileges")
+    try:
+        write_text(tmp_path / "a", "old")
+        with pytest.raises(UserError, match="disk is full"):
+            write_text(tmp_path / "a", "x" * 200_000)
+        assert (tmp_path / "a").read_text() == "old"
+        assert remains(tmp_path) == ["a"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_file_where_a_directory_should_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_text(tmp_path / "file" / "run.json", "x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_directory(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="cannot be written"):
+        write_text(tmp_path / "a", "x")
+
+
+def test_create_resume_overwrite(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    with pytest.raises(UserError, match="no run to resume"):
+        Run.create(path, settings_text="a = 1", seed=1, resume=True)
+    Run.create(path, settings_text="a = 1", seed=1).log({"step": 1})
+    with pytest.raises(UserError, match="--resume"):
+        Run.create(path, settings_text="a = 1", seed=1)
+    with pytest.raises(UserError, match="other settings"):
+        Run.create(path, settings_text="a = 2", seed=1, resume=True)
+    assert Run.create(path, settings_text="a = 1", seed=1, resume=True).record["seed"] == 1
+    Run.create(path, settings_text="a = 2", seed=2, overwrite=True)
+    assert read_json(path / "run.json")["seed"] == 2
+    assert not (path / "metrics.jsonl").exists()
+
+
+def test_a_strangers_directory_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="not a run"):
+            Run.create(tmp_path, settings_text="", seed=1, overwrite=overwrite)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_metrics_after_a_step_and_torn_lines_are_forgotten(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", settings_text="", seed=1)
+    for step in range(1, 6):
+        run.log({"step": step})
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 2, "lo')
+    run.forget_after(3)
+    assert (run.path / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3}\n'
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff"])
+def test_unreadable_json_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.json"):
+        read_json(path)
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    value = {"ñ": ["¿qué?", 1.5, None]}
+    write_json(tmp_path / "x.json", value)
+    assert read_json(tmp_path / "x.json") == value
