@@ -270,6 +270,10 @@ def test_questions_of_equal_score_are_taken_together() -> None:
     assert fit_no_answer_threshold(examples, predictions) == (-1.0, 0.5)
 
 
+def test_without_any_legal_span_the_threshold_stays_finite() -> None:
+    assert fit_no_answer_threshold([make(1, [])], {"q1": predict(None, math.inf)}) == (0.0, 1.0)
+
+
 def test_a_threshold_needs_unanswerable_questions() -> None:
     with pytest.raises(UserError, match="no question is unanswerable"):
         fit_no_answer_threshold([make(1, ["Lima"])], {"q1": predict("Lima", 0.0)})
