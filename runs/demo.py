@@ -1,10 +1,10 @@
-"""The demo: a small teacher, its student, and the same student without distillation, on the project's own Spanish questions.
+"""The demo: a small teacher, its student, and the same student without distillation, on the project's own questions.
 
-    python runs/demo.py                                           (or: make demo)
-    python runs/demo.py "¿Quién...?" my-text.txt                   (or: make demo QUESTION="¿Quién...?" TEXT=my-text.txt)
+    python runs/demo.py                                      make demo
+    python runs/demo.py "¿Quién...?" my-text.txt              make demo QUESTION="¿Quién...?" TEXT=my-text.txt
 
-Trains all three from random weights on two cores, scores them on held-out questions, prints the paper's table for them and
-answers a question. It shows that the machinery works; scores are low, because no pre-trained weights are used.
+Trains all three from random weights on two cores, scores them on held-out questions, prints the paper's table for them
+and answers a question. It shows that the machinery works; scores are low, because no pre-trained weights are used.
 """
 
 import sys
@@ -25,8 +25,9 @@ from destila.sources import load_examples
 OUTPUT = Path("runs/demo")
 TEST = "data/nativa/test.json"
 QUESTION = "¿Cuándo se inauguró la biblioteca?"
-TEXT = """La biblioteca del barrio abrió sus puertas el 14 de mayo de 1987, después de dos años de obras. La dirige desde
-entonces Carmen Ledesma, que empezó como voluntaria. En 2011 se amplió con una sala infantil y hoy guarda unos 42.000 libros."""
+TEXT = """La biblioteca del barrio abrió sus puertas el 14 de mayo de 1987, después de dos años de obras. La dirige
+desde entonces Carmen Ledesma, que empezó como voluntaria. En 2011 se amplió con una sala infantil y hoy guarda unos
+42.000 libros."""
 
 
 def train_all() -> dict[str, Path]:
@@ -62,7 +63,8 @@ def milliseconds_per_query(readers: dict[str, Reader], examples: list[Example], 
 
 def table(paths: dict[str, Path], reports: dict[str, Report], speed: dict[str, float]) -> str:
     """The paper's table: scores with intervals, size, time, each beside its ratio to the teacher."""
-    header = f"{'model':10} {'F1 [95 %]':>20} {'EM [95 %]':>20} {'kept':>6} {'parameters':>16} {'bytes':>16} {'ms/query':>14}"
+    columns = (("model", -10), ("F1 [95 %]", 20), ("EM [95 %]", 20), ("kept", 6), ("parameters", 16), ("bytes", 16))
+    header = " ".join(f"{name:{'<' if width < 0 else '>'}{abs(width)}}" for name, width in (*columns, ("ms/query", 14)))
     lines = [header, "-" * len(header)]
     sizes = {name: (path / "model.safetensors").stat().st_size for name, path in paths.items()}
     counts = {name: parameters(path) for name, path in paths.items()}
@@ -103,9 +105,8 @@ def main() -> None:
     for name, reader in readers.items():
         answer = reader.answer(question, context)
         print(f"  {name:10} {answer.text if answer.text is not None else '(no answer)'}   [{answer.score:.3f}]")
-    print(
-        f"\nDone in {time.perf_counter() - started:.0f} s. Try your own: destila answer '¿...?' --context FILE --model {paths['student']}"
-    )
+    print(f"\nDone in {time.perf_counter() - started:.0f} s. Ask your own:")
+    print(f"  .venv/bin/destila answer '¿...?' --context FILE --model {paths['student']}")
 
 
 if __name__ == "__main__":

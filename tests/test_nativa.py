@@ -47,7 +47,7 @@ def test_the_card_states_the_counts() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_answer_is_a_clean_span(name: str) -> None:
-    examples, problems = read(DIRECTORY / f"{name}.json", repair=False)
+    examples, _ = read(DIRECTORY / f"{name}.json", repair=False)
     assert len(examples) == counts(name)[2]
     for example in examples:
         for answer in example.answers:

@@ -1,4 +1,4 @@
-"""What `finetune` and `distill` share: questions -> windows -> the training loop -> a model directory with its metadata."""
+"""What `finetune` and `distill` share: questions -> windows -> the training loop -> a model with its metadata."""
 
 import json
 import sys
@@ -101,7 +101,7 @@ def fit(
 def dev_scores(
     examples: Sequence[Example], predictions: Mapping[str, Prediction], *, has_unanswerable: bool
 ) -> dict[str, Any]:
-    """F1 and EM on dev by the SQuAD rules; with the best no-answer threshold where training and dev have such questions."""
+    """F1 and EM by the SQuAD rules; with the best no-answer threshold where training and dev have such questions."""
     scores: dict[str, Any] = {}
     if has_unanswerable and any(example.labelled and not example.answers for example in examples):
         threshold, _ = fit_no_answer_threshold(examples, predictions)
@@ -112,7 +112,7 @@ def dev_scores(
 
 
 def report(settings: TrainingCommandSettings, result: TrainingResult) -> None:
-    """Say how training ended: the last line of stdout is one JSON object. After a signal, leave with 128 + its number."""
+    """Say how training ended, as one JSON object on stdout. After a signal, leave with 128 + its number."""
     if not is_main_process():
         return
     if result.signal is not None:
