@@ -8,7 +8,7 @@ from typing import Any
 
 from destila.backends.torch_backend import TorchModel
 from destila.errors import UserError
-from destila.losses import to_torch
+from destila.losses import to_tensors
 from destila.metrics import fit_no_answer_threshold, score, summary, with_threshold
 from destila.models import LoadedModel, longest_window, save_reader
 from destila.reader import Reader
@@ -91,7 +91,7 @@ def fit(
         student=reader.model,
         loss_fn=loss_fn,
         batches=WindowBatches(windows, batch_size=settings.training.batch_size, seed=settings.training.seed),
-        collate=lambda rows, device: to_torch(collate(rows, pad_id=pad_id), device),
+        collate=lambda rows, device: to_tensors(collate(rows, pad_id=pad_id), device),
         save=save,
         evaluate=evaluate if dev_examples else None,
     )
