@@ -18,7 +18,7 @@ from destila.runs import atomic_directory, atomic_file
 
 STATE_FILE = "state.pt"
 # The order matters: a directory with a config.json passes for a model, so that comes last.
-MODEL_FILES = ("model.safetensors", "tokenizer.json", "destila.json", "config.json")
+MODEL_FILES = ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "destila.json", "config.json")
 
 
 class Checkpoints:

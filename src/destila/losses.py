@@ -196,8 +196,8 @@ class DistillationLoss(torch.nn.Module):
             seed: of the projections.
 
         Raises:
-            UserError: all weights are zero, a term needs a teacher that is missing, or the attention maps of teacher and
-                student have different numbers of heads.
+            UserError: all weights are zero, a term needs a teacher that is missing, or attention maps of different
+                numbers of heads are to be matched.
         """
         super().__init__()
         self.settings, self.mapping = settings, tuple(mapping)

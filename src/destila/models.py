@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"  # for users of transformers alone
 OTHER_WEIGHTS = ("model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 OTHER_TOKENIZERS = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model")
 SUPPORTED_TYPES = ("bert", "camembert", "electra", "modernbert", "roberta", "xlm-roberta")
@@ -62,10 +64,12 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
     Raises:
         UserError: no such model, an unsupported family, or files that are missing, torn or do not belong together.
     """
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         _check_files(Path(name))
     elif Path(name).exists() or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
-        raise UserError(name, "is not a directory", "Give a directory that holds a model, or a hub id (owner/name).")
+        raise UserError(
+            name or "model", "is not a directory", "Give a directory that holds a model, or a hub id (owner/name)."
+        )
     with _quiet(), _refusals(name):
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
         if config.model_type not in SUPPORTED_TYPES:
@@ -99,7 +103,9 @@ def save_reader(
 ) -> None:
     """Write config.json, model.safetensors, tokenizer.json and destila.json into an existing directory.
 
-    It is not atomic by itself: give it the temporary directory of `runs.atomic_directory`.
+    A tokenizer_config.json beside them makes transformers take tokenizer.json as it is; left to itself it rebuilds the
+    normalizer of a BERT with its own defaults (lower case, no accents). It is not atomic by itself: give it the
+    temporary directory of `runs.atomic_directory`.
 
     Args:
         model: perhaps wrapped by DistributedDataParallel.
@@ -110,8 +116,15 @@ def save_reader(
     with _quiet():
         model.save_pretrained(directory, state_dict=state, max_shard_size="1000GB")
     tokenizer.save(str(directory / TOKENIZER_FILE))
-    text = json.dumps(dict(metadata), ensure_ascii=False, indent=2) + "\n"
-    (directory / METADATA_FILE).write_text(text, encoding="utf-8")
+    pad_token = tokenizer.id_to_token(model.config.pad_token_id)
+    _write_json(
+        directory / TOKENIZER_CONFIG_FILE, {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": pad_token}
+    )
+    _write_json(directory / METADATA_FILE, metadata)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(dict(value), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -147,7 +160,7 @@ def _refusals(name: str) -> Iterator[None]:
         raise UserError(
             name, f"is no local directory, and the hub gave no such model ({_first_line(error)})", remedy
         ) from error
-    except (ValueError, KeyError, RuntimeError, TypeError) as error:
+    except (ValueError, KeyError, RuntimeError, TypeError, StrictDataclassError) as error:
         problem = f"cannot be loaded ({_first_line(error)})"
         raise UserError(name, problem, "Do config.json and model.safetensors belong together?") from error
 
