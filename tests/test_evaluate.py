@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from destila.reader import Reader
 
 from destila.commands.evaluate import run
 from destila.errors import UserError
+from destila.reader import Reader
 from destila.records import Example
 from destila.settings import EvaluateSettings
 from destila.squad import save

@@ -19,11 +19,7 @@ DEFAULT_MODEL = "built-in reader"
 
 
 def run(settings: EvaluateSettings) -> list[Report]:
-    """Evaluate, print, and return one report per model and normalizer.
-
-    Raises:
-        UserError: no data, nothing labelled, contradictory settings, or predictions that do not fit the data.
-    """
+    """Evaluate, print, and return one report per model and normalizer."""
     from destila.sources import load_examples
 
     _check(settings)
