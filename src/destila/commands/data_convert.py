@@ -1,0 +1,29 @@
+"""`destila data convert`: read a data file in one format, write it in another, repaired if asked."""
+
+import json
+from pathlib import Path
+
+from destila.commands.data_check import as_json, table
+from destila.errors import UserError
+from destila.repair import Counts
+from destila.settings import DataConvertSettings
+from destila.sources import resolve
+from destila.squad import check_ending, read, save
+
+
+def run(settings: DataConvertSettings) -> Counts:
+    """Convert one file.
+
+    Raises:
+        UserError: the source cannot be read or taken as it is; the target exists, or cannot be written.
+    """
+    target = Path(settings.target)
+    check_ending(target)
+    if target.exists() and not settings.overwrite:
+        raise UserError(str(target), "exists already", "Pass --overwrite to replace it, or choose another name.")
+    examples, counts = read(resolve(settings.source), repair=settings.repair)
+    save(examples, target)
+    print(table(settings.source, counts), end="\n\n")
+    print(f"written: {target}")
+    print(json.dumps({"files": [{**as_json(settings.source, counts), "target": str(target)}]}, ensure_ascii=False))
+    return counts
