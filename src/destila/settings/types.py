@@ -1,0 +1,33 @@
+"""The decorator and the number types that every settings class is made with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+from annotated_types import Ge, Gt, Lt
+
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Ge(0), Lt(1)]
+Count = Annotated[int, Ge(1)]
+CountOrZero = Annotated[int, Ge(0)]
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True)
+def settings(cls: type[T]) -> type[T]:
+    """A frozen dataclass that refuses unknown keys when it is resolved."""
+    cls.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
+    return dataclass(frozen=True)(cls)
+
+
+def positional(**keywords: Any) -> Any:
+    """A field that the command line takes by position."""
+    return field(metadata={"positional": True}, **keywords)
+
+
+def strings() -> Any:
+    """A list of strings, empty unless given."""
+    factory: Callable[[], list[str]] = list
+    return field(default_factory=factory)
