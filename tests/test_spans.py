@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import ARCHITECTURES, pad_token_id, tiny_tokenizer
 
 from destila.records import Answer, Example
 from destila.spans import decode
 from destila.windows import Window, WindowBuilder
+from tiny import ARCHITECTURES, pad_token_id, tiny_tokenizer
 
 LETTERS = "ab1ñé \n.,¿-ع中のไ่́😀👩‍\u200d️"
 

@@ -129,6 +129,8 @@ def tiny_config(
     }
     if architecture in ("roberta", "xlm-roberta"):
         fields |= {"type_vocab_size": 1, "bos_token_id": 0, "eos_token_id": 2}
+    if architecture == "bert":
+        fields |= {"sep_token_id": 3}
     if architecture == "modernbert":
         fields |= {"cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
     return fields
@@ -139,6 +141,7 @@ def tiny_model(architecture: str = "roberta", *, seed: int = 0, **shape: int):  
     import torch
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     name = {"roberta": "Roberta", "bert": "Bert", "xlm-roberta": "XLMRoberta", "modernbert": "ModernBert"}[architecture]
     config = getattr(transformers, f"{name}Config")(**tiny_config(architecture, **shape))
     with torch.random.fork_rng():

@@ -11,9 +11,9 @@ Which windows a training step sees is a pure function of (seed, step).
 This module runs no model, reads no file and decides nothing about answers; `destila.spans` does the way back.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,13 @@ class Window:
     starts: tuple[int, ...] = ()
     ends: tuple[int, ...] = ()
     first_token: int = 0
+
+
+def longest_window(config: Mapping[str, Any]) -> int:
+    """The most tokens that the model of a config.json can read at once."""
+    # RoBERTa and its kin count positions from pad_id + 1.
+    offset = config["pad_token_id"] + 1 if config["model_type"] in ("roberta", "xlm-roberta", "camembert") else 0
+    return int(config["max_position_embeddings"]) - int(offset)
 
 
 class _Text(NamedTuple):

@@ -1,0 +1,56 @@
+"""Run a transformers question answering model with torch: teachers, students, and the live model during training.
+
+    B batch, T tokens
+
+Invariant: running a model changes nothing about it: not its mode, not its gradients, not a random generator.
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from destila.backends import Integers, LoadedBackend, Logits
+from destila.models import load_reader, span_logits
+
+
+class TorchModel:
+    """A model on the device where it lies. It may be one that is being trained.
+
+    Args:
+        model: a transformers question answering model, perhaps wrapped for several processes.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
+        """Start and end logits, both (B, T), without dropout."""
+        device = next(self.model.parameters()).device
+        inputs = [torch.from_numpy(array).to(device) for array in (input_ids, attention_mask)]  # (B, T) each
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                start, end = span_logits(self.model, *inputs)
+        finally:
+            self.model.train(training)
+        return _array(start), _array(end)
+
+
+def _array(logits: torch.Tensor) -> Logits:
+    return np.asarray(logits.float().cpu().numpy(), np.float32)
+
+
+def load(name: str, *, revision: str | None = None) -> LoadedBackend:
+    """Load a reader on the graphics card if there is one, else on the CPU.
+
+    Raises:
+        UserError: see `destila.models.load_reader`.
+    """
+    loaded = load_reader(name, revision=revision)
+    if torch.cuda.is_available():
+        print(f"{name} runs on {torch.cuda.get_device_name()}: torch found it.", file=sys.stderr)
+        loaded.model.to("cuda")
+    return LoadedBackend(TorchModel(loaded.model), loaded.tokenizer, loaded.model.config.to_dict(), loaded.metadata)

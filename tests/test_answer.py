@@ -1,0 +1,243 @@
+"""`destila answer` from the command line's dispatch to its output."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import pytest
+
+from destila.cli import dispatch
+from destila.commands import answer as command
+from destila.errors import UserError
+from destila.reader import Reader
+from tiny import TEXTS, tiny_reader
+
+QUESTION = "¿Quién fundó Lima?"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    window = {"length": 64, "stride": 16, "max_answer_tokens": 10}
+    return str(tiny_reader(tmp_path_factory.mktemp("model"), seed=3, metadata={"window": window}))
+
+
+@pytest.fixture
+def context(tmp_path):
+    path = tmp_path / "texto.txt"
+    path.write_bytes("\r\n".join(TEXTS).encode())
+    return path
+
+
+def standard_input(monkeypatch, content):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+# ---------------------------------------------------------------------------------------------------- one question
+def test_json_is_one_object_with_exact_answers(model, context, capsys):
+    dispatch(["answer", QUESTION, "--context", str(context), "--model", model, "--top-k", "3", "--json"])
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    answers = json.loads(out)["answers"]
+    assert len(answers) == 3
+    text = context.read_bytes().decode()
+    for answer in answers:
+        assert list(answer) == ["text", "start", "end", "score"]
+        assert answer["text"] == text[answer["start"] : answer["end"]]
+        assert 0 <= answer["score"] <= 1
+
+
+def test_people_get_a_line_an_answer(model, context, capsys):
+    dispatch(["answer", QUESTION, "--context", str(context), "--model", model, "--top-k", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    expected = Reader.load(model).answers(QUESTION, context.read_bytes().decode(), top_k=2)
+    assert len(lines) == 2
+    for line, answer in zip(lines, expected, strict=True):
+        assert line.startswith(" ".join(answer.text.split()))
+        assert line.endswith(f"(score {answer.score:.3f}, characters {answer.start}-{answer.end})")
+
+
+def test_standard_input_is_a_context(model, context, capsys, monkeypatch):
+    arguments = ["answer", QUESTION, "--model", model, "--json", "--context"]
+    dispatch([*arguments, str(context)])
+    standard_input(monkeypatch, context.read_bytes())
+    dispatch([*arguments, "-"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+
+
+def test_no_answer_is_null(model, capsys, monkeypatch):
+    standard_input(monkeypatch, b" \n")
+    dispatch(["answer", QUESTION, "--model", model, "--json", "--context", "-"])
+    standard_input(monkeypatch, b"")
+    dispatch(["answer", QUESTION, "--model", model, "--context", "-"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert json.loads(first) == {"answers": [{"text": None, "start": None, "end": None, "score": 1.0}]}
+    assert second == "no answer (score 1.000)"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a\xf1o", r"not UTF-8 text \(byte 1 is 0xf1\)"),
+        (b"uno\0dos", r"byte 3 is NUL"),
+        (b"\xff\xfeh\0o\0", "not UTF-8"),
+        (None, "No such file|no such file"),
+    ],
+)
+def test_contexts_that_are_no_text_are_refused(model, tmp_path, content, message):
+    path = tmp_path / "texto.bin"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        dispatch(["answer", QUESTION, "--context", str(path), "--model", model])
+    assert caught.value.where == str(path)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no question"),
+        ([QUESTION], "no text to answer from"),
+        (["--context", "CONTEXT"], "no question"),
+        (["", "--context", "CONTEXT"], "question: is empty"),
+        ([" ", "--context", "CONTEXT"], "question: is empty"),
+        (["a\udcf1o", "--context", "CONTEXT"], "not valid UTF-8"),
+        ([QUESTION, "--context", "DIRECTORY"], "directory"),
+        (["palabra " * 99, "--context", "CONTEXT"], "windows of 64 tokens: the question"),
+        ([QUESTION, "--context", "CONTEXT", "--output", "x"], "--output goes with --input"),
+        ([QUESTION, "--input", "x"], "leave QUESTION"),
+        (["--input", "/nowhere/x.jsonl"], "no such file"),
+        (["--input", "CONTEXT", "--output", "DIRECTORY"], "is a directory"),
+        (["--input", "CONTEXT", "--output", "CONTEXT"], "is the input, too"),
+        ([QUESTION, "--context", "CONTEXT", "--top-k", "0"], "top_k"),
+        ([QUESTION, "--context", "CONTEXT", "--model", "/nowhere/model"], "/nowhere/model"),
+    ],
+)
+def test_bad_usage_is_explained(model, context, tmp_path, arguments, message):
+    places = {"CONTEXT": str(context), "DIRECTORY": str(tmp_path)}
+    arguments = [places.get(argument, argument) for argument in arguments]
+    with pytest.raises(UserError, match=message):
+        dispatch(["answer", *arguments, *["--model", model] * ("--model" not in arguments)])
+    assert context.read_bytes().decode() == "\r\n".join(TEXTS), "an input was touched"
+
+
+def test_the_process_leaves_with_two_and_no_traceback(model, tmp_path):
+    arguments = [sys.executable, "-m", "destila", "answer", "--model", model, b"a\xf1o", "--context", str(tmp_path)]
+    result = subprocess.run(arguments, capture_output=True, env=os.environ | {"PYTHONUTF8": "1"})
+    assert result.returncode == 2
+    assert result.stdout == b""
+    assert result.stderr == (
+        b"destila: question: is not valid UTF-8. Set the terminal to UTF-8, or put the question into a file.\n"
+    )
+
+
+def test_time_is_linear_in_the_text(model, tmp_path):
+    reader = Reader.load(model)
+
+    def seconds(copies):
+        text = " ".join(TEXTS * copies)
+        started = time.perf_counter()
+        answer = reader.answer(QUESTION, text)
+        assert answer.text == text[answer.start : answer.end]
+        return time.perf_counter() - started
+
+    seconds(10)
+    assert seconds(400) < 10 * seconds(80)  # 5 times the text; a quadratic path would take 25 times as long
+
+
+# ---------------------------------------------------------------------------------------------------- many questions
+def ask(model, path, tmp_path, *more):
+    output = tmp_path / "answers.jsonl"
+    dispatch(["answer", "--input", str(path), "--output", str(output), "--model", model, *more])
+    return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_file_of_questions_keeps_order_and_survives_bad_lines(model, tmp_path, capsys):
+    good = {"question": QUESTION, "context": TEXTS[0]}
+    lines = [
+        b"\xef\xbb\xbf" + json.dumps(good | {"id": "a"}).encode(),
+        b"{not json",
+        b"   ",
+        json.dumps([1]).encode(),
+        json.dumps({"question": QUESTION, "id": 7}).encode(),
+        json.dumps({"question": QUESTION, "context": 5}).encode(),
+        json.dumps({"question": " ", "context": "x"}).encode(),
+        b'{"question": "a\xf1o", "context": "x"}',
+        b"[" * 100_000,
+        json.dumps({"question": "palabra " * 99, "context": TEXTS[0], "id": "long"}).encode(),
+        json.dumps({"question": "¿Qué?", "context": "\ud83d", "id": "\udc00"}).encode(),
+        json.dumps(good, ensure_ascii=False).encode() + b"\r",
+        json.dumps(good | {"context": "", "id": None}).encode(),
+    ]
+    path = tmp_path / "questions.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    results = ask(model, path, tmp_path, "--top-k", "2")
+    expected = Reader.load(model).answers(QUESTION, TEXTS[0], top_k=2)
+    kinds = ["error" if "error" in result else len(result["answers"]) for result in results]
+    assert kinds == [2, *["error"] * 8, 1, 2, 1]
+    assert results[0]["id"] == "a"
+    assert [answer["text"] for answer in results[0]["answers"]] == [answer.text for answer in expected]
+    assert "line 2 is not JSON" in results[1]["error"]
+    assert results[3] == {"id": 7, "error": "line 5 needs the strings question and context"}
+    assert "the question is empty" in results[5]["error"]
+    assert "line 10: windows of 64 tokens" in results[8]["error"]
+    assert results[9]["id"] == "\udc00"
+    assert "id" not in results[10]
+    assert results[11] == {"id": None, "answers": [{"text": None, "start": None, "end": None, "score": 1.0}]}
+    assert "12 questions, 8 errors" in capsys.readouterr().err
+
+
+def test_chunks_change_nothing(model, tmp_path, monkeypatch):
+    path = tmp_path / "questions.jsonl"
+    records = [{"id": n, "question": f"¿Qué {n}?", "context": TEXTS[n % 6]} for n in range(40)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    whole = ask(model, path, tmp_path)
+    monkeypatch.setattr(command, "LINES_AT_ONCE", 3)
+    chunked = ask(model, path, tmp_path)
+    assert [result["id"] for result in whole] == list(range(40))
+    assert [r["answers"][0]["start"] for r in chunked] == [r["answers"][0]["start"] for r in whole]
+
+
+def test_streams_can_be_piped(model, monkeypatch):
+    standard_input(monkeypatch, json.dumps({"question": QUESTION, "context": TEXTS[0]}).encode())
+    out = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out))
+    dispatch(["answer", "--input", "-", "--model", model])
+    (line,) = out.getvalue().splitlines()
+    assert json.loads(line)["answers"][0]["text"] in TEXTS[0]
+
+
+def test_memory_stays_flat(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "LINES_AT_ONCE", 16)
+    line = json.dumps({"question": "¿Qué?", "context": TEXTS[0]}) + "\n"
+
+    def peak(lines):
+        path = tmp_path / "questions.jsonl"
+        path.write_text(line * lines)
+        tracemalloc.start()
+        try:
+            assert len(ask(model, path, tmp_path)) == lines
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(16)
+    assert peak(640) < 1.5 * peak(64) + 500_000
+
+
+def test_a_broken_model_stops_and_leaves_the_old_output(model, tmp_path, monkeypatch):
+    path, output = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
+    path.write_text(json.dumps({"question": QUESTION, "context": TEXTS[0]}))
+    output.write_text("old")
+    reader = Reader.load(model)
+    monkeypatch.setattr(reader.model, "logits", lambda ids, mask: (ids * float("nan"), ids * 1.0))
+    monkeypatch.setattr(command, "_load", lambda settings: reader)
+    with pytest.raises(UserError, match="not finite"):
+        ask(model, path, tmp_path)
+    assert output.read_text() == "old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["answers.jsonl", "questions.jsonl"]

@@ -1,0 +1,259 @@
+"""Windows of real tokenizers: offsets, golds, cuts, batches."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import processors
+
+from destila.errors import UserError
+from destila.records import Answer, Example
+from destila.windows import Window, WindowBatches, WindowBuilder, collate, inference_batches, longest_window
+from tiny import ARCHITECTURES, TEXTS, example, pad_token_id, tiny_examples, tiny_tokenizer
+
+UNICODE = st.text(
+    st.one_of(
+        st.sampled_from(
+            "aeiou ñáéüÁ \n\t.,;¿¡0123\u00a0\u2003\u3000e\u0301عربية中文字😀👩🏽\u200d🚀️\u0000\ufffd\ud800ﬁİß"
+        ),
+        st.characters(codec=None),
+    ),
+    max_size=80,
+)
+FRONT = {"roberta": 1, "bert": 1, "xlm-roberta": 1, "modernbert": 1}
+MIDDLE = {"roberta": 2, "bert": 1, "xlm-roberta": 2, "modernbert": 1}
+
+
+def builder(architecture="roberta", *, length=48, stride=8):
+    return WindowBuilder(tiny_tokenizer(architecture), length=length, stride=stride, pad_id=pad_token_id(architecture))
+
+
+def whole(windows):
+    """Ids and offsets of the whole context, put together from its windows."""
+    ids, offsets = {}, {}
+    for window in windows:
+        for k in range(window.context_end - window.context_start):
+            token = int(window.input_ids[window.context_start + k]), tuple(window.offsets[k].tolist())
+            place = window.first_token + k
+            assert ids.setdefault(place, token) == token, "windows disagree about a token that they share"
+            offsets[place] = token[1]
+    assert sorted(ids) == list(range(len(ids))), "a token of the context is in no window"
+    return [ids[k][0] for k in range(len(ids))], [offsets[k] for k in range(len(ids))]
+
+
+# ---------------------------------------------------------------------------------------------------- offsets
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@settings(max_examples=150, deadline=None)
+@given(context=UNICODE)
+def test_offsets_are_clean(architecture, context):
+    windows = builder(architecture).build([Example(id="1", question="¿a?", context=context)])
+    _, offsets = whole(windows)
+    assert all(0 <= a <= b <= len(context) for a, b in offsets)
+    assert offsets == sorted(offsets), "starts decrease"
+    assert [b for _, b in offsets] == sorted(b for _, b in offsets), "ends decrease"
+    assert all(context[a:b] == context[a:b].strip() for a, b in offsets)
+    if architecture in ("roberta", "modernbert"):  # a byte-level model keeps every character
+        covered = {place for a, b in offsets for place in range(a, b)}
+        assert {k for k, letter in enumerate(context) if not letter.isspace()} <= covered
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("context", [*TEXTS, "la   casa\n\n de\tEl   niño ", "pingüino 😀 ñandú", "Ｆｕｌｌ ﬁn ½ vez"])
+def test_offsets_point_at_the_words(architecture, context):
+    _, offsets = whole(builder(architecture).build([Example(id="1", question="¿a?", context=context)]))
+    covered = {place for a, b in offsets for place in range(a, b)}
+    assert covered == {k for k, letter in enumerate(context) if not letter.isspace()}
+
+
+def test_lone_surrogates_keep_every_position():
+    context = "uno \ud83d dos \udc00\udc00 tres"
+    windows = builder().build([example("1", "¿\ud83d?", context, "tres")])
+    (start,), (end,) = windows[0].starts, windows[0].ends
+    offsets = windows[0].offsets
+    assert context[offsets[start - windows[0].context_start, 0] : offsets[end - windows[0].context_start, 1]] == "tres"
+
+
+# ---------------------------------------------------------------------------------------------------- golds
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@settings(max_examples=150, deadline=None)
+@given(context=UNICODE, data=st.data())
+def test_golds_are_the_smallest_covering_token_spans(architecture, context, data):
+    start = data.draw(st.integers(0, len(context)))
+    end = data.draw(st.integers(start, len(context)))
+    gold = Answer.at(context, start, end)
+    windows = builder(architecture).build([Example(id="1", question="¿a?", context=context, answers=(gold, gold))])
+    _, offsets = whole(windows)
+    over = [k for k, (a, b) in enumerate(offsets) if a < b and a < end and b > start]
+    for window in windows:
+        first, count = window.first_token, window.context_end - window.context_start
+        inside = bool(over) and first <= over[0] and over[-1] < first + count
+        shift = window.context_start - first
+        expected = ((over[0] + shift,), (over[-1] + shift,)) if inside else ((), ())
+        assert (window.starts, window.ends) == expected
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_golds_read_back(architecture):
+    examples = tiny_examples()
+    for window in builder(architecture, length=128).build(examples):
+        context, golds = examples[window.example].context, examples[window.example].answers
+        spans = {
+            context[window.offsets[s - window.context_start, 0] : window.offsets[e - window.context_start, 1]]
+            for s, e in zip(window.starts, window.ends, strict=True)
+        }
+        assert spans == {gold.text for gold in golds}
+
+
+# ---------------------------------------------------------------------------------------------------- cuts
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("stride", [0, 4, 1000])
+def test_windows_are_whole_pairs_that_overlap(architecture, stride):
+    question, context = "¿Quién fundó Lima?", " ".join(TEXTS)
+    tokenizer = tiny_tokenizer(architecture)
+    windows = builder(architecture, length=48, stride=stride).build(
+        [Example(id="1", question=question, context=context)]
+    )
+    assert len(windows) > 2
+    assert whole(windows)[0] == tokenizer.encode(context, add_special_tokens=False).ids
+    words = tokenizer.encode(question, add_special_tokens=False).ids
+    room = 48 - FRONT[architecture] - 2 * MIDDLE[architecture] - len(words) + (MIDDLE[architecture] == 2)
+    for window in windows:
+        assert window.input_ids[FRONT[architecture] :][: len(words)].tolist() == words
+        assert window.context_start == FRONT[architecture] + len(words) + MIDDLE[architecture]
+        assert len(window.input_ids) == window.context_end + 1 <= 48
+    for left, right in itertools.pairwise(windows):
+        assert left.first_token + room - right.first_token == min(stride, room // 2)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_pair_that_fits_is_what_the_tokenizer_makes_of_it(architecture):
+    question, context = "¿Dónde vive?", TEXTS[4]
+    (window,) = builder(architecture, length=384).build([Example(id="1", question=question, context=context)])
+    assert window.input_ids.tolist() == tiny_tokenizer(architecture).encode(question, context).ids
+
+
+def test_saved_truncation_and_padding_do_no_harm():
+    tokenizer = tiny_tokenizer()
+    tokenizer.enable_truncation(10)
+    tokenizer.enable_padding(length=500)
+    pair = [Example(id="1", question="¿a?", context=" ".join(TEXTS))]
+    cut = WindowBuilder(tokenizer, length=48, stride=8, pad_id=1).build(pair)
+    assert [w.input_ids.tolist() for w in cut] == [w.input_ids.tolist() for w in builder().build(pair)]
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "bert", "modernbert"])
+def test_special_tokens_in_a_text_are_plain_text(architecture):
+    build = builder(architecture, length=128)
+    specials = set(build.front.tolist() + build.middle.tolist() + build.back.tolist())
+    (window,) = build.build([Example(id="1", question="¿</s>?", context="a </s> <s> [SEP] [CLS] b")])
+    inside = window.input_ids[window.context_start : window.context_end]
+    assert not specials & set(inside.tolist())
+
+
+def test_all_questions_that_are_too_long_are_named_at_once():
+    long = "palabra " * 40
+    examples = [
+        Example(id="corta", question="¿a?", context=TEXTS[0]),
+        Example(id="larga", question=long, context=TEXTS[0]),
+        Example(id="otra", question=long, context=TEXTS[1]),
+    ]
+    with pytest.raises(UserError) as caught:
+        builder(length=64).build(examples)
+    message = str(caught.value)
+    assert "2 problems" in message
+    assert "'larga'" in message
+    assert "'otra'" in message
+    assert "corta" not in message
+    assert "window length" in caught.value.remedy
+
+
+def test_a_long_question_may_fill_the_window_beside_a_short_context():
+    tokenizer = tiny_tokenizer()
+    question = "x" * 40
+    tokens = len(tokenizer.encode(question, add_special_tokens=False).ids)
+    build = WindowBuilder(tokenizer, length=tokens + 4 + 2, stride=8, pad_id=1)
+    assert len(build.build([Example(id="1", question=question, context="ab")])) == 1
+    with pytest.raises(UserError, match="leaves 2 for the context; it needs 3"):
+        build.build([Example(id="1", question=question, context="xyz")])
+
+
+def test_a_tokenizer_without_template_is_refused():
+    tokenizer = tiny_tokenizer()
+    tokenizer.post_processor = processors.ByteLevel()
+    with pytest.raises(UserError, match="no special token"):
+        WindowBuilder(tokenizer, pad_id=1)
+
+
+def test_roberta_positions_are_counted_from_the_padding_id():
+    roberta = {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}
+    assert longest_window(roberta) == 512
+    assert longest_window(roberta | {"model_type": "bert", "max_position_embeddings": 512}) == 512
+
+
+# ---------------------------------------------------------------------------------------------------- batches
+def test_collate_masks_and_labels():
+    examples = [*tiny_examples(), example("sin", "¿Qué?", TEXTS[0], labelled=False)]
+    windows = builder(length=128).build(examples)
+    batch = collate(windows, pad_id=1)
+    assert batch.input_ids.shape == (len(windows), max(len(w.input_ids) for w in windows))
+    for row, window in enumerate(windows):
+        tokens = len(window.input_ids)
+        assert batch.input_ids[row].tolist() == [*window.input_ids.tolist(), *[1] * (batch.input_ids.shape[1] - tokens)]
+        assert batch.attention_mask[row].sum() == batch.attention_mask[row, :tokens].sum() == tokens
+        assert np.flatnonzero(batch.context_mask[row]).tolist() == list(range(window.context_start, window.context_end))
+        expected = [] if not window.labelled else sorted(set(window.starts)) or [0]
+        assert np.flatnonzero(batch.start_positions[row]).tolist() == expected
+        assert batch.end_positions[row].any() == window.labelled
+    assert batch.start_positions[0].sum() == 2, "two golds, two starts"
+    assert collate(windows, pad_id=1, length=200).input_ids.shape == (len(windows), 200)
+
+
+def blanks(lengths):
+    return [Window(index, np.zeros(n, np.int32), 0, 0, np.zeros((0, 2), np.int32)) for index, n in enumerate(lengths)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=300), st.integers(1, 9), st.integers(0, 99), st.integers(0, 3))
+def test_an_epoch_holds_every_window_once(lengths, batch_size, seed, epoch):
+    windows = blanks(lengths)
+    batches = WindowBatches(windows, batch_size=batch_size, seed=seed)
+    steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
+    seen = [batches.at(step) for step in steps]
+    assert sorted(window.example for batch in seen for window in batch) == list(range(len(windows)))
+    assert sorted(map(len, seen))[1:] == [batch_size] * (len(seen) - 1)
+    fresh = WindowBatches(windows, batch_size=batch_size, seed=seed)
+    backwards = [fresh.at(step) for step in reversed(steps)]
+    assert [[w.example for w in b] for b in backwards[::-1]] == [[w.example for w in b] for b in seen]
+
+
+def test_the_order_depends_on_seed_and_epoch_and_pads_little():
+    lengths = np.random.default_rng(0).integers(40, 384, 4000)
+    batches = WindowBatches(blanks(lengths), batch_size=16, seed=1)
+    epoch = [batches.at(step) for step in range(batches.steps_per_epoch)]
+
+    def order(batches, first):
+        return [w.example for w in batches.at(first)]
+
+    assert order(batches, 0) != order(batches, batches.steps_per_epoch)
+    assert order(batches, 0) != order(WindowBatches(batches.windows, batch_size=16, seed=2), 0)
+    padded = sum(len(batch) * max(len(w.input_ids) for w in batch) for batch in epoch)
+    assert padded < 1.05 * lengths.sum(), "random batches pad about 1.7 times"
+    widths = [max(len(w.input_ids) for w in batch) for batch in epoch]
+    assert np.corrcoef(widths[:-1], widths[1:])[0, 1] < 0.2, "batches come sorted by length"
+
+
+def test_no_windows_are_refused():
+    with pytest.raises(UserError, match="no windows"):
+        WindowBatches([], batch_size=2, seed=0)
+
+
+@given(st.lists(st.integers(1, 60), max_size=80), st.integers(1, 200))
+def test_inference_batches_keep_to_the_budget(lengths, budget):
+    batches = inference_batches(blanks(lengths), token_budget=budget)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
+    widths = [max(lengths[index] for index in batch) for batch in batches]
+    assert widths == sorted(widths, reverse=True)
