@@ -198,6 +198,10 @@ def test_offsets_in_bytes_or_utf16_units_are_understood(before: str, text: str, 
             assert locate(context, text, wrong) == start
 
 
+def test_long_runs_of_letters_take_no_long_time() -> None:
+    assert locate("b" * 200_000, "b", -1) == 0  # one look at each occurrence, not one walk
+
+
 def test_search_prefers_whole_words_and_then_the_nearest() -> None:
     context = "del mar, el sol del mar y el pan"
     assert locate(context, "el", 16) == 9  # not the "el" of "del" at 17

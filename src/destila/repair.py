@@ -116,7 +116,7 @@ def locate(context: str, text: str, start: int) -> int | None:
     found = list(_occurrences(context, text))
     if not found:
         return None
-    return min(found, key=lambda at: (complete(context, at, at + len(text)) != (at, at + len(text)), abs(at - start)))
+    return min(found, key=lambda at: (_cuts(context, at, at + len(text)), abs(at - start)))
 
 
 def _other_units(context: str, start: int) -> Iterator[int]:
@@ -137,11 +137,19 @@ def complete(context: str, start: int, end: int) -> tuple[int, int]:
 
     Only a border between two letters or two digits is inside a word: `30|km` is not.
     """
-    while start > 0 and _joined(context[start - 1], context[start]):
+    while _inside_word(context, start):
         start -= 1
-    while end < len(context) and _joined(context[end - 1], context[end]):
+    while _inside_word(context, end):
         end += 1
     return start, end
+
+
+def _cuts(context: str, start: int, end: int) -> bool:
+    return _inside_word(context, start) or _inside_word(context, end)
+
+
+def _inside_word(context: str, border: int) -> bool:
+    return 0 < border < len(context) and _joined(context[border - 1], context[border])
 
 
 def _joined(left: str, right: str) -> bool:
