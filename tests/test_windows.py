@@ -95,6 +95,27 @@ def test_golds_are_the_smallest_covering_token_spans(architecture, context, data
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_window_knows_the_golds_that_lie_wholly_inside_it(architecture):
+    context = TEXTS[1]
+    spans = [(start, end) for start in range(len(context)) for end in range(start + 1, len(context) + 1, 7)]
+    examples = [
+        Example(id=str(n), question="¿a?", context=context, answers=(Answer.at(context, *span),))
+        for n, span in enumerate(spans)
+    ]
+    windows = builder(architecture, length=32, stride=5).build(examples)
+    offsets = np.array(whole([window for window in windows if window.example == 0])[1])  # (N, 2)
+    seen = {True: 0, False: 0}
+    for window in windows:
+        start, end = spans[window.example]
+        over = np.flatnonzero((offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 0] < offsets[:, 1]))
+        count = window.context_end - window.context_start
+        inside = over.size > 0 and window.first_token <= over[0] and over[-1] < window.first_token + count
+        assert bool(window.starts) == bool(window.ends) == inside
+        seen[bool(inside)] += 1
+    assert min(seen.values()) > 100
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_golds_read_back(architecture):
     examples = tiny_examples()
     for window in builder(architecture, length=128).build(examples):

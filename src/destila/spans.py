@@ -131,13 +131,15 @@ def _best_spans(
 ) -> list[tuple[float, int, int]]:
     """(score, start, end) of the best spans that do not overlap, as whole words. Uses `scores` up."""
     found = list[tuple[float, int, int]]()
-    while scores.size and len(found) < count:
+    while scores.size:
         token, more = divmod(int(scores.argmax()), scores.shape[1])
         score = float(scores[token, more])
         if score == -math.inf:
             break
         start, end = _whole_words(context, int(starts[token]), int(ends[token + more]))
         found.append((score, start, end))
+        if len(found) == count:
+            break
         # Whole words keep apart what is apart: spans that do not overlap this one will not once they are extended.
         first_after, first_over = np.searchsorted(starts, end), np.searchsorted(ends, start, side="right")
         for row in range(max(0, first_over - scores.shape[1] + 1), first_after):
