@@ -213,6 +213,11 @@ def test_one_archive_serves_all_its_members(server: Server, tmp_path: Path) -> N
     made = [Source("demo", split, server.address, "CC0", sha256, f"all/{split}.json") for split in ("dev", "test")]
     assert [fetch(one, cache=tmp_path).read_text(encoding="utf-8") for one in made] == ["dev", "test"]
     assert len(server.requests) == 1
+    (tmp_path / "demo" / "data.json").unlink()
+    taken = fetch(made[0], cache=tmp_path)  # the archive is not needed any more
+    assert len(server.requests) == 1
+    taken.write_text("changed", encoding="utf-8")
+    assert "was expected" in refused(made[0], tmp_path)
     assert "cannot give all/no.json" in refused(replace(made[0], split="no", member="all/no.json"), tmp_path)
 
 

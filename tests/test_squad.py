@@ -294,7 +294,7 @@ def test_all_bad_json_lines_are_named(tmp_path: Path) -> None:
         good,
         good | {"answers": {"text": ["Lima"], "answer_start": []}},
         good | {"answers": {"text": ["Lima"], "answer_start": [True]}},
-        good | {"answers": "Lima"},
+        good | {"answers": [{"text": "Lima", "answer_start": False}]},
         {"question": "¿Qué?"},
         good | {"is_impossible": "no"},
         [],
@@ -305,7 +305,7 @@ def test_all_bad_json_lines_are_named(tmp_path: Path) -> None:
     for problem in [
         "line 2: answers has 1 texts, but 0 values of answer_start",
         "line 3: answers.answer_start[0] is True, not a whole number",
-        "line 4: answers is 'Lima', not a list",
+        "line 4: answers[0].answer_start is False, not a whole number",
         "line 5: context is missing",
         "line 6: is_impossible is 'no', not true or false",
         "line 7 is [], not an object",
