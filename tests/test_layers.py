@@ -12,16 +12,16 @@ SOURCE = Path(__file__).parents[1] / "src" / "destila"
 # From the bottom up; a module imports only from the rows below its own.
 LAYERS = [
     ["errors"],
-    ["records", "settings", "runs", "progress", "signals"],
+    ["records", "cores", "settings", "runs", "progress", "signals"],
     ["resolution"],
-    ["squad", "repair", "windows", "spans", "metrics", "statistics", "predictions", "vocabulary"],
-    ["sources", "recording"],
+    ["squad", "repair", "fields", "windows", "spans", "metrics", "statistics", "predictions", "vocabulary"],
+    ["sources", "download", "recording"],
     ["shapes"],
     ["models"],
     ["losses", "tasks", "checkpoints"],
     ["backends"],
     ["reader"],
-    ["reports", "training"],
+    ["reports", "training", "quantize", "export"],
     ["commands"],
     ["cli"],
 ]
