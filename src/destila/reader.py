@@ -137,26 +137,28 @@ class Reader:
         self, examples: Sequence[Example], *, top_k: int, progress: Progress | None = None
     ) -> Iterator[tuple[Prediction, list[Answer]]]:
         """Prediction and answers of each example, in order."""
-        empty = [example.id for example in examples if not example.question.strip()]
-        if empty:
-            raise UserError.from_problems("questions", [f"{name!r} is empty" for name in empty], "Ask something.")
+        _refuse_empty(examples)
         for first in range(0, len(examples), EXAMPLES_AT_ONCE):
             part = examples[first : first + EXAMPLES_AT_ONCE]
-            windows = self.builder.build(part)
-            starts, ends = self._logits(windows, progress)
-            for example, (left, right) in zip(part, _groups(windows), strict=True):
-                yield decode(
-                    windows[left:right],
-                    starts[left:right],
-                    ends[left:right],
-                    example.context,
-                    max_answer_tokens=self.window.max_answer_tokens,
-                    top_k=top_k,
-                    no_answer_threshold=self.no_answer_threshold,
-                )
+            windows = self.windows(part)
+            starts, ends = self.logits(windows, progress)
+            yield from self.decode(part, windows, starts, ends, top_k=top_k)
 
-    def _logits(self, windows: Sequence[Window], progress: Progress | None) -> tuple[list[Logits], list[Logits]]:
-        """Start and end logits, (T,) for each window, in the order of the windows."""
+    def windows(self, examples: Sequence[Example]) -> list[Window]:
+        """First step of the path: the model inputs of the examples, in order.
+
+        Raises:
+            UserError: a question is empty, or too long for a window.
+        """
+        _refuse_empty(examples)
+        return self.builder.build(examples)
+
+    def logits(self, windows: Sequence[Window], progress: Progress | None = None) -> tuple[list[Logits], list[Logits]]:
+        """Second step: start and end logits, (T,) for each window, in the order of the windows.
+
+        Raises:
+            UserError: the model gives numbers that are not finite.
+        """
         starts, ends = ([np.empty(0, np.float32)] * len(windows) for _ in range(2))
         for indices in inference_batches(windows, token_budget=TOKENS_PER_BATCH):
             batch = collate([windows[index] for index in indices], pad_id=self.builder.pad_id)
@@ -171,6 +173,33 @@ class Reader:
             if progress:
                 progress.advance(sum(windows[index].first_token == 0 for index in indices))
         return starts, ends
+
+    def decode(
+        self,
+        examples: Sequence[Example],
+        windows: Sequence[Window],
+        starts: Sequence[Logits],
+        ends: Sequence[Logits],
+        *,
+        top_k: int,
+    ) -> Iterator[tuple[Prediction, list[Answer]]]:
+        """Third step: what the logits of the examples' windows say about each example, in order."""
+        for example, (left, right) in zip(examples, _groups(windows), strict=True):
+            yield decode(
+                windows[left:right],
+                starts[left:right],
+                ends[left:right],
+                example.context,
+                max_answer_tokens=self.window.max_answer_tokens,
+                top_k=top_k,
+                no_answer_threshold=self.no_answer_threshold,
+            )
+
+
+def _refuse_empty(examples: Sequence[Example]) -> None:
+    empty = [example.id for example in examples if not example.question.strip()]
+    if empty:
+        raise UserError.from_problems("questions", [f"{name!r} is empty" for name in empty], "Ask something.")
 
 
 def _groups(windows: Sequence[Window]) -> list[tuple[int, int]]:
