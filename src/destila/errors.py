@@ -24,7 +24,8 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         joint = "\n" if "\n" in self.problem else " "
-        return f"{self.where}: {self.problem.rstrip('.')}.{joint}{self.remedy}".rstrip()
+        stop = "" if self.problem.endswith(("?", "!")) else "."
+        return f"{self.where}: {self.problem.rstrip('.')}{stop}{joint}{self.remedy}".rstrip()
 
     @classmethod
     def from_problems(cls, where: str, problems: Sequence[str], remedy: str = "") -> "UserError":

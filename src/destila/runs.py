@@ -79,10 +79,10 @@ def writing(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(
-                str(path), "cannot be written: permission denied or read-only", "Choose another --output."
+                str(path), "cannot be written: permission denied or read-only", "Choose another place."
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-            raise UserError(str(path), f"cannot be written: {error.strerror}", "Choose another --output.") from error
+            raise UserError(str(path), f"cannot be written: {error.strerror}", "Choose another place.") from error
         raise
 
 
@@ -180,7 +180,7 @@ class Run:
                 "Continue it with --resume, replace it with --overwrite, or choose another --output.",
             )
         if path.is_dir() and not old and any(path.iterdir()):
-            raise UserError(str(path), "is not empty and is not a run", "Choose another --output.")
+            raise UserError(str(path), "is not empty and is not a run", "Choose another place.")
         if old:
             shutil.rmtree(path)
         run = cls(path, {"status": "running", "command": command_line(), "version": destila_version(), "seed": seed})

@@ -1,6 +1,6 @@
 """`destila distill`: a teacher's answers, hidden states and attention become a small student's."""
 
-from destila.commands.fitting import fit, open_training, report
+from destila.commands.fitting import fit, load_training_data, report
 from destila.errors import UserError
 from destila.losses import DistillationLoss
 from destila.models import LoadedModel, build_student, layer_map, load_reader
@@ -13,7 +13,7 @@ def run(settings: DistillSettings) -> TrainingResult:
     if not settings.teacher.name:
         remedy = "Give a fine-tuned reader; also without distillation, for its tokenizer and configuration."
         raise UserError("teacher.name", "is empty", remedy)
-    run, train_examples, dev_examples = open_training(settings)
+    train_examples, dev_examples = load_training_data(settings)
     teacher = load_reader(settings.teacher.name, revision=settings.teacher.revision, dropout=0.0)
     seed = settings.training.seed
     mapping = layer_map(
@@ -27,7 +27,6 @@ def run(settings: DistillSettings) -> TrainingResult:
         LoadedModel(model=student, tokenizer=teacher.tokenizer, metadata={}, name="student"),
         loss_fn,
         settings=settings,
-        run=run,
         train_examples=train_examples,
         dev_examples=dev_examples,
         source={"command": "distill", "teacher": settings.teacher.name, "data": settings.data.train},

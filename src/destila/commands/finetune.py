@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from destila.commands.fitting import fit, open_training, report
+from destila.commands.fitting import fit, load_training_data, report
 from destila.losses import TaskLoss
 from destila.models import LoadedModel, load_reader, random_model
 from destila.records import Example
@@ -14,13 +14,12 @@ from destila.vocabulary import load_tokenizer, pad_id, train_tokenizer
 
 def run(settings: FinetuneSettings) -> TrainingResult:
     """Fine-tune as the settings say; the reader lies in `settings.output` afterwards."""
-    run, train_examples, dev_examples = open_training(settings)
+    train_examples, dev_examples = load_training_data(settings)
     reader = starting_model(settings, train_examples)
     result = fit(
         reader,
         TaskLoss(),
         settings=settings,
-        run=run,
         train_examples=train_examples,
         dev_examples=dev_examples,
         source={"command": "finetune", "model": settings.model.name or "random", "data": settings.data.train},

@@ -14,7 +14,7 @@ from destila.models import LoadedModel, longest_window, save_reader
 from destila.reader import Reader
 from destila.records import Example, Prediction
 from destila.resolution import to_toml
-from destila.runs import Run, destila_version
+from destila.runs import destila_version
 from destila.settings import TrainingCommandSettings
 from destila.sources import load_examples
 from destila.tasks import Task, TrainingResult
@@ -22,8 +22,12 @@ from destila.training import is_main_process, open_run, train
 from destila.windows import WindowBatches, WindowBuilder, collate
 
 
-def open_training(settings: TrainingCommandSettings) -> tuple[Run, list[Example], list[Example]]:
-    """Load the training and dev examples, then open the run: a mistake in the data leaves no directory behind."""
+def load_training_data(settings: TrainingCommandSettings) -> tuple[list[Example], list[Example]]:
+    """The labelled training examples and the dev examples.
+
+    Raises:
+        UserError: no training data is named, or it cannot be read or holds no labelled question.
+    """
     data = settings.data
     if not data.train:
         raise UserError("data.train", "names no data", "Give a file or a named source to train on.")
@@ -32,9 +36,7 @@ def open_training(settings: TrainingCommandSettings) -> tuple[Run, list[Example]
     labelled = [example for example in train_examples if example.labelled]
     if not labelled:
         raise UserError("data.train", "has no labelled question", "Give data with answers.")
-    # The directory and whether to resume are not part of what the run is.
-    text = to_toml(settings, without=("output", "resume", "overwrite"))
-    return open_run(settings, settings_text=text), labelled, dev_examples
+    return labelled, dev_examples
 
 
 def fit(
@@ -42,19 +44,18 @@ def fit(
     loss_fn: Callable[..., Any],
     *,
     settings: TrainingCommandSettings,
-    run: Run,
     train_examples: Sequence[Example],
     dev_examples: Sequence[Example],
     source: Mapping[str, Any],
 ) -> TrainingResult:
-    """Train `reader.model` and leave the best reader in the run directory.
+    """Train `reader.model` and leave the best reader in the run directory, which is opened only now: a mistake in
+    settings, data or models leaves none behind.
 
     Args:
         source: where the reader comes from, for its destila.json.
 
     Raises:
-        UserError: as `train` and `WindowBuilder.build` do.
-        SystemExit: 128 + n after signal n, with everything saved.
+        UserError: as `WindowBuilder.build`, `open_run` and `train` do.
     """
     window, pad_id = settings.window, int(reader.model.config.pad_token_id)
     if window.length > longest_window(reader.model.config):
@@ -95,7 +96,9 @@ def fit(
         save=save,
         evaluate=evaluate if dev_examples else None,
     )
-    return train(task, settings=settings.training, run=run)
+    # The directory, and whether to resume, are not part of what the run is.
+    text = to_toml(settings, without=("output", "resume", "overwrite"))
+    return train(task, settings=settings.training, run=open_run(settings, settings_text=text))
 
 
 def dev_scores(
