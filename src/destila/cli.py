@@ -4,6 +4,7 @@ stdout carries the result, stderr the progress. Exit codes: 0 done, 2 the user's
 signal n (after saving). Modules are imported only when their verb is called.
 """
 
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,8 +21,14 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "finetune": ("finetune", "FinetuneSettings", "encoder + questions -> teacher"),
     "distill": ("distill", "DistillSettings", "teacher + questions -> student"),
     "evaluate": ("evaluate", "EvaluateSettings", "score models or predictions"),
+    "export": ("export", "ExportSettings", "reader -> files that run fast without torch"),
+    "bench": ("bench", "BenchSettings", "time readers against each other"),
     "answer": ("answer", "AnswerSettings", "answer a question from a text"),
 }
+
+
+# library -> the extra that brings it
+EXTRAS = {"torch": "train", "transformers": "train", "accelerate": "train", "safetensors": "train", "pyarrow": "data"}
 
 
 def usage() -> str:
@@ -60,11 +67,26 @@ def dispatch(arguments: Sequence[str]) -> None:
     module, settings_name, _ = COMMANDS[verb]
     settings_class = getattr(import_module("destila.settings"), settings_name)
     settings = parse_arguments(settings_class, arguments[len(verb.split()) :], command=f"destila {verb}")
-    import_module(f"destila.commands.{module}").run(settings)
+    try:
+        command = import_module(f"destila.commands.{module}")
+    except ModuleNotFoundError as error:
+        raise _missing(f"destila {verb}", error) from error
+    command.run(settings)
+
+
+def _missing(where: str, error: ModuleNotFoundError) -> Exception:
+    """What to install for a verb whose libraries are not here; a module of our own that is missing is a bug."""
+    name = (error.name or "").partition(".")[0]
+    if name not in EXTRAS:
+        return error
+    return UserError(where, f"needs {name}, which is not installed", f"pip install 'destila[{EXTRAS[name]}]'")
 
 
 def main() -> None:
     """Entry point of the `destila` command."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows its code instead of failing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         dispatch(sys.argv[1:])
         sys.stdout.flush()
