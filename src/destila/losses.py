@@ -235,7 +235,7 @@ class DistillationLoss(torch.nn.Module):
         hidden = tuple(student_layers) if weights.hidden else ()
         attention = tuple(student_layers)[1:] if weights.attention else ()
         inputs = (batch.input_ids, batch.attention_mask)
-        theirs = None
+        theirs: Any = None
         if self.needs_teacher:
             with torch.no_grad():
                 theirs = forward(
@@ -244,7 +244,14 @@ class DistillationLoss(torch.nn.Module):
                     hidden_layers=[self.mapping[layer] for layer in hidden],
                     attention_layers=[self.mapping[layer] for layer in attention],
                 )
-        ours = forward(student, *inputs, hidden_layers=hidden, attention_layers=attention)
+        ours = forward(
+            student,
+            *inputs,
+            hidden_layers=hidden,
+            attention_layers=attention,
+            # The maps are compared where they arise: no layer's map outlives the layer.
+            reduce=lambda layer, map: attention_loss(map, theirs.attention[self.mapping[layer]], batch.attention_mask),
+        )
         terms = self._terms(ours, theirs, batch)
         total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
         return Loss(total, {name: term.detach() for name, term in terms.items()})
@@ -265,12 +272,7 @@ class DistillationLoss(torch.nn.Module):
                 ]
             ).sum()
         if weights.attention:
-            terms["attention"] = torch.stack(
-                [
-                    attention_loss(attention, theirs.attention[self.mapping[layer]], mask)
-                    for layer, attention in ours.attention.items()
-                ]
-            ).sum()
+            terms["attention"] = torch.stack(list(ours.attention.values())).sum()
         return terms
 
     def _projection(self, layer: int) -> torch.nn.Module:

@@ -87,6 +87,7 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
             attn_implementation=ATTENTION,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `_check_loaded` names them
         )
         metadata = _file(name, METADATA_FILE, revision)
     _check_loaded(name, model, info)
@@ -225,10 +226,14 @@ def _check_vocabulary(name: str, config: Any, tokenizer: Tokenizer) -> None:
 
 def _check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> None:
     """No weight of the encoder was left random; a random head is announced."""
+    remedy = "Do config.json and model.safetensors belong together?"
+    if info["mismatched_keys"]:
+        key, stored, wanted = min(info["mismatched_keys"])
+        problem = f"{key} is {tuple(stored)} on the disk and {tuple(wanted)} by {CONFIG_FILE}"
+        raise UserError(name, problem, remedy)
     missing = sorted(info["missing_keys"])
     encoder = [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]
     if encoder:
-        problem = f"lacks {len(encoder)} weights of its encoder, first {encoder[0]!r}"
-        raise UserError(name, problem, "Do config.json and model.safetensors belong together?")
+        raise UserError(name, f"lacks {len(encoder)} weights of its encoder, first {encoder[0]!r}", remedy)
     if missing:
         print(f"{name} has no question answering head: it starts with a random one.", file=sys.stderr)

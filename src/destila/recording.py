@@ -6,16 +6,18 @@ Layers are numbered as in the paper: hidden state 0 is the embedding output (wha
 l is the output of block l, attention map l belongs to block l (1-based). The last hidden state of a ModernBERT is taken
 after its final normalization, as transformers does.
 
-Invariant: all attention runs on the fast sdpa kernel; a map is computed beside it, before dropout, only in the layers
-asked for. What to record travels through the call's own keyword arguments, so recording holds no state between calls:
-it is re-entrant and survives DistributedDataParallel and gradient checkpointing. This module builds and loads nothing.
+Invariant: a layer whose map is not asked for runs on the fast sdpa kernel. Where it is asked for, the probabilities
+are computed once, before dropout, and the layer's output is made of them. What to record travels through the call's own
+keyword arguments, so recording holds no state between calls: it is re-entrant and survives DistributedDataParallel and
+gradient checkpointing. This module builds and loads nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -31,7 +33,8 @@ class Outputs:
     Attributes:
         start_logits, end_logits: (B, T).
         hidden: {layer: (B, T, D)} for the layers asked.
-        attention: {layer: (B, H, T, T)} softmax(q k^T / sqrt(d)) of the layers asked, before dropout.
+        attention: {layer: (B, H, T, T)} softmax(q k^T / sqrt(d)) of the layers asked, before dropout; or what `reduce`
+            made of them.
     """
 
     start_logits: torch.Tensor
@@ -40,12 +43,16 @@ class Outputs:
     attention: dict[int, torch.Tensor]
 
 
+Reduce = Callable[[int, torch.Tensor], torch.Tensor]
+
+
 @dataclass(frozen=True)
 class _Recorder:
     """The attention maps asked of one call; it travels down to the attention function as a keyword argument."""
 
     layers: frozenset[int]
-    maps: dict[int, torch.Tensor] = field(default_factory=dict)
+    reduce: Reduce | None
+    kept: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
 def _attention(
@@ -55,13 +62,27 @@ def _attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,  # (B, 1, T, T) bool, true where a query may look; None: everywhere
     *,
-    scaling: float,
     recorder: _Recorder | None = None,
     **keywords: Any,
 ) -> tuple[torch.Tensor, None]:
-    if recorder is not None and module.layer_idx + 1 in recorder.layers:
-        recorder.maps[module.layer_idx + 1] = attention_map(query, key, mask=attention_mask, scaling=scaling)
-    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **keywords)
+    """The attention function that transformers calls in every layer: (B, T, H, D / H), and no map by this way."""
+    layer = module.layer_idx + 1
+    if recorder is None or layer not in recorder.layers:
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **keywords)
+        return output, None
+
+    def recorded(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probabilities = attention_map(query, key, mask=attention_mask, scaling=keywords["scaling"])
+        dropped = torch.nn.functional.dropout(probabilities, keywords["dropout"])  # 0 in evaluation mode
+        output = torch.matmul(dropped.to(value.dtype), value)  # (B, H, T, D / H)
+        kept = probabilities if recorder.reduce is None else recorder.reduce(layer, probabilities)
+        return output.transpose(1, 2).contiguous(), kept
+
+    if recorder.reduce is None or not torch.is_grad_enabled():
+        output, recorder.kept[layer] = recorded(query, key, value)
+    else:
+        # Autograd would hold four tensors of (B, H, T, T) for each layer, 75 MB each at 8 x 16 x 384 x 384.
+        output, recorder.kept[layer] = checkpoint(recorded, query, key, value, use_reentrant=False)
     return output, None
 
 
@@ -114,6 +135,7 @@ def forward(
     *,
     hidden_layers: Sequence[int] = (),
     attention_layers: Sequence[int] = (),
+    reduce: Reduce | None = None,
 ) -> Outputs:
     """Run a reader and keep what is asked for, nothing else.
 
@@ -122,14 +144,16 @@ def forward(
         input_ids, attention_mask: (B, T) integers.
         hidden_layers: which of the hidden states 0..L to keep.
         attention_layers: which of the attention maps 1..L to compute.
+        reduce: what to keep of each map, given its layer and the map, such as a loss; the map is then dropped at once
+            and computed again in the backward pass. None: keep the map itself.
     """
-    recorder = _Recorder(frozenset(attention_layers))
+    recorder = _Recorder(frozenset(attention_layers), reduce)
     extras: dict[str, Any] = {"recorder": recorder} if attention_layers else {}
     if hidden_layers:
         extras["output_hidden_states"] = list(hidden_layers)  # transformers keeps None for the others
     outputs = model(**_inputs(unwrapped(model).config, input_ids, attention_mask), **extras)
     hidden = {layer: outputs.hidden_states[layer] for layer in hidden_layers}
-    attention = {layer: recorder.maps[layer] for layer in attention_layers}
+    attention = {layer: recorder.kept[layer] for layer in attention_layers}
     return Outputs(outputs.start_logits, outputs.end_logits, hidden, attention)
 
 
