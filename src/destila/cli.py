@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "export": ("export", "ExportSettings", "reader -> files that run fast without torch"),
     "bench": ("bench", "BenchSettings", "time readers against each other"),
     "answer": ("answer", "AnswerSettings", "answer a question from a text"),
+    "serve": ("serve", "ServeSettings", "answer over HTTP, with a page for people"),
 }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from destila.backends import Logits, SpanModel, load_backend
+from destila.backends import LoadedBackend, Logits, SpanModel, load_backend
 from destila.errors import UserError
 from destila.progress import Progress
 from destila.records import Answer, Example, Prediction
@@ -69,6 +69,7 @@ class Reader:
         backend: str = "auto",
         revision: str | None = None,
         window_length: int = 0,
+        threads: int = 0,
     ) -> "Reader":
         """Load a reader by name.
 
@@ -78,6 +79,7 @@ class Reader:
             revision: commit of the hub repository.
             window_length: tokens of one model input; 0: as the model's destila.json says, else 384, and never more
                 than the model has positions for.
+            threads: of the run time; 0: one for each core that this process may use.
 
         Raises:
             UserError: there is no such model, it is broken, or its windows would be too long for it.
@@ -86,7 +88,12 @@ class Reader:
             problem = "no reader ships with this version yet"
             raise UserError("model", problem, "Name a model directory or a hub id with --model.")
         name = str(model or SHIPPED)
-        loaded = load_backend(name, backend, revision=revision)
+        loaded = load_backend(name, backend, revision=revision, threads=threads)
+        return cls.of(loaded, name=name, window_length=window_length)
+
+    @classmethod
+    def of(cls, loaded: LoadedBackend, *, name: str, window_length: int = 0) -> "Reader":
+        """The reader that a loaded model and what lay beside it make; see `load`."""
         if not isinstance(loaded.metadata, Mapping):
             raise UserError(f"{name}/{METADATA_FILE}", "is not a JSON object", "Mend it, or delete it.")
         return cls(

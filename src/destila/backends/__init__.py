@@ -5,14 +5,19 @@ Mental model: a backend turns token ids into start and end logits and knows noth
 Run times are imported only when a model needs them.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from destila.backends.files import ONNX_FILE, OPENVINO_FILE
 from destila.errors import UserError
 
 Logits = NDArray[np.float32]
@@ -42,22 +47,58 @@ class LoadedBackend:
     metadata: Mapping[str, Any]
 
 
-def load_backend(name: str, backend: str = "auto", *, revision: str | None = None) -> LoadedBackend:
+# What a model's directory holds, and what runs it, fastest first: (backend, file, what to install).
+CHOICES = (
+    ("openvino", OPENVINO_FILE, "openvino"),
+    ("onnx", ONNX_FILE, "onnxruntime"),
+    ("torch", "config.json", "torch"),
+)
+EXTRAS = {"openvino": "destila[openvino]", "onnx": "destila", "torch": "destila[train]"}
+
+
+def load_backend(name: str, backend: str = "auto", *, revision: str | None = None, threads: int = 0) -> LoadedBackend:
     """Load a model with the run time that fits it.
 
     Args:
         name: a local directory or a hub id.
-        backend: "auto", "torch", "onnx" or "openvino".
+        backend: "auto" (the fastest that is installed of those that the directory has files for), "torch", "onnx" or
+            "openvino".
         revision: commit of the hub repository.
+        threads: of the run time; 0: one for each core that this process may use.
 
     Raises:
         UserError: no such model, it is broken, or its run time is not installed.
     """
-    if backend not in ("auto", "torch"):
-        raise UserError(name, f"holds no model for {backend}", "Choose --backend torch.")
+    chosen = _choose(name, backend)
     try:
-        from destila.backends.torch_backend import load
+        if chosen == "torch":
+            from destila.backends import torch_backend
+
+            return torch_backend.load(name, revision=revision, threads=threads)
+        module = import_module(f"destila.backends.{chosen}_backend")
     except ImportError as error:
-        remedy = "Install what runs it: pip install 'destila[train]'."
-        raise UserError(name, f"is run by torch and transformers, and {error.name} is missing", remedy) from error
-    return load(name, revision=revision)
+        problem = f"is run by {chosen}, and {error.name} is missing"
+        raise UserError(name, problem, f"Install what runs it: pip install '{EXTRAS[chosen]}'.") from error
+    loaded: LoadedBackend = module.load(Path(name), threads=threads)
+    return loaded
+
+
+def _choose(name: str, backend: str) -> str:
+    """Which backend runs the model; says so on stderr where there was a choice."""
+    directory = Path(name)
+    exported = [choice for choice, file, _ in CHOICES[:2] if (directory / file).is_file()]
+    has_weights = not directory.is_dir() or any(
+        any(directory.glob(ending)) for ending in ("*.safetensors", "pytorch_model*")
+    )
+    found = exported + ["torch"] * (not exported or has_weights)
+    if backend != "auto":
+        if backend not in found:
+            remedy = f"It holds one for {' and '.join(found)}; destila export makes others."
+            raise UserError(name, f"holds no model for {backend}", remedy)
+        return backend
+    installed = [choice for choice, _, library in CHOICES if choice in found and find_spec(library)]
+    if len(found) > 1 and installed:
+        others = ", ".join(choice for choice in found if choice != installed[0])
+        why = "the fastest of those installed" if len(installed) > 1 else "the only one installed"
+        print(f"{name}: run by {installed[0]}, {why}; it also has files for {others}.", file=sys.stderr)
+    return (installed or found)[0]

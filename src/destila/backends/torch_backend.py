@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from destila.backends import Integers, LoadedBackend, Logits
+from destila.cores import thread_count
 from destila.models import load_reader, span_logits
 
 
@@ -43,13 +44,14 @@ def _array(logits: torch.Tensor) -> Logits:
     return np.asarray(logits.float().cpu().numpy(), np.float32)
 
 
-def load(name: str, *, revision: str | None = None) -> LoadedBackend:
+def load(name: str, *, revision: str | None = None, threads: int = 0) -> LoadedBackend:
     """Load a reader on the graphics card if there is one, else on the CPU.
 
     Raises:
         UserError: see `destila.models.load_reader`.
     """
     loaded = load_reader(name, revision=revision)
+    torch.set_num_threads(threads or min(torch.get_num_threads(), thread_count(0)))
     if torch.cuda.is_available():
         print(f"{name} runs on {torch.cuda.get_device_name()}: torch found it.", file=sys.stderr)
         loaded.model.to("cuda")

@@ -1,10 +1,11 @@
 """Settings of the commands that read data, score models and answer questions."""
 
+from dataclasses import field
 from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from destila.settings.types import Count, CountOrZero, Positive, positional, settings, strings
+from destila.settings.types import Count, CountOrZero, NonNegative, Positive, positional, settings, strings
 
 
 @settings
@@ -95,3 +96,55 @@ class DataConvertSettings:
     """Mend answers that do not match their context, drop those that cannot be mended."""
     overwrite: bool = False
     """Replace the target if it exists."""
+
+
+@settings
+class ExportSettings:
+    """Write a reader in a form that answers fast without torch, and prove that it still answers the same."""
+
+    model: str = ""
+    """Local directory or hub id of the reader."""
+    revision: str | None = None
+    """Commit of the hub repository."""
+    output: str = ""
+    """Directory to write."""
+    format: Literal["onnx", "openvino"] = "onnx"
+    """onnx: runs with the base install; openvino: faster on x86 processors, needs the openvino extra."""
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    """Arithmetic: fp32 equals torch; bf16 (openvino only) and int8 are faster and must pass the accuracy gate."""
+    data: list[str] = strings()
+    """Files or named sources to measure the loss of bf16 and int8 on, and to calibrate int8 on."""
+    max_examples: CountOrZero = 1000
+    """Use so many examples, evenly spread over the data; 0: all."""
+    max_loss: NonNegative = 0.5
+    """The accuracy gate: the most F1, in points, that bf16 or int8 may lose."""
+    calibration_windows: Count = 300
+    """Windows that the ranges of int8 activations are measured on (openvino)."""
+    skip_accuracy: bool = False
+    """Write bf16 or int8 without measuring what it costs."""
+    overwrite: bool = False
+    """Replace an export that is in `output` already."""
+
+
+@settings
+class BenchSettings:
+    """Time readers against each other: latency, throughput, cold start, memory, disk."""
+
+    model: list[str] = strings()
+    """Local directory or hub id; give it several times: speedups are relative to the first. None: what ships."""
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
+    """What runs the models."""
+    lengths: list[Count] = field(default_factory=lambda: [384, 192])
+    """Tokens of the timed queries, question and special tokens included."""
+    rounds: Count = 20
+    """Timed queries of each model and length; the models take turns, so that drift of the machine cancels out."""
+    batch: Count = 16
+    """Questions that are asked at once to measure queries per second."""
+    threads: CountOrZero = 0
+    """Threads of the run time; 0: one for each core that this process may use."""
+    cold: bool = True
+    """Measure cold start, peak memory and installed size in a fresh process for each model."""
+    plot: str | None = None
+    """Write the latencies as an SVG picture here."""
+    json: bool = False
+    """Print only the JSON object."""

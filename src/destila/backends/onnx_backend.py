@@ -1,0 +1,56 @@
+"""Run an exported reader with onnxruntime: the run time of the base install.
+
+B batch, T tokens. Invariant: importing this module needs neither torch nor transformers. It does not export.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from destila.backends import Integers, LoadedBackend, Logits
+from destila.backends.files import EXPORT_AGAIN, INPUTS, ONNX_FILE, OUTPUTS, check_names, read_export
+from destila.cores import thread_count
+from destila.errors import UserError
+from destila.runs import read_json
+from destila.vocabulary import load_tokenizer
+
+
+class OnnxModel:
+    """A model.onnx on the CPU.
+
+    Args:
+        path: the file.
+        threads: 0: one for each usable core.
+
+    Raises:
+        UserError: it is torn, or is no reader.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = thread_count(threads)
+        options.log_severity_level = 4  # what matters is raised
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has one class for each kind of failure, without a common root
+            problem = f"cannot be loaded by onnxruntime ({str(error).splitlines()[0]})"
+            raise UserError(str(path), problem, EXPORT_AGAIN) from error
+        names = [[value.name for value in side] for side in (self.session.get_inputs(), self.session.get_outputs())]
+        check_names(path, *names)
+
+    def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
+        """Start and end logits, both (B, T), of (B, T) inputs."""
+        start, end = self.session.run(OUTPUTS, dict(zip(INPUTS, (input_ids, attention_mask), strict=True)))
+        return np.asarray(start, np.float32), np.asarray(end, np.float32)
+
+
+def load(directory: Path, *, threads: int = 0) -> LoadedBackend:
+    """Load an exported directory.
+
+    Raises:
+        UserError: files are missing, torn, or not ours.
+    """
+    metadata = read_export(directory, ONNX_FILE)
+    model = OnnxModel(directory / ONNX_FILE, threads=threads)
+    return LoadedBackend(model, load_tokenizer(directory), read_json(directory / "config.json"), metadata)

@@ -1,0 +1,115 @@
+"""`destila export`: a reader -> a directory that answers without torch, proven equal or nearly equal.
+
+fp32 is checked against torch; bf16 and int8 are also judged by F1 on the user's data. Invariant: nothing is written
+that failed a check.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from destila.backends import LoadedBackend, load_backend
+from destila.errors import UserError
+from destila.reader import Reader
+from destila.records import Example
+from destila.runs import METADATA_FILE, atomic_directory, read_json
+from destila.settings import ExportSettings
+from destila.sources import load_examples
+
+
+def run(settings: ExportSettings) -> dict[str, Any]:
+    """Export, and print what was written as one JSON object.
+
+    Raises:
+        UserError: contradictory settings, a missing library, an export that differs from torch or loses too much.
+    """
+    _check(settings)
+    export = _import_exporter(settings)
+    examples = export.spread(load_examples(settings.data), settings.max_examples) if settings.data else []
+    reference = load_backend(settings.model, "torch", revision=settings.revision)
+    with atomic_directory(Path(settings.output)) as directory:
+        export.write_fp32(reference, directory, format=settings.format, name=settings.model)
+        found = {"parity": export.check_parity(reference, directory, name=settings.model)}
+        if settings.precision != "fp32":
+            found |= _lower(settings, export, reference=reference, examples=examples, directory=directory)
+        if settings.overwrite:
+            shutil.rmtree(settings.output, ignore_errors=True)
+    size = sum(file.stat().st_size for file in Path(settings.output).iterdir())
+    found |= {"output": settings.output, "format": settings.format, "precision": settings.precision, "bytes": size}
+    print(json.dumps(found))
+    return found
+
+
+def _lower(
+    settings: ExportSettings, export: Any, *, reference: LoadedBackend, examples: Sequence[Example], directory: Path
+) -> dict[str, Any]:
+    """Lower the precision by the fastest recipe that passes the accuracy gate; returns the recipe and the scores."""
+    reader = Reader.of(reference, name=settings.model)
+    judged = [example for example in examples if example.labelled and not settings.skip_accuracy]
+    if not judged and not settings.skip_accuracy:
+        problem = "holds no labelled question, so what it costs cannot be measured"
+        raise UserError(", ".join(settings.data), problem, "Give data with answers, or --skip-accuracy.")
+    before = export.f1_of(reader, judged) if judged else {}
+    calibration = export.calibration_batches(reader, examples, count=settings.calibration_windows)
+    after: dict[str, float] = {}
+    for recipe in export.recipes(settings.format, settings.precision):
+        export.write_lower(reference, directory, calibration, precision=settings.precision, recipe=recipe)
+        if not judged:
+            return {"recipe": recipe, "scores": None}
+        after = export.f1_of(Reader.load(directory), judged)
+        print(f"{settings.precision}, {recipe}: F1 {before['f1']:.2f} -> {after['f1']:.2f}", file=sys.stderr)
+        if before["f1"] - after["f1"] <= settings.max_loss:
+            found = {"recipe": recipe, "scores": {"n": len(judged), "before": before, "after": after}}
+            export.write_metadata(directory, **found)
+            return found
+    problem = f"loses too much: F1 {before['f1']:.2f} -> {after['f1']:.2f} on {len(judged)} questions"
+    other = "--format openvino" if settings.format == "onnx" else "--precision bf16"
+    other = "--precision fp32" if settings.precision == "bf16" else other
+    remedy = f"Nothing was written. Try {other}, or accept it with a --max-loss above {settings.max_loss:g}."
+    raise UserError(settings.model, f"{settings.precision} {problem}", remedy)
+
+
+# ---------------------------------------------------------------------------------------------------- settings
+def _check(settings: ExportSettings) -> None:
+    problems, path = [], Path(settings.output)
+    problems += [f"--{name}: is required" for name in ("model", "output") if not getattr(settings, name)]
+    if settings.format == "onnx" and settings.precision == "bf16":
+        problems.append("--precision bf16: onnxruntime has no bf16 on CPUs; take int8, or --format openvino")
+    if settings.precision != "fp32" and not settings.data and not settings.skip_accuracy:
+        problems.append(f"--data: is required, to measure what {settings.precision} costs; or give --skip-accuracy")
+    elif settings.precision == "int8" and settings.format == "openvino" and not settings.data:
+        problems.append("--data: is required, to calibrate int8 on (answers are not needed for that)")
+    if settings.output and path.exists():
+        ours = path.is_dir() and (not any(path.iterdir()) or _is_export(path))
+        if not ours:
+            problems.append(f"--output: {path} exists and is no export, so it is not replaced")
+        elif not settings.overwrite and any(path.iterdir()):
+            problems.append(f"--output: {path} holds an export already; replace it with --overwrite")
+    if problems:
+        raise UserError.from_problems("destila export", problems, "Run it with --help for every setting.")
+
+
+def _is_export(path: Path) -> bool:
+    return (path / METADATA_FILE).exists() and "format" in read_json(path / METADATA_FILE)
+
+
+def _import_exporter(settings: ExportSettings) -> Any:
+    """`destila.export`, after checking that all libraries that this export needs are there."""
+    extra = "openvino" if settings.format == "openvino" else "export"
+    try:
+        if extra == "openvino":
+            from destila.backends import openvino_backend  # noqa: F401
+
+            if settings.precision == "int8":
+                import nncf  # noqa: F401
+        else:
+            import onnx  # noqa: F401
+            import onnxscript  # noqa: F401
+        from destila import export
+    except ImportError as error:
+        remedy = f"Install it: pip install 'destila[train,{extra}]'."
+        raise UserError("destila export", f"needs {error.name}, which is not installed", remedy) from error
+    return export

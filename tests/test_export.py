@@ -1,0 +1,160 @@
+"""Exports equal torch, lose no more than allowed, and appear whole or not at all."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from destila import squad
+from destila.backends import load_backend
+from destila.errors import UserError
+from destila.reader import Reader
+from destila.resolution import resolve
+from destila.settings import ExportSettings
+from tiny import ARCHITECTURES, tiny_examples, tiny_reader
+
+pytest.importorskip("openvino")
+pytest.importorskip("nncf")
+export = pytest.importorskip("destila.commands.export")
+
+WINDOW = {"window": {"length": 48, "stride": 8, "max_answer_tokens": 10}, "no_answer_threshold": 0.5}
+
+
+def make(model: Path, output: Path, **settings: object) -> dict[str, object]:
+    values = {"model": str(model), "output": str(output), **settings}
+    return export.run(resolve(ExportSettings, values))  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("export")
+    squad.save(tiny_examples(), root / "data.json")
+    for architecture in ARCHITECTURES:
+        tiny_reader(root / architecture, architecture, metadata=WINDOW)
+    return root
+
+
+def rows(reader: Reader, *, batch: int, tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(batch + tokens)
+    ids = generator.integers(5, 90, (batch, tokens))
+    mask = (np.arange(tokens) < np.append(tokens, generator.integers(1, tokens, batch - 1))[:, None]).astype(np.int64)
+    return np.where(mask, ids, reader.builder.pad_id), mask
+
+
+SLOW = pytest.mark.slow
+CASES = [("openvino", name) for name in ARCHITECTURES] + [
+    ("onnx", "roberta"),
+    *(pytest.param("onnx", name, marks=SLOW) for name in ARCHITECTURES[1:]),
+]
+
+
+@pytest.mark.parametrize(("format", "architecture"), CASES)
+def test_fp32_equals_torch(root: Path, tmp_path: Path, format: str, architecture: str) -> None:
+    made = make(root / architecture, tmp_path / "out", format=format)
+    assert 0 < made["parity"] < 1e-4
+    torch, exported = Reader.load(root / architecture), Reader.load(tmp_path / "out")
+    for batch, tokens in ((1, 9), (1, 128), (7, 65), (32, 16)):
+        ids, mask = rows(torch, batch=batch, tokens=tokens)
+        for wanted, found in zip(torch.model.logits(ids, mask), exported.model.logits(ids, mask), strict=True):
+            assert found.shape == (batch, tokens)
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found[mask > 0], wanted[mask > 0], atol=1e-4)
+    assert exported.window == torch.window
+    assert exported.no_answer_threshold == 0.5
+    pairs = [(example.question, example.context) for example in tiny_examples()]
+    assert [a.text for a in exported.answer_batch(pairs)] == [a.text for a in torch.answer_batch(pairs)]
+
+
+@pytest.mark.parametrize(("format", "precision"), [("onnx", "int8"), ("openvino", "int8"), ("openvino", "bf16")])
+def test_lower_precisions_pass_the_gate_and_say_what_they_cost(
+    root: Path, tmp_path: Path, format: str, precision: str
+) -> None:
+    options = {"format": format, "precision": precision, "data": [str(root / "data.json")], "max_loss": 100.0}
+    made = make(root / "roberta", tmp_path / "out", **options)
+    metadata = json.loads((tmp_path / "out" / "destila.json").read_text())
+    assert metadata["precision"] == precision
+    assert metadata["scores"] == made["scores"]
+    assert metadata["scores"]["n"] == len(tiny_examples())
+    assert {"f1", "em"} == set(metadata["scores"]["before"]) == set(metadata["scores"]["after"])
+    torch, exported = load_backend(str(root / "roberta")), load_backend(str(tmp_path / "out"))
+    ids, mask = rows(Reader.of(torch, name="torch"), batch=4, tokens=40)
+    wanted, found = (np.stack(side.model.logits(ids, mask))[:, mask > 0] for side in (torch, exported))
+    assert np.corrcoef(wanted.ravel(), found.ravel())[0, 1] > 0.98
+    assert not np.allclose(wanted, found, atol=1e-5), "nothing was made coarser"
+    files = {file.name: file.stat().st_size for file in (tmp_path / "out").iterdir() if file.name != "destila.json"}
+    assert metadata["files"] == files
+
+
+def test_too_great_a_loss_is_refused_and_nothing_written(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from destila import export as exporter
+
+    scores = iter([80.0, 79.4])
+    monkeypatch.setattr(exporter, "f1_of", lambda *_: {"f1": next(scores), "em": 0.0})
+    with pytest.raises(UserError, match=r"(?s)80\.00 -> 79\.40.*precision fp32") as caught:
+        make(root / "roberta", tmp_path / "out", format="openvino", precision="bf16", data=[str(root / "data.json")])
+    assert caught.value.where == str(root / "roberta")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_tries_more_careful_recipes_until_one_passes(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from destila import export as exporter
+
+    scores = iter([80.0, 70.0, 79.6])
+    monkeypatch.setattr(exporter, "f1_of", lambda *_: {"f1": next(scores), "em": 0.0})
+    options = {"format": "openvino", "precision": "int8", "data": [str(root / "data.json")]}
+    assert make(root / "roberta", tmp_path / "out", **options)["recipe"] == exporter.RECIPES[1]
+
+
+def test_an_export_that_differs_from_torch_is_refused(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from destila import export as exporter
+
+    faithful = exporter.openvino_model
+
+    def unfaithful(model: object) -> object:
+        changed = copy.deepcopy(model)
+        changed.qa_outputs.bias.data += 0.01  # type: ignore[attr-defined]
+        return faithful(changed)
+
+    monkeypatch.setattr(exporter, "openvino_model", unfaithful)
+    with pytest.raises(UserError, match="exported logits are"):
+        make(root / "roberta", tmp_path / "out", format="openvino")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"precision": "int8"}, "--data: is required"),
+        ({"precision": "int8", "format": "openvino", "skip_accuracy": True}, "to calibrate int8 on"),
+        ({"precision": "bf16"}, "onnxruntime has no bf16"),
+        ({"output": ""}, "--output: is required"),
+    ],
+)
+def test_contradictions_are_refused(root: Path, tmp_path: Path, settings: dict[str, object], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        make(root / "roberta", **{"output": tmp_path / "out"} | settings)  # type: ignore[arg-type]
+
+
+def test_an_export_is_replaced_only_when_asked_and_nothing_else_ever(root: Path, tmp_path: Path) -> None:
+    output, thesis = tmp_path / "out", tmp_path / "thesis"
+    output.mkdir()
+    (output / "destila.json").write_text('{"format": "openvino"}')
+    with pytest.raises(UserError, match="--overwrite"):
+        make(root / "roberta", output, format="openvino")
+    make(root / "roberta", output, format="openvino", overwrite=True)
+    assert (output / "openvino.bin").exists()
+    with pytest.raises(UserError, match="holds no model for torch"):
+        make(output, tmp_path / "again", format="openvino")
+    thesis.mkdir()
+    (thesis / "chapter.tex").write_text("x")
+    with pytest.raises(UserError, match="is no export"):
+        make(root / "roberta", thesis, format="openvino", overwrite=True)
+    assert (thesis / "chapter.tex").exists()
