@@ -23,7 +23,7 @@ LAYERS = [
     ["backends"],
     ["reader"],
     ["serving"],
-    ["reports", "training", "quantize", "export"],
+    ["reports", "charts", "training", "quantize", "export", "measure"],
     ["commands"],
     ["cli"],
 ]
