@@ -4,6 +4,7 @@ A settings file is TOML with one table per nested dataclass; the command line ov
 `destila.resolution` turns both into these classes and reports all mistakes at once. Importing this package is cheap.
 """
 
+from destila.settings.serving import LimitSettings, QueueSettings, ServeSettings
 from destila.settings.training import (
     DataSettings,
     DistillSettings,
@@ -34,8 +35,11 @@ __all__ = [
     "DistillSettings",
     "EvaluateSettings",
     "FinetuneSettings",
+    "LimitSettings",
     "LossSettings",
     "ModelSettings",
+    "QueueSettings",
+    "ServeSettings",
     "ShapeSettings",
     "StudentSettings",
     "TeacherSettings",

@@ -1,0 +1,191 @@
+"""The HTTP application: routes, and how each kind of failure is told. Everything else is asked of its neighbours.
+
+Invariant: a request is served whole or refused with a status that says whose turn it is: 4xx the client's (mend it),
+503 and 504 time's (try again), 500 nobody's but ours. No route touches a file that a request names.
+"""
+
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from destila.errors import UserError
+from destila.reader import Reader
+from destila.records import Answer, Prediction
+from destila.runs import destila_version
+from destila.serving.batching import QueueFullError
+from destila.serving.gate import Gate, Refusal
+from destila.serving.measures import CONTENT_TYPE, Measures
+from destila.serving.schema import (
+    MANY,
+    ONE,
+    AnswerBody,
+    AnswerRequest,
+    AnswerResponse,
+    ErrorResponse,
+    ResultBody,
+    StateBody,
+)
+from destila.serving.schema import request_model as limited_request
+from destila.serving.service import AnswerService
+from destila.settings import ServeSettings
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse, "description": description}
+    for status, description in {
+        400: "The body is not JSON in UTF-8.",
+        401: "The key is missing or wrong.",
+        408: "The body did not arrive in time.",
+        413: "The body is too long.",
+        422: "A field is missing, of the wrong type or over a limit.",
+        503: "Too much waits already; see Retry-After.",
+        504: "It took too long.",
+    }.items()
+}
+PAGE = {
+    "/": ("index.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
+
+
+def create_app(reader: Reader, settings: ServeSettings, *, key: str | None = None) -> Gate:
+    """The ASGI application of one reader.
+
+    Args:
+        key: what clients must bring as `Authorization: Bearer KEY`; None: nothing.
+    """
+    measures = Measures()
+    service = AnswerService(reader, settings, measures)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    # The interactive documentation of FastAPI loads scripts from outside, so there is none; /openapi.json stays.
+    app = FastAPI(title="Destila", version=destila_version(), lifespan=lifespan, docs_url=None, redoc_url=None)
+    _add_answer(app, service, settings)
+    _add_state(app, service, measures)
+    _add_page(app)
+    _add_refusals(app, reader.name)
+    return Gate(app, settings, measures, key=key)
+
+
+# ------------------------------------------------------------------------------------------ routes
+def _add_answer(app: FastAPI, service: AnswerService, settings: ServeSettings) -> None:
+    model_name = Path(service.reader.name).name  # where it lies is no client's business
+    body_model = limited_request(settings.limits)
+
+    async def answer(request: Request, body: AnswerRequest) -> Response:
+        began = time.perf_counter()
+        questions, contexts = body.questions, body.contexts
+        request.state.log |= {"questions": len(questions), "contexts": len(contexts)}
+        if settings.log_text:
+            request.state.log["question"] = questions
+        if (count := len(questions) * len(contexts)) > settings.limits.pairs:
+            problem = f"{len(questions)} questions over {len(contexts)} contexts are {count} pairs"
+            raise Refusal(422, problem, f"Send at most {settings.limits.pairs} at once.")
+        pairs = [(question, context) for question in questions for context in contexts]
+        answered = await service.answer(pairs, top_k=body.top_k)
+        response = AnswerResponse(
+            results=_results(answered, len(contexts)),
+            model=model_name,
+            milliseconds=round(1000 * (time.perf_counter() - began), 2),
+        )
+        return Response(response.model_dump_json(), media_type="application/json")
+
+    answer.__annotations__["body"] = body_model  # the limits are settings, so the model is made here
+    app.post("/v1/answer", response_model=AnswerResponse, responses=REFUSALS, summary="Answer questions")(answer)
+
+
+def _results(answered: Sequence[tuple[Prediction, list[Answer]]], contexts: int) -> list[ResultBody]:
+    return [
+        ResultBody(
+            question=place // contexts,
+            context=place % contexts,
+            answers=[AnswerBody.of(answer) for answer in answers],
+            no_answer_score=prediction.no_answer_score if math.isfinite(prediction.no_answer_score) else None,
+        )
+        for place, (prediction, answers) in enumerate(answered)
+    ]
+
+
+def _add_state(app: FastAPI, service: AnswerService, measures: Measures) -> None:
+    @app.get("/health", summary="Whether the process lives")
+    async def health() -> StateBody:
+        return StateBody(status="ok")
+
+    @app.get("/ready", summary="Whether questions are taken", responses={503: REFUSALS[503]})
+    async def ready() -> StateBody:
+        if not service.ready:
+            raise Refusal(503, "the server takes no questions", "Try again later.", {"Retry-After": "5"})
+        return StateBody(status="ready")
+
+    @app.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(measures.text(), media_type=CONTENT_TYPE)
+
+
+def _add_page(app: FastAPI) -> None:
+    def add(path: str, content: bytes, media_type: str) -> None:
+        async def page() -> Response:
+            return Response(content, media_type=media_type)
+
+        app.get(path, include_in_schema=False)(page)
+
+    for path, (name, media_type) in PAGE.items():
+        add(path, files("destila.serving").joinpath("page", name).read_bytes(), media_type)
+
+
+# ------------------------------------------------------------------------------------------ refusals
+def _add_refusals(app: FastAPI, reader_name: str) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        if any(details["type"] == "json_invalid" for details in error.errors()):
+            return Refusal(400, "the body is not JSON", "Send one JSON object in UTF-8.").response()
+        remedy = "Send Content-Type: application/json; see /openapi.json for every field and its limits."
+        return Refusal(422, "; ".join(_problems(error.errors())), remedy).response()
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        remedy = "Send one JSON object in UTF-8." if error.status_code == 400 else "See /openapi.json."
+        return Refusal(error.status_code, str(error.detail), remedy, error.headers).response()
+
+    @app.exception_handler(Refusal)
+    async def refused(request: Request, error: Refusal) -> Response:
+        return error.response()
+
+    @app.exception_handler(UserError)
+    async def user_error(request: Request, error: UserError) -> Response:
+        if error.where == reader_name:  # a broken model is no fault of a client
+            raise RuntimeError("the model is broken") from error
+        return Refusal(422, f"{error.where}: {error.problem}", error.remedy).response()
+
+    @app.exception_handler(QueueFullError)
+    async def full(request: Request, error: QueueFullError) -> Response:
+        headers = {"Retry-After": str(error.retry_after)}
+        return Refusal(503, "too much waits already", "Try again later.", headers).response()
+
+    @app.exception_handler(TimeoutError)
+    async def late(request: Request, error: TimeoutError) -> Response:
+        return Refusal(504, "it took too long", "Ask fewer questions at once, or about shorter texts.").response()
+
+    @app.exception_handler(Exception)  # the gate writes it down
+    async def failed(request: Request, error: Exception) -> Response:
+        return Refusal(500, "the server failed", "Tell its operator the request id.").response()
+
+
+def _problems(errors: Sequence[Any]) -> list[str]:
+    """What is wrong with which field; places and rules only, for what the user wrote is not echoed."""
+    return [
+        f"{'.'.join(str(part) for part in details['loc'] if part not in (ONE, MANY))}: {details['msg']}"
+        for details in errors[:10]
+    ]

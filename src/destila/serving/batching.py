@@ -1,0 +1,197 @@
+"""One model, many requests: windows of all waiting requests run together, a few of each in turn.
+
+Mental model: a request is a job, a list of windows. One thread goes round the open jobs and takes one window of each,
+again and again, until the token budget of a batch is full; it runs them and goes round once more from where it stopped.
+So a question of one window waits for at most one batch behind it, however long the documents of others are.
+
+Invariants: at most `queue_windows` windows wait; what was accepted is finished, also when the batcher is closed, unless
+its future is cancelled; a job that makes the model fail fails alone. This module knows no texts and no HTTP.
+"""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+
+from destila.backends import Logits
+from destila.windows import Window
+
+WindowLogits = tuple[list[Logits], list[Logits]]
+SHORTEST_BESIDE = 0.7  # rows shorter than this share of the longest run apart: else padding eats what batching gains
+RATE_MEMORY = 0.9  # how much of the measured speed is kept from batch to batch
+
+
+class QueueFullError(Exception):
+    """There is no room; come back after `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"the queue is full for about {retry_after} s")
+        self.retry_after = retry_after
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """The windows of one request. `taken` of them have been handed to the model, `left` are not yet done."""
+
+    windows: Sequence[Window]
+    future: "Future[WindowLogits]" = field(default_factory=Future)
+    starts: dict[int, Logits] = field(default_factory=dict)
+    ends: dict[int, Logits] = field(default_factory=dict)
+    taken: int = 0
+
+    def finish(self) -> None:
+        """Hand over the result, once every window is done."""
+        if len(self.starts) == len(self.windows):
+            order = range(len(self.windows))
+            self.settle(result=([self.starts[place] for place in order], [self.ends[place] for place in order]))
+
+    def settle(self, *, result: WindowLogits | None = None, error: Exception | None = None) -> None:
+        """Set the future, unless whoever waited has left or the job has failed already."""
+        try:
+            if error is not None:
+                self.future.set_exception(error)
+            elif result is not None:
+                self.future.set_result(result)
+        except InvalidStateError:
+            pass
+
+
+_Place = tuple[_Job, int]  # a window: its job, and which of the job's it is
+
+
+class Batcher:
+    """Runs the windows of many jobs through one model, on a thread of its own.
+
+    Args:
+        logits: runs windows, usually `Reader.logits`; called from the one thread only.
+        batch_tokens: tokens of the windows that are taken at once; a longer window runs alone.
+        queue_windows: most windows that may wait.
+        observe: is told of each run of the model: windows, padded tokens, seconds.
+    """
+
+    def __init__(
+        self,
+        logits: Callable[[Sequence[Window]], WindowLogits],
+        *,
+        batch_tokens: int,
+        queue_windows: int,
+        observe: Callable[[int, int, float], None] = lambda windows, tokens, seconds: None,
+    ) -> None:
+        self._logits, self._observe = logits, observe
+        self._batch_tokens, self._queue_windows = batch_tokens, queue_windows
+        self._jobs: deque[_Job] = deque()  # the first is served next
+        self._waiting = 0
+        self._windows_per_second = 100.0  # a guess until the first batch is done
+        self._closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="destila-model", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Windows that wait."""
+        return self._waiting
+
+    @property
+    def alive(self) -> bool:
+        """Whether jobs are taken."""
+        return self._thread.is_alive() and not self._closing
+
+    def submit(self, windows: Sequence[Window]) -> "Future[WindowLogits]":
+        """Queue the windows of a request, at least one; the future gives their logits in order.
+
+        Raises:
+            QueueFullError: too many windows wait, or the batcher is closed.
+        """
+        job = _Job(windows)
+        with self._changed:
+            if self._closing or self._waiting + len(windows) > self._queue_windows:
+                raise QueueFullError(self.retry_after())
+            self._jobs.append(job)
+            self._waiting += len(windows)
+            self._changed.notify()
+        return job.future
+
+    def retry_after(self) -> int:
+        """Whole seconds after which what waits now should be done, 1 to 60."""
+        return min(60, max(1, math.ceil(self._waiting / self._windows_per_second)))
+
+    def close(self) -> None:
+        """Take no more jobs and finish those that were taken."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    # ------------------------------------------------------------------------------------------ the thread
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            for places in _alike(batch):
+                self._run(places)
+
+    def _next_batch(self) -> list[_Place]:
+        """Wait for windows and take a batch of them; empty once closed and done."""
+        with self._changed:
+            while True:
+                if batch := self._take():
+                    return batch
+                if self._closing:
+                    return []
+                self._changed.wait()
+
+    def _take(self) -> list[_Place]:
+        batch, tokens = list[_Place](), 0
+        while self._jobs:
+            job = self._jobs[0]
+            if job.future.done():  # cancelled or failed: nobody waits for the rest
+                self._waiting -= len(job.windows) - job.taken
+                self._jobs.popleft()
+                continue
+            tokens += len(job.windows[job.taken].input_ids)
+            if batch and tokens > self._batch_tokens:
+                break  # this job leads the next batch
+            batch.append((job, job.taken))
+            job.taken += 1
+            self._waiting -= 1
+            self._jobs.rotate(-1)
+            if job.taken == len(job.windows):
+                self._jobs.pop()
+        return batch
+
+    def _run(self, places: Sequence[_Place]) -> None:
+        """Run windows together and hand on what is finished; if that fails, one by one, to find whose fault it is."""
+        windows = [job.windows[place] for job, place in places]
+        began = time.perf_counter()
+        try:
+            starts, ends = self._logits(windows)
+        except Exception as error:
+            if len(places) == 1:
+                places[0][0].settle(error=error)
+                return
+            for one in places:
+                self._run([one])
+            return
+        for (job, place), start, end in zip(places, starts, ends, strict=True):
+            job.starts[place], job.ends[place] = start, end
+            job.finish()
+        self._measure(windows, time.perf_counter() - began)
+
+    def _measure(self, windows: Sequence[Window], seconds: float) -> None:
+        speed = len(windows) / max(seconds, 1e-6)
+        self._windows_per_second = RATE_MEMORY * self._windows_per_second + (1 - RATE_MEMORY) * speed
+        self._observe(len(windows), len(windows) * max(len(window.input_ids) for window in windows), seconds)
+
+
+def _alike(batch: Sequence[_Place]) -> list[list[_Place]]:
+    """The windows of a batch in groups of about one length, short ones first: they are done soonest."""
+    lengths = {place: len(place[0].windows[place[1]].input_ids) for place in batch}
+    groups, longest = list[list[_Place]](), 0
+    for place in sorted(batch, key=lambda place: -lengths[place]):
+        if not groups or lengths[place] < SHORTEST_BESIDE * longest:
+            groups.append([])
+            longest = lengths[place]
+        groups[-1].append(place)
+    return groups[::-1]

@@ -1,0 +1,105 @@
+"""What goes over the wire. The limits of a server become part of its request model, and so of its OpenAPI document."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, create_model
+
+from destila.records import Answer
+from destila.settings import LimitSettings
+
+ONE: Literal["one"] = "one"  # the two forms of a field; only the one that is meant is checked and complained about
+MANY: Literal["many"] = "many"
+
+
+class AnswerRequest(BaseModel):
+    """Questions and texts: every question is answered from every context by itself."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    question: Any
+    context: Any
+    top_k: int = 1
+
+    @property
+    def questions(self) -> list[str]:
+        """The questions, also if there is one."""
+        return [self.question] if isinstance(self.question, str) else list(self.question)
+
+    @property
+    def contexts(self) -> list[str]:
+        """The contexts, also if there is one."""
+        return [self.context] if isinstance(self.context, str) else list(self.context)
+
+
+def request_model(limits: LimitSettings) -> type[AnswerRequest]:
+    """`AnswerRequest` with the limits of one server."""
+    asked = Annotated[str, StringConstraints(min_length=1, max_length=limits.question_characters, pattern=r"\S")]
+    text = Annotated[str, StringConstraints(max_length=limits.context_characters)]
+    fields: dict[str, Any] = {
+        "question": (_one_or_many(asked, limits.pairs), Field(description="One question, or a list of them.")),
+        "context": (_one_or_many(text, limits.pairs), Field(description="One text, or a list of them.")),
+        "top_k": (
+            Annotated[int, Field(ge=1, le=limits.top_k)],
+            Field(1, description="Most answers to a question from a context."),
+        ),
+    }
+    return create_model("AnswerRequest", __base__=AnswerRequest, __doc__=AnswerRequest.__doc__, **fields)
+
+
+def _one_or_many(kind: Any, most: int) -> Any:
+    several = Annotated[list[kind], Field(min_length=1, max_length=most)]
+    form = Discriminator(lambda value: MANY if isinstance(value, list) else ONE)
+    return Annotated[Annotated[kind, Tag(ONE)] | Annotated[several, Tag(MANY)], form]
+
+
+class AnswerBody(BaseModel):
+    """A span of the context, or the statement that it holds no answer (then text, start and end are null)."""
+
+    text: str | None
+    start: int | None = Field(description="First character, counted in Unicode code points.")
+    end: int | None = Field(description="One past the last character.")
+    score: float = Field(description='Probability among all spans of this context and "no answer".')
+
+    @classmethod
+    def of(cls, answer: Answer) -> "AnswerBody":
+        """The same answer."""
+        return cls(text=answer.text, start=answer.start, end=answer.end, score=answer.score)
+
+
+class ResultBody(BaseModel):
+    """What one context says to one question."""
+
+    question: int = Field(description="Which question, counted from 0.")
+    context: int = Field(description="Which context, counted from 0.")
+    answers: Sequence[AnswerBody] = Field(description="Best first; they do not overlap.")
+    no_answer_score: float | None = Field(
+        description='How much "no answer" stands above the best span, in logits; null where there is no span.'
+    )
+
+
+class AnswerResponse(BaseModel):
+    """All results, question by question, within it context by context."""
+
+    results: Sequence[ResultBody]
+    model: str
+    milliseconds: float = Field(description="From the whole request to its answer, waiting included.")
+
+
+class Problem(BaseModel):
+    """What is wrong, and what to do."""
+
+    problem: str
+    remedy: str
+
+
+class ErrorResponse(BaseModel):
+    """The body of every refusal."""
+
+    error: Problem
+
+
+class StateBody(BaseModel):
+    """The state of the server."""
+
+    status: str
