@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "finetune": ("finetune", "FinetuneSettings", "encoder + questions -> teacher"),
     "distill": ("distill", "DistillSettings", "teacher + questions -> student"),
     "evaluate": ("evaluate", "EvaluateSettings", "score models or predictions"),
-    "export": ("export", "ExportSettings", "reader -> files that run fast without torch"),
+    "export": ("export", "ExportSettings", "reader -> ONNX or OpenVINO, proven to answer the same"),
     "bench": ("bench", "BenchSettings", "time readers against each other"),
     "answer": ("answer", "AnswerSettings", "answer a question from a text"),
     "serve": ("serve", "ServeSettings", "answer over HTTP, with a page for people"),

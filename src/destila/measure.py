@@ -1,8 +1,8 @@
 """How fast a reader answers, from text to answer, and what it takes to have it.
 
 Mental model: all readers are loaded side by side and take turns query by query, so that what slows the machine down
-for a while slows all of them. A query is real Spanish text of an exact number of tokens; every reader gets texts of its own
-tokenizer's lengths. What a process needs from a standing start is measured in fresh processes.
+for a while slows all of them. A query is real Spanish text of an exact number of tokens, by the reader's own tokenizer.
+What a process needs from a standing start is measured in fresh processes.
 
 Invariant: nothing is timed before every reader has answered such a query once. This module prints nothing and compares
 nothing.
