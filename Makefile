@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-installed
 BASE := $(VENV)/.base-installed
 
-.PHONY: help demo test lint install bench clean
+.PHONY: help demo test lint install install-train bench clean
 
 help:
 	@echo "make demo     distill a small Spanish reader on two cores, score it, ask it a question (under ten minutes)"
@@ -27,6 +27,8 @@ $(BASE): $(BIN)/python pyproject.toml constraints.txt
 
 install: $(BASE)
 	@echo "installed: $(BIN)/destila answer --help"
+
+install-train: $(DEV)
 
 demo: $(DEV)
 	$(BIN)/python runs/demo.py $(if $(QUESTION),"$(QUESTION)") $(if $(TEXT),"$(TEXT)")

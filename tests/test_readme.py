@@ -1,0 +1,56 @@
+"""Every snippet of both READMEs runs, and what they name exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+from tiny import tiny_reader
+
+from destila.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+READMES = ["README.md", "README.es.md"]
+
+
+def blocks(name: str, language: str) -> list[str]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    found = re.findall(rf"```{language}\n(.*?)```", text, re.S)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_python_snippets_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_reader(tmp_path / "runs" / "demo" / "student")
+    monkeypatch.chdir(tmp_path)
+    for code in blocks(name, "python"):
+        exec(compile(code, name, "exec"), {})
+    assert capsys.readouterr().out.count("\n") >= 2
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_commands_and_targets_exist(name: str) -> None:
+    shell = "\n".join(blocks(name, "sh") + blocks(name, "text"))
+    verbs = re.findall(r"^destila ((?:data )?[a-z]+)", shell, re.M)
+    assert set(verbs) <= set(COMMANDS)
+    assert set(COMMANDS) <= set(verbs), f"{name} says nothing of {set(COMMANDS) - set(verbs)}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make ([a-z]+)", shell, re.M):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+    for config in re.findall(r"configs/[\w./-]+\.toml", shell):
+        assert (ROOT / config).exists(), config
+
+
+@pytest.mark.parametrize("name", [*READMES, "docs/architecture.md", "docs/data.md", "docs/method.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    path = ROOT / name
+    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", path.read_text(encoding="utf-8")):
+        file, _, anchor = target.partition("#")
+        linked = path.parent / file if file else path
+        assert linked.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.M)
+            slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert anchor in slugs, target
