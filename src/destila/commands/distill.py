@@ -1,9 +1,13 @@
 """`destila distill`: a teacher's answers, hidden states and attention become a small student's."""
 
-from destila.commands.fitting import fit, load_training_data, report
+from pathlib import Path
+
+from destila.commands.fitting import fit, load_training_data, report, training_windows
 from destila.errors import UserError
+from destila.importance import importance_over
 from destila.losses import DistillationLoss
 from destila.models import LoadedModel, build_student, layer_map, load_reader
+from destila.pruning import prune_into
 from destila.settings import DistillSettings
 from destila.tasks import TrainingResult
 
@@ -21,12 +25,17 @@ def run(settings: DistillSettings) -> TrainingResult:
         teacher_layers=teacher.model.config.num_hidden_layers,
         student_layers=settings.student.shape.layers,
     )
+    windows = training_windows(teacher, settings, train_examples)
     student = build_student(teacher, settings.student, mapping=mapping, seed=seed)
+    if settings.student.initial == "teacher":
+        importance = importance_over(teacher.model, windows, directory=Path(settings.teacher.cache))
+        prune_into(student, teacher.model, mapping=mapping, importance=importance)
     loss_fn = DistillationLoss(settings.loss, teacher=teacher.model, student=student, mapping=mapping, seed=seed)
     result = fit(
         LoadedModel(model=student, tokenizer=teacher.tokenizer, metadata={}, name="student"),
         loss_fn,
         settings=settings,
+        windows=windows,
         train_examples=train_examples,
         dev_examples=dev_examples,
         source={"command": "distill", "teacher": settings.teacher.name, "data": settings.data.train},

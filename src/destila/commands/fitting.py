@@ -13,13 +13,14 @@ from destila.metrics import fit_no_answer_threshold, score, summary, with_thresh
 from destila.models import LoadedModel, longest_window, save_reader
 from destila.reader import Reader
 from destila.records import Example, Prediction
-from destila.resolution import to_toml
 from destila.runs import destila_version
-from destila.settings import TrainingCommandSettings
+from destila.settings import RunSettings, TrainingCommandSettings
 from destila.sources import load_examples
 from destila.tasks import Task, TrainingResult
 from destila.training import is_main_process, open_run, train
-from destila.windows import WindowBatches, WindowBuilder, collate
+from destila.windows import Window, WindowBatches, WindowBuilder, collate
+
+SLICE_OVER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
 
 
 def load_training_data(settings: TrainingCommandSettings) -> tuple[list[Example], list[Example]]:
@@ -39,11 +40,31 @@ def load_training_data(settings: TrainingCommandSettings) -> tuple[list[Example]
     return labelled, dev_examples
 
 
+def training_windows(
+    reader: LoadedModel, settings: TrainingCommandSettings, examples: Sequence[Example]
+) -> list[Window]:
+    """The windows of the training examples.
+
+    Raises:
+        UserError: as `WindowBuilder.build` does; windows are longer than the reader can read.
+    """
+    window, longest = settings.window, longest_window(reader.model.config)
+    if window.length > longest:
+        raise UserError("window.length", f"{window.length} is more than the model's {longest}", "Make it shorter.")
+    pad_id = int(reader.model.config.pad_token_id)
+    builder = WindowBuilder(reader.tokenizer, length=window.length, stride=window.stride, pad_id=pad_id)
+    windows = builder.build(examples)
+    if is_main_process():
+        print(f"{len(examples):,} questions, {len(windows):,} windows", file=sys.stderr)
+    return windows
+
+
 def fit(
     reader: LoadedModel,
     loss_fn: Callable[..., Any],
     *,
     settings: TrainingCommandSettings,
+    windows: Sequence[Window],
     train_examples: Sequence[Example],
     dev_examples: Sequence[Example],
     source: Mapping[str, Any],
@@ -52,19 +73,13 @@ def fit(
     settings, data or models leaves none behind.
 
     Args:
+        windows: `training_windows` of the training examples.
         source: where the reader comes from, for its destila.json.
 
     Raises:
-        UserError: as `WindowBuilder.build`, `open_run` and `train` do.
+        UserError: as `open_run` and `train` do.
     """
     window, pad_id = settings.window, int(reader.model.config.pad_token_id)
-    if window.length > longest_window(reader.model.config):
-        longest = longest_window(reader.model.config)
-        raise UserError("window.length", f"{window.length} is more than the model's {longest}", "Make it shorter.")
-    builder = WindowBuilder(reader.tokenizer, length=window.length, stride=window.stride, pad_id=pad_id)
-    windows = builder.build(train_examples)
-    if is_main_process():
-        print(f"{len(train_examples):,} questions, {len(windows):,} windows", file=sys.stderr)
     has_unanswerable = any(not example.answers for example in train_examples)
 
     def predict(student: Any) -> dict[str, Prediction]:
@@ -96,9 +111,8 @@ def fit(
         save=save,
         evaluate=evaluate if dev_examples else None,
     )
-    # The directory, and whether to resume, are not part of what the run is.
-    text = to_toml(settings, without=("output", "resume", "overwrite"))
-    return train(task, settings=settings.training, run=open_run(settings, settings_text=text))
+    run = open_run(settings)
+    return train(task, settings=settings.training, run=run, stop_after_seconds=settings.stop_after_seconds)
 
 
 def dev_scores(
@@ -114,12 +128,15 @@ def dev_scores(
     return {**summary(score(examples, texts, normalizer="squad")), **scores}
 
 
-def report(settings: TrainingCommandSettings, result: TrainingResult) -> None:
-    """Say how training ended, as one JSON object on stdout. After a signal, leave with 128 + its number."""
+def report(settings: RunSettings, result: TrainingResult, *, score: str = "dev_f1") -> None:
+    """Say how training ended, as one JSON object on stdout.
+
+    After a signal, leave with 128 + its number; at the end of a time slice, with 75: both are to be resumed.
+    """
     if not is_main_process():
         return
-    if result.signal is not None:
+    if not result.finished:
         print(f"stopped at step {result.steps}; everything is saved: continue with --resume", file=sys.stderr)
-        sys.exit(128 + result.signal)
+        sys.exit(SLICE_OVER if result.signal is None else 128 + result.signal)
     summary_line = {"run": settings.output, "steps": result.steps, "best_step": result.best_step}
-    print(json.dumps({**summary_line, "dev_f1": result.best_score}))
+    print(json.dumps({**summary_line, score: result.best_score}))

@@ -72,14 +72,17 @@ class TeacherSettings:
     """A local directory or a hub id of a fine-tuned reader."""
     revision: str | None = None
     """Commit of the hub repository; pin it."""
+    cache: str = "runs/cache"
+    """Directory for what is computed once from a teacher, and used again by other runs."""
 
 
 @settings
 class StudentSettings:
     shape: ShapeSettings = field(default_factory=ShapeSettings)
     """Shape of the student."""
-    initial: Literal["random", "layers"] = "random"
-    """random: all weights random (the paper); layers: copied from the teacher's mapped layers (same width only)."""
+    initial: Literal["random", "layers", "teacher"] = "random"
+    """random: all weights random (the paper); layers: the mapped layers of a teacher of the same width, as they are;
+    teacher: the mapped layers, pruned to the student's shape by what matters over real windows."""
     dropout: Fraction = 0.1
     """Dropout of hidden states and attention during training."""
 

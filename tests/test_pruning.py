@@ -1,0 +1,246 @@
+"""A student born from its teacher: exact where nothing is cut or where what is cut never varies, near it elsewhere."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from destila.errors import UserError
+from destila.importance import Importance, importance_over, measure, stored
+from destila.models import LoadedModel, build_student, forward, layer_map
+from destila.pruning import choose_channels, prune_into, score_maps, value_maps
+from destila.settings import ShapeSettings, StudentSettings
+from destila.windows import WindowBuilder, collate
+from tiny import pad_token_id, tiny_examples, tiny_model, tiny_tokenizer
+
+FAMILIES = ("roberta", "bert", "xlm-roberta")
+LAYERS, HEADS, HIDDEN, UNITS = 4, 4, 32, 64
+
+
+def teacher_of(architecture: str = "roberta") -> LoadedModel:
+    model = tiny_model(architecture, layers=LAYERS, heads=HEADS, hidden=HIDDEN)
+    model.set_attn_implementation("destila")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "LayerNorm" in name:  # gains and biases as different as trained ones are
+                parameter += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
+    return LoadedModel(model, tiny_tokenizer(architecture), {}, architecture)
+
+
+def batches_of(architecture: str = "roberta") -> list[tuple[Tensor, Tensor]]:
+    pad = pad_token_id(architecture)
+    windows = WindowBuilder(tiny_tokenizer(architecture), length=60, stride=10, pad_id=pad).build(tiny_examples())
+    batches = [collate(windows[first : first + 3], pad_id=pad) for first in range(0, len(windows), 3)]
+    return [(torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)) for batch in batches]
+
+
+def born(
+    teacher: LoadedModel,
+    importance: Importance,
+    *,
+    layers: int = LAYERS,
+    heads: int = HEADS,
+    hidden: int = HIDDEN,
+    units: int = UNITS,
+) -> object:
+    shape = ShapeSettings(layers=layers, heads=heads, hidden=hidden, feed_forward=units)
+    mapping = layer_map("uniform", teacher_layers=LAYERS, student_layers=layers)
+    settings = StudentSettings(shape=shape, initial="teacher", dropout=0.0)
+    student = build_student(teacher, settings, mapping=mapping, seed=5)
+    prune_into(student, teacher.model, mapping=mapping, importance=importance)
+    return student
+
+
+def logits(model: object, batch: tuple[Tensor, Tensor]) -> Tensor:
+    with torch.no_grad():
+        outputs = forward(model, *batch)
+    return torch.stack([outputs.start_logits, outputs.end_logits])[:, batch[1].bool()]
+
+
+# ---------------------------------------------------------------------------------------------------- exactness
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_the_teachers_own_shape_gives_its_logits(architecture: str) -> None:
+    teacher, batches = teacher_of(architecture), batches_of(architecture)
+    student = born(teacher, measure(teacher.model, batches))
+    for batch in batches:
+        assert torch.equal(logits(student, batch), logits(teacher.model, batch))
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_parts_that_never_vary_are_cut_for_nothing(architecture: str) -> None:
+    """Constant units, heads of low rank and an idle head go; what they wrote on the average stays."""
+    teacher, batches = teacher_of(architecture), batches_of(architecture)
+    size = HIDDEN // HEADS
+    with torch.no_grad():
+        for layer in teacher.model.base_model.encoder.layer:
+            layer.intermediate.dense.weight[1::2] = 0  # these units are constant, but not zero
+            layer.attention.self.value.weight[:size] = 0  # this head writes a constant
+            for name in ("query", "value"):
+                weight = getattr(layer.attention.self, name).weight.view(HEADS, size, HIDDEN)
+                bias = getattr(layer.attention.self, name).bias.view(HEADS, size)
+                weight[:, size // 2 :] = 2 * weight[:, : size // 2]
+                bias[:, size // 2 :] = 2 * bias[:, : size // 2]
+    importance = measure(teacher.model, batches)
+    # Twice as many heads of half the size: four of the teacher's, halved, and four that write nothing yet.
+    student = born(teacher, importance, heads=2 * HEADS, units=UNITS // 2)
+    for batch in batches:
+        assert torch.allclose(logits(student, batch), logits(teacher.model, batch), atol=2e-3)
+
+
+def test_halved_heads_of_low_rank_attend_as_before() -> None:
+    generator = torch.Generator().manual_seed(1)
+    queries, keys = (torch.randn(200, 8, generator=generator, dtype=torch.float64) for _ in range(2))
+    queries[:, 4:] = queries[:, :4] @ torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    query_map, key_map = score_maps(queries.T @ queries / 200, keys.T @ keys / 200, 4)
+    assert query_map.shape == key_map.shape == (4, 8)
+    assert torch.allclose((queries @ query_map.T) @ (keys @ key_map.T).T, queries @ keys.T, atol=1e-2)
+
+
+def test_score_maps_are_the_best_of_their_rank() -> None:
+    """Against the optimum for the very sample: the singular values of Q K^T beyond the rank."""
+    generator = torch.Generator().manual_seed(2)
+    scales = torch.tensor([5, 3, 2, 1, 0.5, 0.3, 0.2, 0.1], dtype=torch.float64)
+    queries = torch.randn(300, 8, generator=generator, dtype=torch.float64) * scales
+    keys = torch.randn(300, 8, generator=generator, dtype=torch.float64) * scales.flip(0)
+    product = queries @ keys.T
+    optimum = torch.linalg.svdvals(product)[3:].norm()
+    query_map, key_map = score_maps(queries.T @ queries / 300, keys.T @ keys / 300, 3)
+    error = (product - (queries @ query_map.T) @ (keys @ key_map.T).T).norm()
+    assert error == pytest.approx(optimum.item(), rel=1e-3)
+    axes = (queries.square().mean(0) * keys.square().mean(0)).topk(3).indices
+    assert error < (product - queries[:, axes] @ keys[:, axes].T).norm()
+
+
+def test_value_maps_are_the_best_of_their_rank() -> None:
+    generator = torch.Generator().manual_seed(3)
+    values = torch.randn(300, 8, generator=generator, dtype=torch.float64)
+    writer = torch.randn(12, 8, generator=generator, dtype=torch.float64)
+    value_map, narrow = value_maps(values.T @ values / 300, writer, 5)
+    written = values @ writer.T
+    error = (written - values @ value_map.T @ narrow.T).norm()
+    assert error == pytest.approx(torch.linalg.svdvals(written)[5:].norm().item(), rel=1e-3)
+    assert torch.allclose(value_map.norm(dim=1), torch.ones(5, dtype=torch.float64))
+
+
+# ---------------------------------------------------------------------------------------------------- any shape
+@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"layers": 2, "hidden": 16, "units": 96},  # more units than the teacher's, as the paper's 6x512x3072 has
+        {"layers": 4, "hidden": 24, "heads": 3, "units": 20},  # fewer heads
+        {"layers": 1, "hidden": 32, "heads": 2, "units": 64},  # larger heads
+        {"layers": 3, "hidden": 32, "heads": 8, "units": 64},  # more heads
+    ],
+)
+def test_any_shape_computes_and_learns(architecture: str, shape: dict[str, int]) -> None:
+    teacher, batches = teacher_of(architecture), batches_of(architecture)
+    student = born(teacher, measure(teacher.model, batches), **shape)
+    outputs = forward(student, *batches[0])
+    (outputs.start_logits.square().sum() + outputs.end_logits.sum()).backward()
+    assert outputs.start_logits.isfinite().all()
+    for name, parameter in student.named_parameters():
+        assert parameter.isfinite().all(), name
+        if "token_type" not in name and "key.bias" not in name:
+            assert (parameter.grad != 0).any(), name
+
+
+def test_a_wider_or_unknown_model_is_refused() -> None:
+    teacher = teacher_of()
+    importance = measure(teacher.model, batches_of())
+    with pytest.raises(UserError, match=r"hidden: is 64, and the teacher's is 32"):
+        born(teacher, importance, hidden=64)
+    with pytest.raises(UserError, match="the teacher is a modernbert"):
+        measure(tiny_model("modernbert"), batches_of("modernbert"))
+
+
+def test_cutting_a_little_changes_little_and_means_help() -> None:
+    """A narrower student is nearer to its teacher than one with the same parts chosen against the importance."""
+    teacher, batches = teacher_of(), batches_of()
+    importance = measure(teacher.model, batches)
+    wrong = Importance(**vars(importance))
+    object.__setattr__(wrong, "unit_variance", 1 / (importance.unit_variance + 1e-9))
+    object.__setattr__(wrong, "state_variance", 1 / (importance.state_variance + 1e-9))
+    exact = torch.cat([logits(teacher.model, batch).flatten() for batch in batches])
+    errors = []
+    for used in (importance, wrong):
+        student = born(teacher, used, hidden=28, units=48)
+        ours = torch.cat([logits(student, batch).flatten() for batch in batches])
+        errors.append((ours - exact).square().mean().item())
+    assert errors[0] < 0.7 * errors[1]
+    assert errors[0] < exact.var().item()
+
+
+def test_channels_follow_what_varies_and_is_read() -> None:
+    teacher = teacher_of()
+    importance = measure(teacher.model, batches_of())
+    quiet, unread = 5, 11
+    importance.state_variance[:, quiet] = 0
+    with torch.no_grad():
+        teacher.model.qa_outputs.weight[:, unread] = 0
+        for layer in teacher.model.base_model.encoder.layer:
+            attention = layer.attention.self
+            for linear in (attention.query, attention.key, attention.value, layer.intermediate.dense):
+                linear.weight[:, unread] = 0
+    chosen = choose_channels(teacher.model, importance, count=HIDDEN - 2, places=range(LAYERS)).tolist()
+    assert chosen == [channel for channel in range(HIDDEN) if channel not in (quiet, unread)]
+
+
+# ---------------------------------------------------------------------------------------------------- measuring
+def test_moments_are_those_of_the_real_tokens() -> None:
+    teacher, batches = teacher_of(), batches_of()
+    importance = measure(teacher.model, batches)
+    states: list[list[Tensor]] = [[] for _ in range(LAYERS + 1)]
+    for input_ids, attention_mask in batches:
+        for row, mask in zip(input_ids, attention_mask, strict=True):  # one row at a time: no padding at all
+            ids = row[mask.bool()][None]
+            with torch.no_grad():
+                hidden = teacher.model(ids, torch.ones_like(ids), output_hidden_states=True).hidden_states
+            for layer, state in enumerate(hidden):
+                states[layer].append(state[0].double())
+    for layer in range(LAYERS + 1):
+        tokens = torch.cat(states[layer])
+        assert torch.allclose(importance.state_mean[2 * layer], tokens.mean(0), atol=1e-5)
+        assert torch.allclose(importance.state_variance[2 * layer], tokens.var(0, correction=0), atol=1e-4)
+    block, tokens = teacher.model.base_model.encoder.layer[1], torch.cat(states[1]).float()
+    keys = block.attention.self.key(tokens).detach().double().view(-1, HEADS, HIDDEN // HEADS)
+    assert torch.allclose(importance.key[1, 2], torch.cov(keys[:, 2].T, correction=0), atol=1e-4)
+
+
+def test_importance_is_measured_once_and_stored_whole(tmp_path: Path) -> None:
+    path, calls = tmp_path / "importance.safetensors", []
+
+    def make() -> Importance:
+        calls.append(1)
+        return measure(teacher_of().model, batches_of())
+
+    first, second = stored(path, make), stored(path, make)
+    assert len(calls) == 1
+    assert all(torch.equal(getattr(first, name), value) for name, value in vars(second).items())
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match="is torn"):
+        stored(path, make)
+
+
+def test_hooks_are_gone_after_a_failure() -> None:
+    teacher = teacher_of().model
+    with pytest.raises(Exception, match=r"index|range"):
+        measure(teacher, [(torch.full((1, 4), 10_000), torch.ones(1, 4, dtype=torch.long))])
+    assert not any(module._forward_hooks for module in teacher.modules())
+
+
+def test_importance_belongs_to_a_teacher_and_its_windows(tmp_path: Path) -> None:
+    teacher, pad = teacher_of().model, pad_token_id()
+    windows = WindowBuilder(tiny_tokenizer(), length=60, stride=10, pad_id=pad).build(tiny_examples())
+    first = importance_over(teacher, windows, directory=tmp_path)
+    assert torch.equal(importance_over(teacher, windows, directory=tmp_path).query, first.query)
+    assert len(list(tmp_path.iterdir())) == 1
+    importance_over(teacher, windows[1:], directory=tmp_path)
+    with torch.no_grad():
+        teacher.qa_outputs.bias[0] += 1e-3
+    importance_over(teacher, windows, directory=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+    whole = measure(teacher, batches_of())
+    assert torch.allclose(whole.unit_variance, first.unit_variance, rtol=1e-4)
