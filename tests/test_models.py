@@ -77,6 +77,7 @@ def test_forward_equals_transformers_eager(reader: LoadedModel) -> None:
     expected = theirs(reader, ids, mask)
     with torch.no_grad():
         ours = forward(reader.model, ids, mask, hidden_layers=range(5), attention_layers=range(1, 5))
+        lazy = forward(reader.model, ids, mask, attention_layers=range(1, 5), lazy=True).attention
     real = mask.bool()
     assert torch.allclose(ours.start_logits[real], expected.start_logits[real], atol=1e-5)
     assert torch.allclose(ours.end_logits[real], expected.end_logits[real], atol=1e-5)
@@ -87,6 +88,7 @@ def test_forward_equals_transformers_eager(reader: LoadedModel) -> None:
         assert torch.allclose(attention, expected.attentions[layer - 1].transpose(1, 2)[real], atol=1e-6)
         assert torch.allclose(attention.sum(-1), torch.ones(()), atol=1e-5)
         assert ours.attention[layer].isfinite().all()
+        assert torch.allclose(lazy[layer].compute().transpose(1, 2)[real], attention, atol=1e-6)
         padded_keys = ours.attention[layer][2, :, : REAL[2], REAL[2] :]
         assert (padded_keys == 0).all()
 

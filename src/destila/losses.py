@@ -243,15 +243,16 @@ class DistillationLoss(torch.nn.Module):
                     *inputs,
                     hidden_layers=[self.mapping[layer] for layer in hidden],
                     attention_layers=[self.mapping[layer] for layer in attention],
+                    lazy=True,
                 )
-        ours = forward(
-            student,
-            *inputs,
-            hidden_layers=hidden,
-            attention_layers=attention,
-            # The maps are compared where they arise: no layer's map outlives the layer.
-            reduce=lambda layer, map: attention_loss(map, theirs.attention[self.mapping[layer]], batch.attention_mask),
-        )
+
+        def compare(layer: int, ours: Tensor) -> Tensor:
+            with torch.no_grad():
+                map = theirs.attention[self.mapping[layer]].compute()
+            return attention_loss(ours, map, batch.attention_mask)
+
+        # The maps are compared where they arise: at most one of the student and one of the teacher exist at a time.
+        ours = forward(student, *inputs, hidden_layers=hidden, attention_layers=attention, reduce=compare)
         terms = self._terms(ours, theirs, batch)
         total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
         return Loss(total, {name: term.detach() for name, term in terms.items()})

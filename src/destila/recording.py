@@ -34,16 +34,30 @@ class Outputs:
         start_logits, end_logits: (B, T).
         hidden: {layer: (B, T, D)} for the layers asked.
         attention: {layer: (B, H, T, T)} softmax(q k^T / sqrt(d)) of the layers asked, before dropout; or what `reduce`
-            made of them.
+            made of them; or, when they were asked lazily, `LazyMap`s.
     """
 
     start_logits: torch.Tensor
     end_logits: torch.Tensor
     hidden: dict[int, torch.Tensor]
-    attention: dict[int, torch.Tensor]
+    attention: dict[int, Any]
 
 
 Reduce = Callable[[int, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LazyMap:
+    """An attention map that is computed when it is needed: until then 2 B T D numbers instead of B H T T."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    mask: torch.Tensor | None
+    scaling: float
+
+    def compute(self) -> torch.Tensor:
+        """The map, (B, H, T, T)."""
+        return attention_map(self.query, self.key, mask=self.mask, scaling=self.scaling)
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,8 @@ class _Recorder:
 
     layers: frozenset[int]
     reduce: Reduce | None
-    kept: dict[int, torch.Tensor] = field(default_factory=dict)
+    lazy: bool
+    kept: dict[int, Any] = field(default_factory=dict)
 
 
 def _attention(
@@ -67,23 +82,41 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:
     """The attention function that transformers calls in every layer: (B, T, H, D / H), and no map by this way."""
     layer = module.layer_idx + 1
-    if recorder is None or layer not in recorder.layers:
-        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **keywords)
-        return output, None
+    if recorder is not None and layer in recorder.layers:
+        if not recorder.lazy:
+            return _recorded(layer, query, key, value, attention_mask, recorder=recorder, **keywords), None
+        recorder.kept[layer] = LazyMap(query, key, attention_mask, keywords["scaling"])
+    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **keywords)
+    return output, None
 
-    def recorded(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        probabilities = attention_map(query, key, mask=attention_mask, scaling=keywords["scaling"])
-        dropped = torch.nn.functional.dropout(probabilities, keywords["dropout"])  # 0 in evaluation mode
+
+def _recorded(
+    layer: int,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    *,
+    recorder: _Recorder,
+    scaling: float,
+    dropout: float,
+    **_: Any,
+) -> torch.Tensor:
+    """Make the layer's output (B, T, H, D / H) of its map, and keep the map or what `reduce` makes of it."""
+
+    def run(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probabilities = attention_map(query, key, mask=mask, scaling=scaling)
+        dropped = torch.nn.functional.dropout(probabilities, dropout)  # 0 in evaluation mode
         output = torch.matmul(dropped.to(value.dtype), value)  # (B, H, T, D / H)
         kept = probabilities if recorder.reduce is None else recorder.reduce(layer, probabilities)
         return output.transpose(1, 2).contiguous(), kept
 
     if recorder.reduce is None or not torch.is_grad_enabled():
-        output, recorder.kept[layer] = recorded(query, key, value)
+        output, recorder.kept[layer] = run(query, key, value)
     else:
         # Autograd would hold four tensors of (B, H, T, T) for each layer, 75 MB each at 8 x 16 x 384 x 384.
-        output, recorder.kept[layer] = checkpoint(recorded, query, key, value, use_reentrant=False)
-    return output, None
+        output, recorder.kept[layer] = checkpoint(run, query, key, value, use_reentrant=False)
+    return output
 
 
 def attention_map(query: torch.Tensor, key: torch.Tensor, *, mask: torch.Tensor | None, scaling: float) -> torch.Tensor:
@@ -136,6 +169,7 @@ def forward(
     hidden_layers: Sequence[int] = (),
     attention_layers: Sequence[int] = (),
     reduce: Reduce | None = None,
+    lazy: bool = False,
 ) -> Outputs:
     """Run a reader and keep what is asked for, nothing else.
 
@@ -146,8 +180,9 @@ def forward(
         attention_layers: which of the attention maps 1..L to compute.
         reduce: what to keep of each map, given its layer and the map, such as a loss; the map is then dropped at once
             and computed again in the backward pass. None: keep the map itself.
+        lazy: keep `LazyMap`s, without reducing them; the layers run on the fast kernel.
     """
-    recorder = _Recorder(frozenset(attention_layers), reduce)
+    recorder = _Recorder(frozenset(attention_layers), reduce, lazy)
     extras: dict[str, Any] = {"recorder": recorder} if attention_layers else {}
     if hidden_layers:
         extras["output_hidden_states"] = list(hidden_layers)  # transformers keeps None for the others
