@@ -116,6 +116,8 @@ def _toml_value(value: Any) -> str:
         return '"' + "".join(escapes.get(letter, letter) for letter in value) + '"'
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml_value(key)} = {_toml_value(item)}" for key, item in value.items()) + "}"
     return repr(value)
 
 
@@ -241,7 +243,7 @@ def _from_text(value: Any, hint: Any) -> Any:
     """A flag's text as the value that a TOML file would hold, where pydantic needs the help."""
     if value in ("none", "null") and _is_optional(hint):
         return None
-    if isinstance(value, str) and value.startswith("["):
+    if isinstance(value, str) and value.startswith(("[", "{")):
         try:
             return tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -47,22 +47,29 @@ class TrainingResult:
         steps: optimizer steps done.
         best_step: step of the best evaluation; 0 if there was none.
         best_score: its F1 in percent.
-        signal: the signal that interrupted training; None if it came to its end.
+        signal: the signal that interrupted training, if one did.
+        finished: whether training came to its end; if not, everything is saved.
     """
 
     steps: int
     best_step: int
     best_score: float | None
     signal: int | None = None
+    finished: bool = True
 
 
 @dataclass
 class Position:
-    """How far training is; with weights and optimizer, all that a checkpoint holds."""
+    """How far training is; with weights and optimizer, all that a checkpoint holds.
+
+    Attributes:
+        seconds: spent on steps, over all calls, but for the first step of each, which compiles and warms up.
+    """
 
     step: int = 0
     best_step: int = 0
     best_score: float | None = None
+    seconds: float = 0.0
 
 
 class Objective(nn.Module):
@@ -85,7 +92,10 @@ class Task(Generic[Row]):
     Attributes:
         loss_fn: (student, batch) -> Loss, every term a mean over rows; the parameters of a module are trained too.
         collate: rows and device -> batch.
-        evaluate: student -> scores; "f1" chooses the best checkpoint. None: no evaluation.
+        evaluate: student -> scores; the one named by `criterion` chooses the best checkpoint. None: no evaluation.
+        criterion: the score that is to be large.
+        tokens_per_row: where all rows are equally long: speed is reported, and compiling pays. 0: they are not.
+        flops_per_token: floating-point operations of a training step, by token; 0: unknown.
         save: writes the student, and the scores that it had, as a loadable model into an existing directory.
     """
 
@@ -95,3 +105,6 @@ class Task(Generic[Row]):
     collate: Callable[[Sequence[Row], torch.device], Any]
     save: Callable[[nn.Module, Path, Mapping[str, Any]], None]
     evaluate: Callable[[nn.Module], Mapping[str, Any]] | None = None
+    criterion: str = "f1"
+    tokens_per_row: int = 0
+    flops_per_token: float = 0.0

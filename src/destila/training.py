@@ -12,6 +12,7 @@ The loop knows nothing of questions: rows, collation, loss, evaluation and savin
 
 import math
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -25,10 +26,14 @@ from torch import Tensor, nn
 from destila.checkpoints import Checkpoints, publish_model
 from destila.errors import UserError
 from destila.progress import Progress
+from destila.resolution import to_toml
 from destila.runs import Run
-from destila.settings import TrainingCommandSettings, TrainingSettings
+from destila.settings import CALL_SETTINGS, RunSettings, TrainingSettings
 from destila.signals import caught_signals
+from destila.speed import Meter, compiling_pays
 from destila.tasks import Objective, Position, Row, Task, TrainingResult
+
+OUT_OF_TIME = 1000  # stands among the signals for the end of a time slice; no signal has this number
 
 
 def is_main_process() -> bool:
@@ -36,9 +41,10 @@ def is_main_process() -> bool:
     return bool(PartialState().is_main_process)
 
 
-def open_run(settings: TrainingCommandSettings, *, settings_text: str) -> Run:
+def open_run(settings: RunSettings) -> Run:
     """Open the run directory on the main process; the others get a view of it that they do not write to."""
-    path = Path(settings.output)
+    path, settings_text = Path(settings.output), to_toml(settings, without=CALL_SETTINGS)
+    PartialState(cpu=settings.training.device == "cpu")  # the first one in a process decides for all that follow
     with PartialState().main_process_first():
         if is_main_process():
             return Run.create(
@@ -51,7 +57,7 @@ def open_run(settings: TrainingCommandSettings, *, settings_text: str) -> Run:
         return Run(path, {"status": "running"})
 
 
-def learning_rate_factor(step: int, *, steps: int, warmup: float) -> float:
+def learning_rate_factor(step: float, *, steps: float, warmup: float) -> float:
     """Linear warm-up over the first `warmup * steps` steps, then linear decay to zero after the last."""
     rising = round(steps * warmup)
     if step < rising:
@@ -75,28 +81,30 @@ def optimizer_for(module: nn.Module, settings: TrainingSettings) -> torch.optim.
     )
 
 
-def train(task: Task[Row], *, settings: TrainingSettings, run: Run) -> TrainingResult:
+def train(task: Task[Row], *, settings: TrainingSettings, run: Run, stop_after_seconds: float = 0.0) -> TrainingResult:
     """Train, evaluate, checkpoint; resume if the run has a checkpoint.
 
-    On SIGINT or SIGTERM the step in hand is finished and saved, and the result names the signal. When training ends,
-    the best model (or the last, without evaluation or with `keep_best` off) lies in the run directory itself.
+    On SIGINT or SIGTERM, or when this call has taken `stop_after_seconds`, the step in hand is finished and saved, and
+    the result says so. When training ends, the best model (or the last, without evaluation or with `keep_best` off)
+    lies in the run directory itself.
 
     Raises:
         UserError: the loss or the gradient is not finite; the precision does not work here; a checkpoint is damaged.
     """
-    loop = Loop(task, settings=settings, run=run)
+    loop = Loop(task, settings=settings, run=run, deadline=time.monotonic() + (stop_after_seconds or math.inf))
     loop.restore()
-    progress = Progress(loop.steps, what="training", unit="step", initial=loop.position.step, show=loop.main)
+    total = None if settings.seconds else loop.steps
+    progress = Progress(total, what="training", unit="step", initial=loop.position.step, show=loop.main)
     with caught_signals() as received:
-        while loop.position.step < loop.steps:
+        while not loop.done:
             loss, stop = loop.advance(received)
-            progress.advance(loss=f"{loss:.4f}")
+            progress.advance(1, loss=f"{loss:.4f}", **loop.meter.shown())
             loop.evaluate_if_due()
             if stop or loop.is_due(settings.checkpoint_every):
                 loop.checkpoint()
-            if stop and loop.position.step < loop.steps:
+            if stop and not loop.done:
                 progress.close()
-                return loop.interrupted(stop)
+                return loop.interrupted(None if stop == OUT_OF_TIME else stop)
     progress.close()
     return loop.finish()
 
@@ -104,14 +112,20 @@ def train(task: Task[Row], *, settings: TrainingSettings, run: Run) -> TrainingR
 class Loop(Generic[Row]):
     """The state of one `train` call."""
 
-    def __init__(self, task: Task[Row], *, settings: TrainingSettings, run: Run) -> None:
-        self.task, self.settings, self.run = task, settings, run
+    def __init__(self, task: Task[Row], *, settings: TrainingSettings, run: Run, deadline: float = math.inf) -> None:
+        self.task, self.settings, self.run, self.deadline = task, settings, run, deadline
         self.accelerator = _accelerator(settings.precision)
         self.main = bool(self.accelerator.is_main_process)
+        self.meter = Meter(task, self.accelerator.device, precision=settings.precision)
         task.student.train()
         objective = Objective(task.student, task.loss_fn)
         # Every process must start from the same projections and heads; DDP broadcasts the main process's.
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer_for(objective, settings))
+        compiled, reason = compiling_pays(settings.compile, self.accelerator.device, task.tokens_per_row)
+        if self.main and reason:
+            print(reason, file=sys.stderr)
+        # The state stays that of the plain module: a run may be resumed with or without compiling.
+        self.forward = torch.compile(self.objective) if compiled else self.objective
         self.epoch_steps = task.batches.steps_per_epoch
         self.steps = settings.steps or max(1, round(settings.epochs * self.epoch_steps))
         self.checkpoints = Checkpoints(run.checkpoints)
@@ -119,25 +133,52 @@ class Loop(Generic[Row]):
         self.scores: Mapping[str, Any] = {}
         self._board: Any = None
 
+    @property
+    def done(self) -> bool:
+        """Whether the budget, in seconds or in steps, is spent."""
+        if self.settings.seconds:
+            return self.position.seconds >= self.settings.seconds
+        return self.position.step >= self.steps
+
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        budget, spent = float(self.steps), float(self.position.step)
+        if self.settings.seconds:
+            # Time as a thousand steps: the last ones are not zero, and an early one is not either.
+            budget, spent = 1000.0, min(999.0, 1000 * self.position.seconds / self.settings.seconds)
+        return self.settings.learning_rate * learning_rate_factor(spent, steps=budget, warmup=self.settings.warmup)
+
     # ------------------------------------------------------------------------------------------------ one step
     def advance(self, received: Sequence[int]) -> tuple[float, int]:
-        """One optimizer step. Returns the loss over all rows and the signal that any process has received, or 0."""
+        """One optimizer step. Returns the loss over all rows, and the signal that any process got, OUT_OF_TIME or 0."""
         step, accelerator = self.position.step, self.accelerator
         # Dropout depends on (seed, step, process) alone, so no generator state needs saving.
         torch.manual_seed((self.settings.seed * 1_000_003 + step) * 4099 + accelerator.process_index)
-        parts = self._backward(self.task.batches.at(step))
-        signals = torch.tensor([max(received, default=0)], device=accelerator.device)
+        with self.meter.waiting():
+            rows = self.task.batches.at(step)
+        parts = self._backward(rows)
+        number = max(received, default=OUT_OF_TIME if time.monotonic() > self.deadline else 0)
+        signals = torch.tensor([number], device=accelerator.device)
         if accelerator.num_processes > 1:  # all must see the same loss, and stop at the same step
             parts = {name: accelerator.reduce(value, "sum") for name, value in parts.items()}
             signals = accelerator.gather(signals).max()
         losses = {name: float(value) for name, value in parts.items()}
         self._require_finite("loss", losses["loss"], losses)
-        rate = self.settings.learning_rate * learning_rate_factor(step, steps=self.steps, warmup=self.settings.warmup)
+        rate = self.rate()
         norm = self._update(rate, losses)
         self.position.step += 1
-        if self.position.step % self.settings.log_every == 0 or self.position.step in (1, self.steps):
-            self.log({**losses, "learning_rate": rate, "gradient_norm": norm})
+        self._count_seconds(self.meter.step(rows=len(rows)))
+        if self.position.step % self.settings.log_every == 0 or self.position.step == 1 or self.done:
+            self.log({**losses, "learning_rate": rate, "gradient_norm": norm, **self.meter.numbers()})
         return losses["loss"], int(signals)
+
+    def _count_seconds(self, seconds: float) -> None:
+        if not self.settings.seconds:
+            return  # a budget in steps knows no clock: its checkpoints are the same on every machine
+        if self.accelerator.num_processes > 1:  # the slowest clock counts, for all
+            clocks = self.accelerator.gather(torch.tensor([seconds], device=self.accelerator.device))
+            seconds = float(clocks.max())
+        self.position.seconds += seconds
 
     def _backward(self, rows: Sequence[Row]) -> dict[str, Tensor]:
         """Accumulate the gradient of the mean over `rows`. Returns this process's share of the loss and its parts."""
@@ -152,7 +193,7 @@ class Loop(Generic[Row]):
             last = number == len(pieces)
             exchange: AbstractContextManager[None] = nullcontext() if last else accelerator.no_sync(self.objective)
             with exchange:
-                total, parts = self.objective(self.task.collate(piece, accelerator.device))
+                total, parts = self.forward(self.task.collate(piece, accelerator.device))
                 weight = len(piece) * weight_of_row
                 # Data parallelism averages over processes; the shares already sum to one.
                 accelerator.backward(total * (weight * accelerator.num_processes))
@@ -188,7 +229,7 @@ class Loop(Generic[Row]):
     # ------------------------------------------------------------------------------------------------ judging, logging
     def is_due(self, every: int) -> bool:
         """Whether something done `every` steps (0: every epoch) is due after this step; the last step is always due."""
-        return self.position.step % (every or self.epoch_steps) == 0 or self.position.step == self.steps
+        return self.position.step % (every or self.epoch_steps) == 0 or self.done
 
     def evaluate_if_due(self) -> None:
         """Score the student on dev and keep it if it is the best so far."""
@@ -199,8 +240,9 @@ class Loop(Generic[Row]):
             self.scores = self.task.evaluate(student)
             student.train()
             self.log({f"dev_{name}": value for name, value in self.scores.items()})
-            score, position = float(self.scores["f1"]), self.position
-            print(f"step {position.step}: dev F1 {score:.2f}", file=sys.stderr, flush=True)
+            name, position = self.task.criterion, self.position
+            score = float(self.scores[name])
+            print(f"step {position.step}: dev {name.upper()} {score:.2f}", file=sys.stderr, flush=True)
             if position.best_score is None or score > position.best_score:
                 position.best_score, position.best_step = score, position.step
                 self._save_model("best")
@@ -256,12 +298,12 @@ class Loop(Generic[Row]):
             self.checkpoints.forget_after(self.position.best_step)
             self.run.update(status="running")
 
-    def interrupted(self, number: int) -> TrainingResult:
-        """Record that a signal ended training before its time."""
+    def interrupted(self, number: int | None) -> TrainingResult:
+        """Record that a signal, or the end of a time slice, ended training before its time."""
         if self.main:
             self.run.update(status="interrupted")
         self._close()
-        return TrainingResult(self.position.step, self.position.best_step, self.position.best_score, number)
+        return TrainingResult(self.position.step, self.position.best_step, self.position.best_score, number, False)
 
     def finish(self) -> TrainingResult:
         """Put the chosen model into the run directory."""
@@ -272,7 +314,7 @@ class Loop(Generic[Row]):
             else:
                 chosen = self._save_model("final")
             publish_model(chosen, self.run.path)
-            best = {"best_step": position.best_step, "best_f1": position.best_score}
+            best = {"best_step": position.best_step, f"best_{self.task.criterion}": position.best_score}
             self.run.update(status="finished", steps=position.step, **best)
         self._close()
         self.accelerator.wait_for_everyone()

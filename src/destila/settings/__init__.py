@@ -4,13 +4,22 @@ A settings file is TOML with one table per nested dataclass; the command line ov
 `destila.resolution` turns both into these classes and reports all mistakes at once. Importing this package is cheap.
 """
 
+from destila.settings.pretraining import (
+    ClozeSettings,
+    MaskingSettings,
+    PretrainedModelSettings,
+    PretrainSettings,
+    TextSettings,
+)
 from destila.settings.serving import LimitSettings, QueueSettings, ServeSettings
 from destila.settings.training import (
+    CALL_SETTINGS,
     DataSettings,
     DistillSettings,
     FinetuneSettings,
     LossSettings,
     ModelSettings,
+    RunSettings,
     ShapeSettings,
     StudentSettings,
     TeacherSettings,
@@ -20,29 +29,40 @@ from destila.settings.training import (
 )
 from destila.settings.usage import (
     AnswerSettings,
+    BenchSettings,
     DataCheckSettings,
     DataConvertSettings,
     DataFetchSettings,
     EvaluateSettings,
+    ExportSettings,
 )
 
 __all__ = [
+    "CALL_SETTINGS",
     "AnswerSettings",
+    "BenchSettings",
+    "ClozeSettings",
     "DataCheckSettings",
     "DataConvertSettings",
     "DataFetchSettings",
     "DataSettings",
     "DistillSettings",
     "EvaluateSettings",
+    "ExportSettings",
     "FinetuneSettings",
     "LimitSettings",
     "LossSettings",
+    "MaskingSettings",
     "ModelSettings",
+    "PretrainSettings",
+    "PretrainedModelSettings",
     "QueueSettings",
+    "RunSettings",
     "ServeSettings",
     "ShapeSettings",
     "StudentSettings",
     "TeacherSettings",
+    "TextSettings",
     "TrainingCommandSettings",
     "TrainingSettings",
     "WindowSettings",

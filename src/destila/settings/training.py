@@ -111,6 +111,8 @@ class TrainingSettings:
     """Passes over the training windows; used unless `steps` is set."""
     steps: CountOrZero = 0
     """Optimizer steps; 0: follow `epochs`."""
+    seconds: NonNegative = 0.0
+    """Seconds of training, over all calls, instead of `epochs` and `steps`: the learning rate follows; 0: none."""
     batch_size: Count = 32
     """Windows of one optimizer step, over all processes and micro-batches."""
     micro_batch_size: CountOrZero = 0
@@ -131,6 +133,10 @@ class TrainingSettings:
     """Largest norm of the gradient; 0: no clipping."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the forward pass; weights and optimizer stay in fp32."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: the GPU if there is one; cpu: never a GPU."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the forward and backward pass; auto: where it pays, that is, on a GPU with rows of one length."""
     evaluate_every: CountOrZero = 0
     """Steps between evaluations on dev; 0: once an epoch."""
     checkpoint_every: CountOrZero = 0
@@ -144,13 +150,9 @@ class TrainingSettings:
 
 
 @settings
-class TrainingCommandSettings:
-    """What `finetune` and `distill` share."""
+class RunSettings:
+    """What every command that trains shares."""
 
-    data: DataSettings = field(default_factory=DataSettings)
-    """What to train on."""
-    window: WindowSettings = field(default_factory=WindowSettings)
-    """How texts are cut into model inputs."""
     training: TrainingSettings = field(default_factory=TrainingSettings)
     """How to train."""
     output: str = "runs/run"
@@ -159,6 +161,22 @@ class TrainingCommandSettings:
     """Continue the run in `output` from its last whole checkpoint."""
     overwrite: bool = False
     """Replace a run that is in `output` already."""
+    stop_after_seconds: NonNegative = 0.0
+    """End this call after so many seconds, everything saved, with exit code 75; 0: never. The next one resumes."""
+
+
+# How a run is called rather than what it is: a run may be resumed with others.
+CALL_SETTINGS = ("output", "resume", "overwrite", "stop_after_seconds")
+
+
+@settings
+class TrainingCommandSettings(RunSettings):
+    """What `finetune` and `distill` share."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    """What to train on."""
+    window: WindowSettings = field(default_factory=WindowSettings)
+    """How texts are cut into model inputs."""
 
 
 @settings
