@@ -20,7 +20,7 @@ LAYERS = [
     ["shapes"],
     ["models", "fingerprints"],
     ["importance", "pruning"],
-    ["losses", "tasks", "checkpoints", "speed"],
+    ["losses", "pretraining", "tasks", "checkpoints", "speed"],
     ["backends"],
     ["reader"],
     ["serving"],

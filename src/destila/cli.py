@@ -1,7 +1,7 @@
 """The command line: one settings dataclass and one `run(settings)` per verb, nothing that the Python API lacks.
 
-stdout carries the result, stderr the progress. Exit codes: 0 done, 2 the user's mistake, 1 our bug, 128 + n stopped by
-signal n (after saving). Modules are imported only when their verb is called.
+stdout carries the result, stderr the progress. Exit codes: 0 done, 2 the user's mistake, 1 our bug, 75 a time slice
+is over and 128 + n signal n came (both after saving: resume). Modules are imported only when their verb is called.
 """
 
 import io
@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "data check": ("data_check", "DataCheckSettings", "check every answer of a data set against its context"),
     "data fetch": ("data_fetch", "DataFetchSettings", "download a named data set"),
     "data convert": ("data_convert", "DataConvertSettings", "convert between SQuAD JSON, JSONL and Parquet"),
+    "pretrain": ("pretrain", "PretrainSettings", "raw text -> encoder"),
     "finetune": ("finetune", "FinetuneSettings", "encoder + questions -> teacher"),
     "distill": ("distill", "DistillSettings", "teacher + questions -> student"),
     "evaluate": ("evaluate", "EvaluateSettings", "score models or predictions"),

@@ -135,7 +135,7 @@ def open_store(settings: TextSettings) -> TokenStore:
     if not path.exists():
         with atomic_directory(path) as directory:
             _build(directory, files, settings)
-    return _load(path)
+    return load_store(path)
 
 
 def _digest(files: Sequence[Path], settings: TextSettings) -> str:
@@ -152,7 +152,8 @@ def _digest(files: Sequence[Path], settings: TextSettings) -> str:
     return digest.hexdigest()[:16]
 
 
-def _load(path: Path) -> TokenStore:
+def load_store(path: Path) -> TokenStore:
+    """Open a store that is on the disk."""
     record = read_json(path / STORE_FILE)
     tokens = np.memmap(path / TOKENS_FILE, dtype=record["dtype"], mode="r")
     sources = {name: (int(start), int(end)) for name, (start, end) in record["sources"].items()}

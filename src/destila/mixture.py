@@ -9,15 +9,16 @@ Invariant: `RowMaker.rows(first, count)` depends on the store, the settings, the
 module holds no torch: worker processes import it in a moment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from destila.clozes import MAX_ANSWERS, SPARE, Row, cloze_row, plain_row
-from destila.corpus import TokenStore
+from destila.corpus import TokenStore, load_store
 from destila.errors import UserError
 from destila.lexicon import Lexicon
 from destila.masking import IGNORED, mask_words, place_count
@@ -29,8 +30,8 @@ ALIGN = 64  # tokens within which a passage looks for the beginning of a sentenc
 HELD_OUT = 20_000  # tokens at the end of a source that are kept apart, at most
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+@dataclass(frozen=True)
+class Rows(Sequence["Rows"]):
     """Rows side by side: B rows of T tokens, K masked places, M answers at most.
 
     Attributes:
@@ -169,3 +170,17 @@ class RowMaker:
         begins[0] = False  # unknown: what stands before it is not looked at
         shift = int(begins.argmax()) if begins.any() else 0
         return ids[shift : shift + self.length + SPARE]
+
+
+def row_makers(store: TokenStore, settings: PretrainSettings) -> tuple[RowMaker, RowMaker]:
+    """Makers of the rows to train on, and of those from text that is kept apart."""
+    training, apart = split(store.sources, passage=passage_tokens(settings.model.length))
+    seed = settings.training.seed
+    return RowMaker(store, training, settings, seed=seed), RowMaker(store, apart, settings, seed=seed + 1)
+
+
+def rows_by_step(path: Path, settings: PretrainSettings) -> Callable[[int], Rows]:
+    """The function from steps to the rows to train on, for a process that knows the store's path only."""
+    maker, _ = row_makers(load_store(path), settings)
+    size = settings.training.batch_size
+    return lambda step: maker.rows(step * size, size)

@@ -41,11 +41,17 @@ def is_main_process() -> bool:
     return bool(PartialState().is_main_process)
 
 
+def main_process_first(settings: TrainingSettings) -> AbstractContextManager[None]:
+    """In this block the main process goes first, and the others find what it made."""
+    # The first state in a process decides on the device for all that follow.
+    first: AbstractContextManager[None] = PartialState(cpu=settings.device == "cpu").main_process_first()
+    return first
+
+
 def open_run(settings: RunSettings) -> Run:
     """Open the run directory on the main process; the others get a view of it that they do not write to."""
     path, settings_text = Path(settings.output), to_toml(settings, without=CALL_SETTINGS)
-    PartialState(cpu=settings.training.device == "cpu")  # the first one in a process decides for all that follow
-    with PartialState().main_process_first():
+    with main_process_first(settings.training):
         if is_main_process():
             return Run.create(
                 path,

@@ -1,0 +1,119 @@
+"""`destila pretrain`: raw text -> a tokenizer and an encoder with a span head, for `destila finetune` to go on from."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from destila.commands.fitting import report
+from destila.corpus import TokenStore, open_store
+from destila.masking import place_count
+from destila.mixture import RowMaker, Rows, row_makers, rows_by_step
+from destila.models import random_model, save_reader
+from destila.prefetch import Prefetched
+from destila.pretraining import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
+from destila.runs import destila_version
+from destila.settings import PretrainSettings
+from destila.tasks import Task, TrainingResult
+from destila.training import is_main_process, main_process_first, open_run, train
+from destila.vocabulary import pad_id
+
+MAX_WORKERS = 12
+
+
+def run(settings: PretrainSettings) -> TrainingResult:
+    """Pre-train as the settings say; the encoder lies in `settings.output` afterwards.
+
+    Raises:
+        UserError: the text is missing, unreadable or too little, or as `train` does.
+        SystemExit: everything is saved and another call is to resume, as `fitting.report` says.
+    """
+    with main_process_first(settings.training):
+        store = open_store(settings.text)
+    maker, apart = row_makers(store, settings)
+    row_tokens, training = settings.training.batch_size * settings.model.length, settings.training
+    if settings.tokens and not training.steps and not training.seconds:
+        training = replace(training, steps=-(-settings.tokens // row_tokens))
+    describe(store, maker)
+    batches = Prefetched(
+        rows_by_step,
+        (store.path, settings),
+        steps_per_epoch=max(1, round(maker.mixture.tokens / row_tokens)),
+        workers=worker_count(settings),
+    )
+    with batches:
+        task = pretraining_task(settings, store, batches, apart)
+        opened = open_run(settings)
+        result = train(task, settings=training, run=opened, stop_after_seconds=settings.stop_after_seconds)
+    report(settings, result, score="dev_score")
+    return result
+
+
+def worker_count(settings: PretrainSettings) -> int:
+    """Processes that make rows: a GPU wants many, and a CPU that trains has no core to spare."""
+    if settings.text.workers >= 0:
+        return settings.text.workers
+    on_gpu = torch.cuda.is_available() and settings.training.device != "cpu"
+    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) - 2)) if on_gpu else 0
+
+
+def describe(store: TokenStore, maker: RowMaker) -> None:
+    """Say what is read: the store, the sources and their shares."""
+    if not is_main_process():
+        return
+    counts, mixture = store.counts, maker.mixture
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(mixture.names, mixture.shares, strict=True))
+    print(
+        f"{counts['paragraphs']:,} paragraphs, {counts['kept']:,} kept, {counts['tokens']:,} tokens in {store.path}; "
+        f"one pass is {mixture.tokens:,.0f} weighted tokens: {shares}",
+        file=sys.stderr,
+    )
+
+
+def pretraining_task(
+    settings: PretrainSettings, store: TokenStore, batches: Prefetched[Rows], apart: RowMaker
+) -> Task[Rows]:
+    """A random encoder, the losses, and how it is judged and saved."""
+    model, length, seed = settings.model, settings.model.length, settings.training.seed
+    student = random_model(
+        model.shape,
+        architecture="roberta",
+        vocabulary_size=store.tokenizer.get_vocab_size(),
+        pad_id=pad_id(store.tokenizer, {}),
+        positions=length + pad_id(store.tokenizer, {}) + 1,
+        dropout=model.dropout,
+        seed=seed,
+    )
+    loss_fn = PretrainingLoss(student.config, masking=settings.masking.weight, cloze=settings.cloze.weight, seed=seed)
+    judged = apart.rows(0, settings.dev_rows) if settings.dev_rows else None
+
+    def evaluate(student: Any) -> dict[str, float]:
+        return held_out_scores(
+            loss_fn, student, cast(Rows, judged), batch_size=settings.training.micro_batch_size or 32
+        )
+
+    def save(student: Any, directory: Path, scores: Mapping[str, Any]) -> None:
+        metadata = {
+            "window": {"length": length, "stride": length // 3, "max_answer_tokens": 30},
+            "no_answer_threshold": None,
+            "dev": dict(scores),
+            "source": {"command": "pretrain", "text": sorted(store.sources), "tokens": store.counts["tokens"]},
+            "version": destila_version(),
+        }
+        save_reader(student, store.tokenizer, metadata, directory)
+
+    return Task(
+        student=student,
+        loss_fn=loss_fn,
+        batches=batches,
+        collate=lambda rows, device: to_tensors(cast(Rows, rows), device),
+        save=save,
+        evaluate=evaluate if judged is not None else None,
+        criterion="score",
+        tokens_per_row=length,
+        flops_per_token=flops_per_token(student.config, length=length, places=place_count(length, settings.masking)),
+    )
