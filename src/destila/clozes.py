@@ -22,9 +22,10 @@ from destila.settings import ClozeSettings
 
 MAX_QUESTION = 64  # tokens; a longer sentence is cut to the neighbourhood of its gap
 MAX_SPAN = 6  # words
-MIN_SENTENCE = 5  # words
+MIN_SENTENCE = 5  # words; the longest has SPARE tokens
 MAX_ANSWERS = 8  # what occurs more often in a passage is not asked for
-SPARE = 64  # tokens beyond the row that a passage offers, for what shorter questions leave free
+SPARE = 128  # tokens beyond the row that a passage offers, for what shorter questions leave free
+JOINTS = (b"-", b"\xe2\x80\x93", b"/", b"&")  # signs that an answer may hold
 NAME_WEIGHT = 4.0  # names and numbers are asked for so much more often than other words
 # Words that no answer begins or ends with.
 STOP_WORDS = """
@@ -34,6 +35,7 @@ estas este esto estos fue fueron ha haber había habían hace hacer han hasta ha
 me mi mis mismo mucho muy nada ni no nos nosotros nuestra nuestro o os otra otras otro otros para pero poco por
 porque pues que qué quien quién se sea ser será si sí sido sin sobre solo sólo son su sus también tan tanto te
 tener tengo ti tiene tienen toda todas todo todos tu un una unas uno unos usted ustedes va vamos y ya yo
+cuál cuáles cuánto cuántos cómo éste ésta mientras además según
 muchas gracias señor señora señores señorías bueno entonces aquí ahí allí ahora
 """
 _STOP = frozenset(form.encode() for word in STOP_WORDS.split() for form in (word, word.capitalize(), word.upper()))
@@ -126,8 +128,12 @@ def _last_word_before(words: _Words, token: int) -> int:
 
 def _sentences(words: _Words, reach: int) -> list[tuple[int, int]]:
     """First and last-plus-one word of the sentences that end before `reach` and are long enough to ask something."""
+
+    def fits(first: int, end: int) -> bool:
+        return end - first >= MIN_SENTENCE and words.starts[end] - words.starts[first] <= SPARE
+
     borders = [0, *(w for w in range(1, reach) if words.sentence[w] != words.sentence[w - 1])]
-    return [(a, b) for a, b in itertools.pairwise(borders) if b - a >= MIN_SENTENCE]
+    return [(a, b) for a, b in itertools.pairwise(borders) if fits(a, b)]
 
 
 def _gaps(words: _Words, first: int, end: int, reach: int, *, recurring: bool) -> list[_Gap]:
@@ -147,7 +153,8 @@ def _gaps(words: _Words, first: int, end: int, reach: int, *, recurring: bool) -
             continue
         for last in range(start, min(start + MAX_SPAN, end)):
             others = [word for word in others if _goes_on(words, word + last - start, last, first, end)]
-            if not others or others[0] + last - start >= reach:
+            inside = words.kinds[last] != Kind.SIGNS or words.texts[last] in JOINTS
+            if not others or not inside or others[0] + last - start >= reach:
                 break
             alone = last == start and not _asked_alone(words, start, first)
             if _opens(words, last) and not alone and len(others) <= MAX_ANSWERS:
@@ -172,8 +179,8 @@ def _is_name(words: _Words, word: int, first: int) -> bool:
 
 
 def _asked_alone(words: _Words, word: int, first: int) -> bool:
-    """Single words are asked for if they are names, numbers or long."""
-    return _is_name(words, word, first) or len(words.texts[word]) > 6
+    """Single words are asked for if they are names, numbers or long; what opens a sentence may be anything."""
+    return _is_name(words, word, first) or (word > first and len(words.texts[word]) > 6)
 
 
 def _weight(words: _Words, gap: _Gap, first: int) -> float:
@@ -214,7 +221,8 @@ def _question(
     while after and lexicon.ends_sentence[after[-1]]:
         after.pop()
     if before:
-        before[0] = int(lexicon.with_space[before[0]])
+        opens = first == sentence[0] and words.texts[first] in _STOP  # "El", but no name
+        before[0] = int(lexicon.with_space[lexicon.lowered[before[0]] if opens else before[0]])
     opening = openings[generator.integers(len(openings))]
     return [*_clipped([*opening, *before, *after]), lexicon.question_mark]
 

@@ -63,6 +63,7 @@ class Lexicon:
         kind: (V,) `Kind` of each.
         spaced: (V,) whether a space stands before it.
         with_space, without_space: (V,) the same token with a space before it or without, itself if there is none.
+        lowered: (V,) the same token with a small first letter, itself if there is none.
         ends_sentence: (V,) whether a sentence may end with it.
         newline, question_mark: ids.
         openings: ids of the words that open questions, by `Kind` of what is asked for; for names under SPECIAL.
@@ -91,6 +92,11 @@ class Lexicon:
         ids = {text: number for number, text in enumerate(texts) if text}
         self.with_space = np.array([ids.get(b" " + text, number) for number, text in enumerate(texts)])
         self.without_space = np.array([ids.get(text.removeprefix(b" "), number) for number, text in enumerate(texts)])
+        small = [
+            text[:1] + text[1:2].lower() + text[2:] if text[:1] == b" " else text[:1].lower() + text[1:]
+            for text in texts
+        ]
+        self.lowered = np.array([ids.get(text, number) for number, text in enumerate(small)])
         self.ends_sentence = np.array(
             [text.rstrip(b"\"')")[-1:] in (b".", b"!", b"?", b";", b":", b"\n") for text in texts]
         )
