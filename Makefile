@@ -10,6 +10,7 @@ BASE := $(VENV)/.base-installed
 help:
 	@echo "make demo     distill a small Spanish reader on two cores, score it, ask it a question (under ten minutes)"
 	@echo "make test     lint, type check and run every test"
+	@echo "make serve    open a page where you ask questions about your own text (MODEL=DIRECTORY; else the demo's student)"
 	@echo "make install  the base package alone: answers questions, no torch"
 	@echo "make clean    remove the virtual environment and the demo's runs"
 
@@ -32,6 +33,11 @@ install-train: $(DEV)
 
 demo: $(DEV)
 	$(BIN)/python runs/demo.py $(if $(QUESTION),"$(QUESTION)") $(if $(TEXT),"$(TEXT)")
+
+MODEL ?= $(wildcard runs/demo/student)
+
+serve: $(DEV)
+	$(BIN)/destila serve --open $(if $(MODEL),--model $(MODEL))
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ import logging
 import math
 import socket
 import sys
+import webbrowser
 from typing import Any
 
 from destila.errors import UserError
@@ -33,7 +34,9 @@ def run(settings: ServeSettings) -> None:
     reader.answer(*WARM_UP)  # the first run of a model is the slowest, and shows whether it works at all
     _log_to(sys.stderr)
     with _listen(settings) as listener:
-        _announce(listener, guarded=key is not None)
+        url = _announce(listener, guarded=key is not None)
+        if settings.open:
+            webbrowser.open(url)  # the listener already takes connections; they wait for the server
         make_server(create_app(reader, settings, key=key), settings).run(sockets=[listener])
 
 
@@ -86,9 +89,11 @@ def _listen(settings: ServeSettings) -> socket.socket:
     return listener
 
 
-def _announce(listener: socket.socket, *, guarded: bool) -> None:
+def _announce(listener: socket.socket, *, guarded: bool) -> str:
     host, port = listener.getsockname()[:2]
-    print(f"http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    print(url, flush=True)
     if not guarded and not ipaddress.ip_address(host).is_loopback:
         warning = "every machine that reaches this address can ask questions; --api-key-file asks for a key"
         logging.getLogger("destila.serving").warning(warning)
+    return url

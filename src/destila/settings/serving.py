@@ -60,6 +60,8 @@ class ServeSettings:
     """Address to listen at; the default is reached from this machine alone, 0.0.0.0 from everywhere."""
     port: Port = 8000
     """Port to listen at; 0: any free one."""
+    open: bool = False
+    """Open the page in this machine's browser."""
     api_key_file: str | None = None
     """File with the key that requests must bring (Authorization: Bearer KEY); none: no key is needed."""
     log_text: bool = False

@@ -1,0 +1,386 @@
+// The page of `destila serve`: a text, questions about it, answers shown in place.
+//
+// Invariants: what a person or the server wrote enters the page as text (textContent, createTextNode) and never as
+// markup; nothing but this server is ever contacted; nothing is stored but the choice of language. The server counts
+// characters in code points and JavaScript in UTF-16 units: `unitOffsets` is the one place where that is mended.
+"use strict";
+
+const TEXTS = {
+  es: {
+    tagline: "Pregunta a tu texto", language: "Idioma", text: "Texto", example: "Ejemplo", open: "Abrir archivo",
+    edit: "Editar texto", source: "El texto en el que se busca la respuesta",
+    paste: "Pega aquí un texto, o suelta un archivo .txt, .md o .html", question: "Pregunta",
+    hint: "¿Quién…? ¿Cuándo…?", ask: "Preguntar", key: "Clave de acceso", answers: "Respuestas",
+    drop: "Suelta aquí el archivo", none: "El texto no lo dice.", others: "Otras posibilidades",
+    perhaps: "Quizá", confidence: "confianza", took: "Respondido en {time}", size: "{count} caracteres",
+    show: "Mostrar en el texto", waiting: "Buscando la respuesta…", answer: "Respuesta: {answer}. Confianza: {share}.",
+    loaded: "Texto cargado: {name}.", noText: "Primero pega un texto o abre un archivo.",
+    noQuestion: "Escribe una pregunta.", tooLong: "El texto tiene {count} caracteres; el máximo es {most}.",
+    fileKind: "{name}: solo se leen archivos .txt, .md y .html. Copia el texto y pégalo.",
+    fileEmpty: "{name}: el archivo no contiene texto.", fileBroken: "{name}: no se puede leer.",
+    401: "Hace falta la clave de acceso de este servidor.", 408: "El texto tardó demasiado en enviarse.",
+    413: "El texto es demasiado largo para este servidor.", 422: "El servidor no acepta la pregunta: {problem}",
+    503: "Hay demasiadas preguntas en espera. Inténtalo de nuevo en {seconds} s.",
+    504: "La respuesta tardó demasiado. Prueba con un texto más corto.", 500: "El servidor ha fallado.",
+    offline: "No se puede conectar con el servidor.",
+  },
+  en: {
+    tagline: "Ask your text", language: "Language", text: "Text", example: "Example", open: "Open file",
+    edit: "Edit text", source: "The text that is searched for the answer",
+    paste: "Paste a text here, or drop a .txt, .md or .html file", question: "Question",
+    hint: "Who…? When…?", ask: "Ask", key: "Access key", answers: "Answers",
+    drop: "Drop the file here", none: "The text does not say.", others: "Other possibilities",
+    perhaps: "Perhaps", confidence: "confidence", took: "Answered in {time}", size: "{count} characters",
+    show: "Show in the text", waiting: "Looking for the answer…", answer: "Answer: {answer}. Confidence: {share}.",
+    loaded: "Text loaded: {name}.", noText: "First paste a text or open a file.",
+    noQuestion: "Write a question.", tooLong: "The text has {count} characters; at most {most} are allowed.",
+    fileKind: "{name}: only .txt, .md and .html files are read. Copy the text and paste it.",
+    fileEmpty: "{name}: the file holds no text.", fileBroken: "{name}: cannot be read.",
+    401: "This server asks for its access key.", 408: "The text took too long to arrive.",
+    413: "The text is too long for this server.", 422: "The server does not accept the question: {problem}",
+    503: "Too many questions are waiting. Try again in {seconds} s.",
+    504: "The answer took too long. Try a shorter text.", 500: "The server failed.",
+    offline: "The server cannot be reached.",
+  },
+};
+const EXAMPLE = {
+  text: `La biblioteca de Valdehoz abrió sus puertas el 14 de mayo de 1987 en un antiguo molino de harina junto al río Arlo. ` +
+    `La arquitecta Irene Sandoval conservó la rueda de piedra y la convirtió en la mesa central de la sala de lectura.\n\n` +
+    `Desde 2009 la dirige Carmen Ledesma, que creó el club de lectura nocturna de los jueves. Hoy guarda 42 300 libros, ` +
+    `entre ellos una colección de 1 150 mapas donada por el navegante Tomás Urrutia. La entrada es gratuita y el horario ` +
+    `es de martes a sábado, de 9:00 a 20:30.`,
+  question: "¿Quién dirige la biblioteca?",
+};
+const WANTED = 4; // answers to a question: the best and a few alternatives
+const BLOCKS = /^(ADDRESS|ARTICLE|ASIDE|BLOCKQUOTE|BR|DD|DIV|DL|DT|FIGCAPTION|FIGURE|FOOTER|FORM|H[1-6]|HEADER|HR|LI|MAIN|NAV|OL|P|PRE|SECTION|TABLE|TR|UL)$/;
+const UNREAD = /^(SCRIPT|STYLE|NOSCRIPT|TEMPLATE|HEAD|SVG|MATH|IFRAME|OBJECT|CANVAS)$/;
+
+const $ = (id) => document.getElementById(id);
+const state = { language: "es", text: "", turns: [], active: -1, shown: 0, alert: null, pending: null, limits: {} };
+
+// ---------------------------------------------------------------------------------------------- language
+function say(name, values = {}) {
+  return TEXTS[state.language][name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
+}
+
+function number(value, options) {
+  return new Intl.NumberFormat(state.language, options).format(value);
+}
+
+function share(score) {
+  return score > 0 && score < 0.01 ? `< ${number(0.01, { style: "percent" })}` : number(score, { style: "percent" });
+}
+
+function setLanguage(language) {
+  state.language = language;
+  document.documentElement.lang = language;
+  for (const node of document.querySelectorAll("[data-text]")) node.textContent = say(node.dataset.text);
+  for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", say(node.dataset.label));
+  for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = say(node.dataset.placeholder);
+  for (const button of document.querySelectorAll("[data-language]"))
+    button.setAttribute("aria-pressed", String(button.dataset.language === language));
+  try { localStorage.setItem("destila-language", language); } catch { /* private windows may forbid it */ }
+  renderSize();
+  renderTurns();
+  renderAlert();
+}
+
+function preferredLanguage() {
+  let kept = null;
+  try { kept = localStorage.getItem("destila-language"); } catch { /* as above */ }
+  if (kept in TEXTS) return kept;
+  return (navigator.languages || [navigator.language]).some((name) => name.startsWith("es")) ? "es" :
+    String(navigator.language).startsWith("en") ? "en" : "es";
+}
+
+// ---------------------------------------------------------------------------------------------- text
+function wellFormed(text) {
+  return text.toWellFormed ? text.toWellFormed() :
+    text.replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd");
+}
+
+function codePoints(text) {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
+}
+
+// Sorted code point offsets -> UTF-16 offsets, in one walk over the text.
+function unitOffsets(text, offsets) {
+  const units = new Map();
+  let point = 0, unit = 0;
+  for (const offset of [...offsets].sort((a, b) => a - b)) {
+    for (; point < offset; point += 1) unit += text.codePointAt(unit) > 0xffff ? 2 : 1;
+    units.set(offset, unit);
+  }
+  return units;
+}
+
+function setText(text, name) {
+  $("source").value = wellFormed(text).replace(/\r\n?/g, "\n");
+  forget();
+  editText(true);
+  if (name) announce(say("loaded", { name }));
+}
+
+function forget() {
+  state.pending?.abort();
+  Object.assign(state, { text: "", turns: [], active: -1 });
+  setAlert(null);
+  renderSize();
+  renderTurns();
+}
+
+function editText(editing) {
+  $("source").hidden = !editing;
+  $("view").hidden = editing;
+  $("edit").hidden = editing;
+  $("example").hidden = !editing;
+}
+
+function renderSize() {
+  const count = codePoints($("source").value);
+  $("size").textContent = count ? say("size", { count: number(count) }) : "";
+}
+
+// ---------------------------------------------------------------------------------------------- files
+async function openFile(file) {
+  const markup = /\.html?$/i.test(file.name) || file.type === "text/html";
+  if (!markup && !/\.(txt|md|markdown|text)$/i.test(file.name)) return setAlert("fileKind", { name: file.name });
+  let text;
+  try {
+    const bytes = await file.arrayBuffer();
+    text = decoded(bytes);
+  } catch {
+    return setAlert("fileBroken", { name: file.name });
+  }
+  if (markup) text = textOfMarkup(text);
+  if (!text.trim() || text.includes("\0")) return setAlert("fileEmpty", { name: file.name });
+  setText(text, file.name);
+  $("question").focus();
+}
+
+function decoded(bytes) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder("windows-1252").decode(bytes); // what old Spanish files are in
+  }
+}
+
+// A parsed document is inert: it runs no script and loads nothing. Only the text of it is taken.
+const inert = window.trustedTypes?.createPolicy("destila-html", { createHTML: (markup) => markup });
+
+function textOfMarkup(markup) {
+  const trusted = inert ? inert.createHTML(markup) : markup; // the one use of the only policy that the server allows
+  return textOfNodes(new DOMParser().parseFromString(trusted, "text/html"));
+}
+
+function textOfNodes(page) {
+  const walker = page.createTreeWalker(page.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, (node) =>
+    UNREAD.test(node.nodeName.toUpperCase()) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+  const parts = [];
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    if (node.nodeType === Node.TEXT_NODE) parts.push(node.data.replace(/\s+/g, " "));
+    else if (BLOCKS.test(node.nodeName)) parts.push("\n");
+  }
+  return parts.join("").replace(/ *\n */g, "\n").replace(/\n{3,}/g, "\n\n").trim();
+}
+
+// ---------------------------------------------------------------------------------------------- asking
+async function ask() {
+  const text = wellFormed($("source").value), question = wellFormed($("question").value.trim());
+  if (!text.trim()) return refuse("noText", "source");
+  if (!question) return refuse("noQuestion", "question");
+  const count = codePoints(text), most = state.limits.context;
+  if (most && count > most) return refuse("tooLong", "edit", { count: number(count), most: number(most) });
+  state.pending?.abort();
+  const mine = (state.pending = new AbortController());
+  $("send").setAttribute("aria-busy", "true");
+  announce(say("waiting"));
+  setAlert(null);
+  const began = performance.now();
+  try {
+    const response = await post({ question, context: text, top_k: state.limits.answers ?? WANTED }, mine.signal);
+    const content = await response.json();
+    if (!response.ok) return fail(response, content);
+    if (text !== wellFormed($("source").value)) return; // it was changed meanwhile
+    state.text = text;
+    state.turns.unshift({ question, answers: content.results[0].answers, milliseconds: performance.now() - began });
+    showTurn(0, 0);
+    announceTurn(state.turns[0]);
+    if (matchMedia("(pointer: coarse)").matches) $("question").blur(); // the keyboard would hide the answer
+    else $("question").select();
+  } catch (error) {
+    if (error.name !== "AbortError") setAlert("offline");
+  } finally {
+    if (state.pending === mine) $("send").removeAttribute("aria-busy");
+  }
+}
+
+function post(body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  if ($("key").value) headers.Authorization = `Bearer ${$("key").value}`;
+  return fetch("v1/answer", { method: "POST", headers, body: JSON.stringify(body), signal, credentials: "omit" });
+}
+
+function fail(response, content) {
+  const status = response.status in TEXTS.es ? response.status : 500;
+  setAlert(String(status), { problem: content.error?.problem, seconds: response.headers.get("Retry-After") ?? "1" });
+  if (status === 401) {
+    $("guard").hidden = false;
+    $("key").focus();
+  }
+}
+
+function refuse(name, focus, values) {
+  setAlert(name, values);
+  $(focus).focus();
+}
+
+function setAlert(name, values) {
+  state.alert = name && { name, values };
+  renderAlert();
+}
+
+function renderAlert() {
+  $("alert").hidden = !state.alert;
+  $("alert").textContent = state.alert ? say(state.alert.name, state.alert.values) : "";
+  if (state.alert) announce("");
+}
+
+function announce(text) {
+  $("status").textContent = text;
+}
+
+function announceTurn(turn) {
+  const [best] = turn.answers;
+  announce(best.text === null ? say("none") : say("answer", { answer: best.text, share: share(best.score) }));
+}
+
+// ---------------------------------------------------------------------------------------------- showing
+function element(name, className, text) {
+  const node = document.createElement(name);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function showTurn(turn, answer) {
+  Object.assign(state, { active: turn, shown: answer });
+  renderTurns();
+  renderText();
+}
+
+function renderText() {
+  const turn = state.turns[state.active], parts = document.createDocumentFragment();
+  const spans = turn.answers.map((answer, rank) => ({ ...answer, rank })).filter((answer) => answer.text !== null);
+  const units = unitOffsets(state.text, spans.flatMap((answer) => [answer.start, answer.end]));
+  let end = 0, shown = null;
+  for (const answer of spans.sort((a, b) => a.start - b.start)) {
+    parts.append(state.text.slice(end, units.get(answer.start)));
+    const mark = element("mark", answer.rank === 0 ? "best" : "", answer.text);
+    if (answer.rank === state.shown) shown = mark;
+    parts.append(mark);
+    end = units.get(answer.end);
+  }
+  parts.append(state.text.slice(end));
+  $("view").replaceChildren(parts);
+  editText(false);
+  shown?.classList.add("shown");
+  if (shown) $("view").scrollTop = shown.offsetTop - $("view").clientHeight / 2;
+}
+
+function renderTurns() {
+  $("history").replaceChildren(...state.turns.map(renderTurn));
+}
+
+function renderTurn(turn, place) {
+  const item = element("li", place === state.active ? "turn active" : "turn");
+  item.append(element("h3", "", turn.question));
+  const [best, ...others] = turn.answers;
+  if (best.text === null) item.append(element("p", "none", say("none")));
+  else item.append(renderAnswers([best], place, 0, "first"));
+  if (others.length) {
+    const more = element("div", "others");
+    more.append(element("p", "quiet", say(best.text === null ? "perhaps" : "others")), renderAnswers(others, place, 1, ""));
+    item.append(more);
+  }
+  const time = `${number(turn.milliseconds, { maximumFractionDigits: 0 })} ms`;
+  item.append(element("p", "quiet took", say("took", { time })));
+  return item;
+}
+
+function renderAnswers(answers, turn, firstRank, className) {
+  const list = element("ol", className);
+  list.append(...answers.map((answer, place) => renderAnswer(answer, turn, firstRank + place)));
+  return list;
+}
+
+function renderAnswer(answer, turn, rank) {
+  const button = element("button", "answer"), meter = element("meter");
+  button.type = "button";
+  button.title = say("show");
+  meter.value = answer.score;
+  meter.setAttribute("aria-hidden", "true");
+  const percent = element("span", "share", share(answer.score));
+  percent.append(element("span", "hidden", ` ${say("confidence")}`));
+  button.append(element("span", "words", answer.text.replace(/\s+/g, " ")), meter, percent);
+  button.addEventListener("click", () => {
+    showTurn(turn, rank);
+    const drawnAnew = document.querySelectorAll(".turn")[turn].querySelector(`[data-rank="${rank}"]`);
+    drawnAnew.focus({ preventScroll: true });
+    $("view").scrollIntoView({ block: "nearest" });
+  });
+  button.dataset.rank = rank;
+  const item = element("li");
+  item.append(button);
+  return item;
+}
+
+// ---------------------------------------------------------------------------------------------- start
+async function readLimits() {
+  try {
+    const description = await (await fetch("openapi.json")).json();
+    const { question, context, top_k: answers } = description.components.schemas.AnswerRequest.properties;
+    const longest = (field) => field.oneOf.find((form) => form.maxLength).maxLength;
+    state.limits = { context: longest(context), answers: Math.min(WANTED, answers.maximum) };
+    $("question").maxLength = longest(question);
+  } catch { /* the server checks all of it again */ }
+}
+
+function start() {
+  setLanguage(preferredLanguage());
+  readLimits();
+  for (const button of document.querySelectorAll("[data-language]"))
+    button.addEventListener("click", () => setLanguage(button.dataset.language));
+  $("form").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
+  $("form").noValidate = true; // our own messages are announced in the language of the page
+  $("source").addEventListener("input", forget);
+  $("source").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("question").focus();
+  });
+  $("edit").addEventListener("click", () => { editText(true); $("source").focus(); });
+  $("file").addEventListener("change", () => { if ($("file").files[0]) openFile($("file").files[0]); $("file").value = ""; });
+  $("example").addEventListener("click", () => {
+    setText(EXAMPLE.text);
+    $("question").value = EXAMPLE.question;
+    $("question").focus();
+  });
+  startDropping();
+}
+
+function startDropping() {
+  const dropping = (on) => document.body.classList.toggle("dropping", on);
+  const carriesFile = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragover", (event) => { if (carriesFile(event)) { event.preventDefault(); dropping(true); } });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) dropping(false); });
+  addEventListener("drop", (event) => {
+    if (!carriesFile(event)) return;
+    event.preventDefault();
+    dropping(false);
+    if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
+  });
+}
+
+start();

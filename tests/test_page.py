@@ -1,0 +1,240 @@
+"""The page in a real headless Chromium, against a real server. Skipped where there is no Playwright or no Chromium."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from destila.reader import Reader
+from destila.settings import LimitSettings, ServeSettings
+from serving import serving
+from tiny import TEXTS, tiny_reader
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+
+SCREENSHOTS = os.environ.get("DESTILA_SCREENSHOTS")  # a directory, to look at what the tests saw
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+KEY = "0123456789abcdef"
+HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script></mark> & "Lima" \u202e fin'
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    window = {"length": 128, "stride": 32, "max_answer_tokens": 10}
+    return Reader.load(tiny_reader(tmp_path_factory.mktemp("models") / "tiny", seed=3, metadata={"window": window}))
+
+
+@pytest.fixture(scope="module")
+def address(reader):
+    with serving(reader, ServeSettings(limits=LimitSettings(context_characters=5_000))) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, address, request):
+    """Opens the page; afterwards nothing foreign was asked for and nothing went wrong in it."""
+    contexts, complaints, asked = [], [], []
+    expected_errors = []
+
+    def open_page(*, size=DESKTOP, locale="es-ES", address=address, errors=()):
+        expected_errors.extend(errors)
+        context = browser.new_context(viewport=size, locale=locale, reduced_motion="reduce")
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("request", lambda seen: asked.append((seen.url, address)))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto(address)
+        return page
+
+    yield open_page
+    for number, context in enumerate(contexts):
+        if SCREENSHOTS:
+            path = Path(SCREENSHOTS) / f"{request.node.name}-{number}.png"
+            context.pages[0].screenshot(path=path, full_page=True)
+        context.close()
+    assert [text for text in complaints if not any(known in text for known in expected_errors)] == []
+    assert asked
+    assert [url for url, home in asked if not url.startswith((home, "data:"))] == []
+
+
+def put(page, text, question):
+    page.fill("#source", text)
+    page.fill("#question", question)
+
+
+def ask(page, text, question):
+    put(page, text, question)
+    page.keyboard.press("Enter")
+    page.locator(".turn").first.wait_for()
+
+
+def words(page, selector):
+    return page.locator(selector).all_text_contents()
+
+
+def test_answers_are_shown_in_place_and_more_can_be_asked(visit, reader):
+    page, text = visit(), "\n".join(TEXTS)
+    ask(page, text, "¿Quién fundó Lima?")
+    expected = reader.answers("¿Quién fundó Lima?", text, top_k=4)
+    assert words(page, "mark.best") == [expected[0].text]
+    assert sorted(words(page, "mark")) == sorted(answer.text for answer in expected)
+    assert page.locator("#view").text_content() == text
+    assert words(page, ".words") == [" ".join(answer.text.split()) for answer in expected]
+    assert "Respondido en" in page.locator(".took").text_content()
+    page.locator(".answer").nth(2).click()
+    assert words(page, "mark.shown") == [expected[2].text]
+    page.fill("#question", "¿Dónde nació María?")
+    page.keyboard.press("Enter")
+    page.locator(".turn").nth(1).wait_for()
+    assert words(page, ".turn h3") == ["¿Dónde nació María?", "¿Quién fundó Lima?"]
+    assert words(page, "mark.best") == [reader.answer("¿Dónde nació María?", text).text]
+    page.click("#edit")
+    page.fill("#source", "Otro texto.")
+    assert page.locator(".turn").count() == 0
+
+
+@pytest.mark.parametrize(
+    "hidden", [HOSTILE, "😀🇪🇸 👩‍👩‍👧 ñandú\r\n\U0001f9e0 Lima\ud800 fin"], ids=["markup", "unicode"]
+)
+def test_what_is_written_is_text_whatever_it_is(visit, reader, hidden):
+    page = visit()
+    page.evaluate("text => { document.getElementById('source').value = text }", hidden)
+    question = HOSTILE[:38]
+    page.fill("#question", question)
+    page.keyboard.press("Enter")
+    page.locator(".turn").wait_for()
+    text = hidden.replace("\r\n", "\n").replace("\ud800", "\ufffd")
+    answers = reader.answers(question, text, top_k=4)
+    assert page.locator("#view").text_content() == text
+    assert words(page, "mark.best") == [answers[0].text]
+    assert sorted(words(page, "mark")) == sorted(answer.text for answer in answers)
+    assert words(page, ".turn h3") == [question]
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("main img, main script").count() == 0
+
+
+def test_files_are_read_in_the_browser(visit, tmp_path):
+    page = visit(errors=["inline"])  # the browser says that it did not run the file's handler
+    markup = (
+        f"<head><title>no</title></head><h1>Uno</h1><p>Dos&nbsp;<b>tres</b> &lt;b&gt;{HOSTILE}</p><style>no</style>"
+    )
+    contents = {
+        "a.html": (markup.encode(), 'Uno\nDos tres <b> & "Lima" \u202e fin'),
+        "b.txt": ("año\r\n¿qué?".encode("windows-1252"), "año\n¿qué?"),
+        "c.md": ("# Título\n".encode(), "# Título\n"),
+    }
+    for name, (content, expected) in contents.items():
+        (tmp_path / name).write_bytes(content)
+        page.set_input_files("#file", tmp_path / name)
+        playwright.expect(page.locator("#source")).to_have_value(expected)
+    (tmp_path / "d.pdf").write_bytes(b"%PDF")
+    page.set_input_files("#file", tmp_path / "d.pdf")
+    playwright.expect(page.locator("#alert")).to_contain_text("d.pdf")
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_file_may_be_dropped(visit):
+    page = visit()
+    page.evaluate(
+        """() => {
+            const carried = new DataTransfer();
+            carried.items.add(new File(["Texto soltado."], "suelto.txt", { type: "text/plain" }));
+            const options = { dataTransfer: carried, bubbles: true, cancelable: true };
+            for (const type of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(type, options));
+        }"""
+    )
+    playwright.expect(page.locator("#source")).to_have_value("Texto soltado.")
+    playwright.expect(page.locator("#status")).to_have_text("Texto cargado: suelto.txt.")
+
+
+def test_it_works_without_a_mouse_and_tells_screen_readers(visit):
+    page = visit()
+    for role, name in [("textbox", "El texto en el que"), ("textbox", "Pregunta"), ("button", "Preguntar")]:
+        assert page.get_by_role(role, name=name).count() >= 1
+    names = []
+    for _ in range(7):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate("document.activeElement.id || document.activeElement.dataset.language"))
+    assert names == ["es", "en", "example", "file", "source", "question", "send"]
+    page.locator("#example").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "question"
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#status")).to_contain_text("Respuesta: ")
+    assert page.evaluate("document.activeElement.id") == "question"
+    page.locator(".answer").nth(1).focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.dataset.rank") == "1"
+
+
+def test_it_speaks_the_visitors_language_and_remembers_the_choice(visit):
+    page = visit(locale="en-GB")
+    assert page.locator("#send").text_content() == "Ask"
+    page.click("[data-language=es]")
+    assert (page.locator("html").get_attribute("lang"), page.locator("#send").text_content()) == ("es", "Preguntar")
+    page.reload()
+    assert page.locator("#send").text_content() == "Preguntar"
+    assert page.get_by_role("button", name="Español").get_attribute("aria-pressed") == "true"
+
+
+def test_both_languages_say_the_same_things(visit):
+    es, en = visit().evaluate("[TEXTS.es, TEXTS.en].map(texts => Object.entries(texts))")
+    assert [name for name, _ in es] == [name for name, _ in en]
+    assert all(set(_places(a)) == set(_places(b)) for (_, a), (_, b) in zip(es, en, strict=True))
+
+
+def _places(text):
+    return [word for word in text.replace("{", " {").replace("}", "} ").split() if word.startswith("{")]
+
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 320, "height": 568}, DESKTOP], ids=["phone", "small", "desktop"])
+def test_nothing_overflows_and_everything_can_be_touched(visit, size):
+    page = visit(size=size)
+    ask(page, " ".join(TEXTS) + " palabra" + "larga" * 60, "¿Quién fundó" + "larga" * 10)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    for button in page.locator("button:visible, .button:visible").all():
+        assert button.bounding_box()["height"] >= 40
+
+
+def test_mistakes_are_told(visit):
+    page = visit(errors=["503"])
+    page.click("#send")
+    playwright.expect(page.locator("#alert")).to_have_text("Primero pega un texto o abre un archivo.")
+    page.fill("#source", "x" * 5_001)
+    page.click("#send")
+    playwright.expect(page.locator("#alert")).to_have_text("Escribe una pregunta.")
+    page.fill("#question", "¿Qué?")
+    page.click("#send")
+    playwright.expect(page.locator("#alert")).to_contain_text("el máximo es 5000")
+    page.route("**/v1/answer", lambda route: route.fulfill(status=503, json={}, headers={"Retry-After": "7"}))
+    put(page, "Un texto.", "¿Qué?")
+    page.click("#send")
+    playwright.expect(page.locator("#alert")).to_contain_text("Inténtalo de nuevo en 7 s.")
+    page.click("[data-language=en]")
+    playwright.expect(page.locator("#alert")).to_contain_text("Try again in 7 s.")
+
+
+def test_the_key_is_asked_for(visit, reader):
+    with serving(reader, key=KEY) as port:
+        page = visit(address=f"http://127.0.0.1:{port}/", errors=["401"])
+        put(page, TEXTS[0], "¿Quién?")
+        page.click("#send")
+        page.locator("#key").wait_for()
+        page.keyboard.type(KEY)
+        page.keyboard.press("Enter")
+        page.locator(".turn").wait_for()
+        assert page.locator("#alert").is_hidden()
+        assert page.evaluate("Object.keys(localStorage)") == ["destila-language"]
