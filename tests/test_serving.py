@@ -276,6 +276,7 @@ def test_a_failing_model_is_a_500_that_tells_nothing(gated, log):
         status, headers, content = ask(port, QUESTION, CONTEXT)
         assert status == 500
         assert content["error"] == {"problem": "the server failed", "remedy": "Tell its operator the request id."}
+        until(lambda: any('"failure"' in line for line in log))
         (failure,) = [json.loads(line) for line in log if '"failure"' in line]
         assert failure["request_id"] == headers["X-Request-ID"]
         assert failure["error"].startswith("MemoryError > ")
