@@ -1,0 +1,127 @@
+"""Cloze questions: labelled tokens spell the span, no occurrence is missed, and nothing but the generator decides."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import spanish
+from destila.clozes import MAX_QUESTION, SPARE, STOP_WORDS, Row, cloze_row, plain_row
+from destila.lexicon import BOS, EOS, MASK, Lexicon
+from destila.settings import ClozeSettings
+from destila.vocabulary import train_tokenizer
+
+TOKENIZER = train_tokenizer([spanish.text(7)], vocabulary_size=900)
+LEXICON = Lexicon(TOKENIZER)
+GAPS = ClozeSettings(unanswerable=0.0, interrogative=0.0)
+
+
+def passage(seed: int, length: int) -> np.ndarray:
+    ids = TOKENIZER.encode(spanish.text(seed, documents=2), add_special_tokens=False).ids
+    return np.array(ids[: length + SPARE], np.int64)
+
+
+def ask(seed: int, length: int, settings: ClozeSettings) -> Row | None:
+    generator = np.random.default_rng(seed)
+    return cloze_row(passage(seed % 97, length), length=length, lexicon=LEXICON, settings=settings, generator=generator)
+
+
+def context_text(row: Row) -> str:
+    return LEXICON.text(row.ids[row.context : -1])
+
+
+def occurrences(span: str, text: str) -> int:
+    """How often a span stands in a text as whole words; a number that goes on after a sign is another number."""
+    return len(re.findall(rf"(?<![\w])(?<!\d[.,:/]){re.escape(span)}(?![\w])(?![.,:/]\d)", text))
+
+
+@given(seed=st.integers(0, 2**32), length=st.integers(64, 384))
+def test_a_row_has_the_form_of_question_and_context(seed: int, length: int) -> None:
+    row = ask(seed, length, ClozeSettings())
+    if row is None:
+        return
+    ids = row.ids.tolist()
+    assert len(ids) == length
+    assert ids[0] == BOS
+    assert ids[row.context - 2 : row.context] == [EOS, EOS]
+    assert ids[-1] == EOS
+    assert ids.count(EOS) == 3
+    assert row.context - 3 <= MAX_QUESTION + 1
+    assert ids.count(MASK) <= 1
+    assert MASK not in ids[row.context :]
+    again = ask(seed, length, ClozeSettings())
+    assert again is not None
+    assert (again.ids == row.ids).all()
+    assert (again.starts, again.ends) == (row.starts, row.ends)
+
+
+@given(seed=st.integers(0, 2**32), length=st.integers(96, 384))
+def test_the_labelled_tokens_spell_one_span_and_none_of_its_occurrences_is_missed(seed: int, length: int) -> None:
+    row = ask(seed, length, GAPS)
+    if row is None:
+        return
+    spans = {LEXICON.text(row.ids[start : end + 1]).strip() for start, end in zip(row.starts, row.ends, strict=True)}
+    assert len(spans) == 1
+    span = spans.pop()
+    assert span
+    assert span.split()[0].lower() not in STOP_WORDS.split()
+    assert span.split()[-1].lower() not in STOP_WORDS.split()
+    assert all(row.context <= start <= end < length - 1 for start, end in zip(row.starts, row.ends, strict=True))
+    # A word that the end of the row cuts may look like the span: it is not counted.
+    text = context_text(row)
+    assert len(row.starts) - occurrences(span, text) in (0, -1 if text.endswith(span) else 0)
+
+
+@given(seed=st.integers(0, 2**32))
+def test_the_gap_and_the_span_make_a_sentence_of_the_passage(seed: int) -> None:
+    row = ask(seed, 256, ClozeSettings(unanswerable=0.0, interrogative=0.0, neighbourhood=0.0))
+    if row is None or row.context - 3 >= MAX_QUESTION - 10:
+        return
+    question = row.ids[1 : row.context - 2].tolist()
+    place = question.index(MASK)
+    span = LEXICON.text(row.ids[row.starts[0] : row.ends[0] + 1]).strip()
+    left, right = LEXICON.text(question[:place]), LEXICON.text(question[place + 1 :])
+    joined = re.sub(r"\s+", "", left + span + right)
+    assert joined in re.sub(r"\s+", "", LEXICON.text(passage(seed % 97, 256)))
+
+
+@given(seed=st.integers(0, 2**32))
+def test_an_interrogative_replaces_the_gap(seed: int) -> None:
+    row = ask(seed, 256, ClozeSettings(unanswerable=0.0, interrogative=1.0))
+    if row is None:
+        return
+    question = LEXICON.text(row.ids[1 : row.context - 2])
+    assert MASK not in row.ids
+    assert question.startswith("¿")
+    assert question.endswith("?")
+
+
+def test_unanswerable_questions_ask_for_what_the_context_lacks() -> None:
+    settings = ClozeSettings(unanswerable=1.0, interrogative=0.0, neighbourhood=0.0)
+    found = [row for seed in range(60) if (row := ask(seed, 320, settings)) is not None]
+    assert len(found) > 20
+    for row in found:
+        assert (row.starts, row.ends) == ((0,), (0,))
+
+
+def test_the_shares_of_the_forms_are_those_of_the_settings() -> None:
+    rows = [row for seed in range(800) if (row := ask(seed, 320, ClozeSettings())) is not None]
+    assert len(rows) > 700
+    assert np.mean([row.starts == (0,) for row in rows]) == pytest.approx(0.1, abs=0.04)
+    assert np.mean([MASK not in row.ids for row in rows]) == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_passage_that_repeats_nothing_has_no_question() -> None:
+    text = "Ana corre por la playa de noche. Luis duerme en casa hasta tarde. " + "y " * 400
+    ids = np.array(TOKENIZER.encode(text, add_special_tokens=False).ids[: 128 + SPARE], np.int64)
+    generator = np.random.default_rng(1)
+    assert cloze_row(ids, length=128, lexicon=LEXICON, settings=GAPS, generator=generator) is None
+
+
+def test_a_plain_row_is_the_passage() -> None:
+    row = plain_row(passage(3, 100), length=100, lexicon=LEXICON)
+    assert len(row.ids) == 100
+    assert (row.ids[0], row.ids[-1], row.starts) == (BOS, EOS, ())
+    assert LEXICON.text(row.ids) == LEXICON.text(passage(3, 100)[:98])
