@@ -25,6 +25,7 @@ from destila.vocabulary import encodable, plain
 
 MIN_CONTEXT_TOKENS = 16  # fewer show the model no sentence; a whole shorter context is fine
 TEXTS_AT_ONCE = 1024  # bounds what the tokenizer's own, fat encodings hold: about 100 MB
+LENGTH_STEP = 16  # see `destila.backends.openvino_backend`
 BATCHES_PER_BLOCK = 50  # sorting by length within so many batches leaves about 3 % of padding and the order random
 
 Ids = NDArray[np.int32]
@@ -289,7 +290,8 @@ def inference_batches(windows: Sequence[Window], *, token_budget: int) -> list[l
     order = np.argsort(-lengths, kind="stable")
     batches, first = list[list[int]](), 0
     while first < len(order):
-        count = max(1, token_budget // int(lengths[order[first]]))
+        # Lengths in steps: run times compile for each shape, so that equal shapes should come again.
+        count = max(1, token_budget // (-(-int(lengths[order[first]]) // LENGTH_STEP) * LENGTH_STEP))
         batches.append(order[first : first + count].tolist())
         first += count
     return batches

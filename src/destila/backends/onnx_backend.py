@@ -1,6 +1,9 @@
 """Run an exported reader with onnxruntime: the run time of the base install.
 
-B batch, T tokens. Invariant: importing this module needs neither torch nor transformers. It does not export.
+B batch, T tokens. In int8 the scale of activations is taken from the whole input of each call, so rows are run one by
+one and without their padding: else an answer would depend on what else was asked. On CPUs that costs no time.
+
+Invariant: importing this module needs neither torch nor transformers. It does not export.
 """
 
 from pathlib import Path
@@ -21,13 +24,15 @@ class OnnxModel:
 
     Args:
         path: the file.
+        one_by_one: run every row of a batch by itself, cut to its own length.
         threads: 0: one for each usable core.
 
     Raises:
         UserError: it is torn, or is no reader.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(self, path: Path, *, one_by_one: bool = False, threads: int = 0) -> None:
+        self.one_by_one = one_by_one
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count(threads)
         options.log_severity_level = 4  # what matters is raised
@@ -41,6 +46,15 @@ class OnnxModel:
 
     def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
         """Start and end logits, both (B, T), of (B, T) inputs."""
+        if not self.one_by_one:
+            return self._run(input_ids, attention_mask)
+        start, end = (np.zeros(input_ids.shape, np.float32) for _ in range(2))
+        for row, length in enumerate(attention_mask.sum(axis=1).tolist()):
+            cut = slice(row, row + 1), slice(0, length)  # padding stands on the right
+            start[cut], end[cut] = self._run(input_ids[cut], attention_mask[cut])
+        return start, end
+
+    def _run(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
         start, end = self.session.run(OUTPUTS, dict(zip(INPUTS, (input_ids, attention_mask), strict=True)))
         return np.asarray(start, np.float32), np.asarray(end, np.float32)
 
@@ -52,5 +66,5 @@ def load(directory: Path, *, threads: int = 0) -> LoadedBackend:
         UserError: files are missing, torn, or not ours.
     """
     metadata = read_export(directory, ONNX_FILE)
-    model = OnnxModel(directory / ONNX_FILE, threads=threads)
+    model = OnnxModel(directory / ONNX_FILE, one_by_one=metadata["precision"] == "int8", threads=threads)
     return LoadedBackend(model, load_tokenizer(directory), read_json(directory / "config.json"), metadata)

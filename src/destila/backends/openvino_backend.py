@@ -20,14 +20,13 @@ from destila.cores import thread_count
 from destila.errors import UserError
 from destila.runs import read_json
 from destila.vocabulary import load_tokenizer, pad_id
-from destila.windows import longest_window
+from destila.windows import LENGTH_STEP, longest_window
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else it reports every use to its makers
 import openvino  # noqa: E402
 
 __all__ = ["OpenVinoModel", "load", "openvino"]
 
-LENGTH_STEP = 16
 # int8: what stays in floating point runs in bf16 where the processor can; 4 % faster, and the accuracy gate covers it.
 ARITHMETIC = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
 

@@ -1,0 +1,256 @@
+"""Questions per second, text in and answers out, of one reader's weights under Destila and under its peers.
+
+Each peer runs in the best way that we found for it, with the same threads, questions and windows: transformers as its
+examples do it (padded to the window) and without padding, in fp32 and bf16; onnxruntime; CTranslate2 (the encoder in
+int8, the head in numpy). All peers share one short and fast way from texts to windows and from logits to answers, so
+none of them loses time there. They take turns, round by round, and the median counts.
+
+    python benchmarks/peers.py --reader STUDENT --export OPENVINO_INT8 --export ONNX_INT8 --data questions.json
+
+CTranslate2 takes part if it is installed and the reader is a RoBERTa. The last line of stdout is one JSON object.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForQuestionAnswering
+
+from destila.cores import thread_count
+from destila.reader import Reader
+from destila.records import Example
+from destila.reports import table
+from destila.runs import environment
+from destila.squad import read
+
+LENGTH, STRIDE, MAX_ANSWER, BEST = 384, 128, 30, 20
+Rows = list[list[int]]
+Logits = list[tuple[np.ndarray, np.ndarray]]  # (T,) start and end of each row
+Runner = Callable[[Rows], Logits]
+
+
+# ---------------------------------------------------------------------------------------------------- texts
+class Peer:
+    """The shared way from text to answer around a function from rows of ids to logits."""
+
+    def __init__(self, tokenizer: Tokenizer, run: Runner) -> None:
+        self.tokenizer, self.run = tokenizer, run
+        tokenizer.enable_truncation(LENGTH, stride=STRIDE, strategy="only_second")
+
+    def answer_batch(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
+        """The best answer of each (question, context)."""
+        windows, owners = [], []
+        for number, encoding in enumerate(self.tokenizer.encode_batch(list(pairs))):
+            windows += [encoding, *encoding.overflowing]
+            owners += [number] * (1 + len(encoding.overflowing))
+        best = [(-np.inf, 0, 0)] * len(pairs)
+        for owner, window, (start, end) in zip(owners, windows, self.run([w.ids for w in windows]), strict=True):
+            best[owner] = max(best[owner], _best_span(window, start, end))
+        return [context[first:last] for (_, context), (_, first, last) in zip(pairs, best, strict=True)]
+
+
+def _best_span(window: Any, start: np.ndarray, end: np.ndarray) -> tuple[float, int, int]:
+    """Score and characters of the best span, among the 20 best starts and ends, as transformers' examples do it."""
+    inside = np.array([who == 1 for who in window.sequence_ids])
+    start, end = (np.where(inside, scores[: len(inside)], -np.inf) for scores in (start, end))
+    starts, ends = (np.argsort(-scores)[:BEST] for scores in (start, end))
+    length = ends[None, :] - starts[:, None]
+    scores = np.where((length >= 0) & (length < MAX_ANSWER), start[starts][:, None] + end[ends][None, :], -np.inf)
+    row, column = np.unravel_index(scores.argmax(), scores.shape)
+    return float(scores[row, column]), window.offsets[starts[row]][0], window.offsets[ends[column]][1]
+
+
+def _padded(rows: Rows, pad: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    ids, mask = np.full((len(rows), length), pad), np.zeros((len(rows), length), np.int64)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)], mask[place, : len(row)] = row, 1
+    return ids, mask
+
+
+# ---------------------------------------------------------------------------------------------------- peers
+def torch_runner(model: Any, *, padded: bool = False, bf16: bool = False) -> Runner:
+    """transformers and torch, one window at a time (faster on a CPU than padded batches)."""
+    pad = model.config.pad_token_id
+
+    def run(rows: Rows) -> Logits:
+        found = []
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+            for row in rows:
+                ids, mask = (torch.from_numpy(a) for a in _padded([row], pad, LENGTH if padded else len(row)))
+                output = model(input_ids=ids, attention_mask=mask)
+                found.append((output.start_logits[0].float().numpy(), output.end_logits[0].float().numpy()))
+        return found
+
+    return run
+
+
+def onnx_runner(path: Path, threads: int) -> Runner:
+    """onnxruntime, one window at a time."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(rows: Rows) -> Logits:
+        found = []
+        for row in rows:
+            ids = np.array([row])
+            start, end = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+            found.append((start[0], end[0]))
+        return found
+
+    return run
+
+
+def plain_onnx(model: Any, path: Path) -> Path:
+    """The model as torch's exporter writes it, without anything of ours."""
+    model.set_attn_implementation("sdpa")
+    ids, mask = torch.full((2, 32), 5), torch.ones(2, 32, dtype=torch.int64)
+    mask[1, 20:] = 0
+    dynamic = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
+    names = {"input_names": ["input_ids", "attention_mask"], "output_names": ["start_logits", "end_logits"]}
+    program = torch.onnx.export(
+        _Logits(model), (ids, mask), dynamo=True, dynamic_shapes=(dynamic, dynamic), verbose=False, **names
+    )
+    program.save(path)
+    return path
+
+
+class _Logits(torch.nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask)
+        return output.start_logits, output.end_logits
+
+
+def ctranslate_runner(model: Any, directory: str, threads: int) -> Runner:
+    """CTranslate2's int8 encoder, 8 windows of similar length at a time, and the head in numpy."""
+    import ctranslate2
+    from ctranslate2.converters.transformers import RobertaLoader
+
+    model.config.position_embedding_type = "absolute"  # transformers 5 has no other and no such field
+    spec = RobertaLoader().get_model_spec(model.roberta)
+    spec.register_vocabulary([str(number) for number in range(model.config.vocab_size)])
+    spec.config.layer_norm_epsilon, spec.config.unk_token = model.config.layer_norm_eps, "3"
+    spec.validate()
+    spec.optimize(quantization="int8")
+    spec.save(directory)
+    encoder = ctranslate2.Encoder(directory, compute_type="int8", intra_threads=threads)
+    weight, bias = (tensor.detach().numpy() for tensor in (model.qa_outputs.weight, model.qa_outputs.bias))
+
+    def run(rows: Rows) -> Logits:
+        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        found: list[Any] = [None] * len(rows)
+        for first in range(0, len(order), 8):
+            part = order[first : first + 8]
+            hidden = np.array(encoder.forward_batch([rows[place] for place in part]).last_hidden_state)
+            scores = hidden @ weight.T + bias
+            for row, place in enumerate(part):
+                found[place] = (scores[row, :, 0], scores[row, :, 1])
+        return found
+
+    return run
+
+
+# ---------------------------------------------------------------------------------------------------- the race
+def build(arguments: argparse.Namespace, threads: int, scratch: str) -> dict[str, Any]:
+    """Everyone who takes part, by name."""
+
+    def tokenizer() -> Tokenizer:
+        return Tokenizer.from_file(f"{arguments.reader}/tokenizer.json")
+
+    def load() -> Any:
+        return AutoModelForQuestionAnswering.from_pretrained(arguments.reader, dtype=torch.float32).eval()
+
+    model = load()
+    peers: dict[str, Any] = {
+        "transformers fp32, padded": Peer(tokenizer(), torch_runner(model, padded=True)),
+        "transformers fp32": Peer(tokenizer(), torch_runner(model)),
+        "transformers bf16": Peer(tokenizer(), torch_runner(model, bf16=True)),
+        "onnxruntime fp32": Peer(tokenizer(), onnx_runner(plain_onnx(load(), Path(scratch, "plain.onnx")), threads)),
+    }
+    try:
+        runner = ctranslate_runner(load(), str(Path(scratch, "ctranslate")), threads)
+        peers["CTranslate2 int8"] = Peer(tokenizer(), runner)
+    except (ImportError, AttributeError) as error:
+        print(f"without CTranslate2: {error}")
+    for directory in arguments.export:
+        peers[f"destila {Path(directory).name}"] = Reader.load(directory, threads=threads)
+    return peers
+
+
+def race(peers: dict[str, Any], examples: Sequence[Example], rounds: int) -> tuple[dict[str, list[float]], dict]:
+    """Seconds of every peer in every round, after a warm-up; and the answers of each."""
+    pairs = [(example.question, example.context) for example in examples]
+    seconds: dict[str, list[float]] = {name: [] for name in peers}
+    answers: dict[str, list[str]] = {}
+    for peer in peers.values():
+        peer.answer_batch(pairs[:8])
+    for _ in range(rounds):
+        for name, peer in peers.items():
+            started = time.perf_counter()
+            found = peer.answer_batch(pairs)
+            seconds[name].append(time.perf_counter() - started)
+            answers[name] = [str(getattr(answer, "text", answer)) for answer in found]
+    return seconds, answers
+
+
+def main() -> None:
+    """Run the race and print who won."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reader", required=True, help="a reader that torch runs")
+    parser.add_argument("--export", action="append", default=[], help="what destila export made of it")
+    parser.add_argument("--data", required=True, help="SQuAD JSON, JSONL or Parquet")
+    parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0)
+    arguments = parser.parse_args()
+    threads = thread_count(arguments.threads)
+    torch.set_num_threads(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    examples = read(Path(arguments.data), repair=True)[0][: arguments.questions]
+    with tempfile.TemporaryDirectory() as scratch:
+        seconds, answers = race(build(arguments, threads, scratch), examples, arguments.rounds)
+    first, reference = next(iter(seconds)), answers["transformers fp32"]
+    rows = []
+    for name, times in seconds.items():
+        same = float(np.mean([left == right for left, right in zip(reference, answers[name], strict=True)]))
+        median = float(np.median(times))
+        rows.append(
+            {
+                "peer": name,
+                "questions_per_s": len(examples) / median,
+                "best_questions_per_s": len(examples) / min(times),
+                "speedup": float(np.median(seconds[first])) / median,
+                "same_answers": same,
+            }
+        )
+    head = ["peer", "questions/s", "best round", "speedup", "same answers"]
+    cells = [
+        [
+            row["peer"],
+            f"{row['questions_per_s']:.2f}",
+            f"{row['best_questions_per_s']:.2f}",
+            f"{row['speedup']:.2f}x",
+            f"{row['same_answers']:.0%}",
+        ]
+        for row in rows
+    ]
+    print(f"{len(examples)} questions, {arguments.rounds} rounds, {threads} threads\n\n{table(head, cells)}\n")
+    print(json.dumps({"rows": rows, "environment": environment() | {"threads": threads}}))
+
+
+if __name__ == "__main__":
+    main()
