@@ -23,7 +23,7 @@ LAYERS = [
     ["losses", "pretraining", "tasks", "checkpoints", "speed"],
     ["backends"],
     ["reader"],
-    ["serving"],
+    ["pipelines", "serving"],
     ["reports", "charts", "training", "quantize", "export", "measure"],
     ["commands"],
     ["cli"],

@@ -1,5 +1,6 @@
 """A student born from its teacher: exact where nothing is cut or where what is cut never varies, near it elsewhere."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from torch import Tensor
 from destila.errors import UserError
 from destila.importance import Importance, importance_over, measure, stored
 from destila.models import LoadedModel, build_student, forward, layer_map
-from destila.pruning import choose_channels, prune_into, score_maps, value_maps
+from destila.pruning import Basis, born_from, channel_basis, principal_basis, prune_into, score_maps, value_maps
 from destila.settings import ShapeSettings, StudentSettings
-from destila.windows import WindowBuilder, collate
+from destila.windows import Window, WindowBuilder, collate
 from tiny import pad_token_id, tiny_examples, tiny_model, tiny_tokenizer
 
 FAMILIES = ("roberta", "bert", "xlm-roberta")
@@ -43,12 +44,16 @@ def born(
     heads: int = HEADS,
     hidden: int = HIDDEN,
     units: int = UNITS,
+    principal: bool = False,
 ) -> object:
     shape = ShapeSettings(layers=layers, heads=heads, hidden=hidden, feed_forward=units)
     mapping = layer_map("uniform", teacher_layers=LAYERS, student_layers=layers)
     settings = StudentSettings(shape=shape, initial="teacher", dropout=0.0)
     student = build_student(teacher, settings, mapping=mapping, seed=5)
-    prune_into(student, teacher.model, mapping=mapping, importance=importance)
+    basis = channel_basis(teacher.model, importance, count=hidden, mapping=mapping)
+    if principal:
+        basis = principal_basis(importance, count=hidden)
+    prune_into(student, teacher.model, mapping=mapping, importance=importance, basis=basis)
     return student
 
 
@@ -134,9 +139,10 @@ def test_value_maps_are_the_best_of_their_rank() -> None:
         {"layers": 3, "hidden": 32, "heads": 8, "units": 64},  # more heads
     ],
 )
-def test_any_shape_computes_and_learns(architecture: str, shape: dict[str, int]) -> None:
+@pytest.mark.parametrize("principal", [False, True])
+def test_any_shape_computes_and_learns(architecture: str, shape: dict[str, int], principal: bool) -> None:
     teacher, batches = teacher_of(architecture), batches_of(architecture)
-    student = born(teacher, measure(teacher.model, batches), **shape)
+    student = born(teacher, measure(teacher.model, batches), **shape, principal=principal)
     outputs = forward(student, *batches[0])
     (outputs.start_logits.square().sum() + outputs.end_logits.sum()).backward()
     assert outputs.start_logits.isfinite().all()
@@ -146,13 +152,72 @@ def test_any_shape_computes_and_learns(architecture: str, shape: dict[str, int])
             assert (parameter.grad != 0).any(), name
 
 
-def test_a_wider_or_unknown_model_is_refused() -> None:
-    teacher = teacher_of()
-    importance = measure(teacher.model, batches_of())
+def windows_of() -> list[Window]:
+    return WindowBuilder(tiny_tokenizer(), length=60, stride=10, pad_id=pad_token_id()).build(tiny_examples())
+
+
+def test_a_wider_or_unknown_model_is_refused(tmp_path: Path) -> None:
+    teacher, wide = teacher_of(), tiny_model(layers=LAYERS, heads=HEADS, hidden=2 * HIDDEN)
+    places = {"mapping": range(LAYERS + 1), "windows": windows_of(), "directory": tmp_path}
     with pytest.raises(UserError, match=r"hidden: is 64, and the teacher's is 32"):
-        born(teacher, importance, hidden=64)
+        born_from(wide, teacher.model, **places)
     with pytest.raises(UserError, match="the teacher is a modernbert"):
         measure(tiny_model("modernbert"), batches_of("modernbert"))
+
+
+# ---------------------------------------------------------------------------------------------------- the basis
+def test_a_rotated_basis_is_exact_where_gains_are_even() -> None:
+    """States in few directions and even gains: a normalization commutes with the rotation, means included."""
+    teacher, batches = teacher_of(), batches_of()
+    small, spread = (
+        HIDDEN // 2,
+        torch.linalg.qr(torch.randn(HIDDEN, HIDDEN, generator=torch.Generator().manual_seed(1)))[0],
+    )
+    plane = spread[:, : small - 1] - spread[:, : small - 1].mean(0)  # no direction in it changes the mean
+    projection = plane @ torch.linalg.pinv(plane)
+    model = teacher.model
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "LayerNorm" in name:
+                parameter.fill_(1 if name.endswith("weight") else 0)
+            elif name.endswith("embeddings.weight"):
+                parameter.copy_(parameter @ projection + 0.7)  # the mean differs from zero
+            elif "output.dense" in name:
+                parameter.copy_(projection @ parameter + 0.3)
+                if "attention" in name and name.endswith("weight"):
+                    parameter[:, HIDDEN // 2 :] = 0  # half of the heads write nothing
+    importance = measure(model, batches)
+    student = born(teacher, importance, heads=HEADS // 2, hidden=small, principal=True)
+    for batch in batches:
+        assert torch.allclose(logits(student, batch), logits(model, batch), atol=1e-3)
+
+
+def test_bases_are_orthonormal_and_keep_the_mean() -> None:
+    importance = measure(teacher_of().model, batches_of())
+    for count in (5, HIDDEN):
+        basis = principal_basis(importance, count=count)
+        identity = torch.eye(count, dtype=torch.float64)
+        assert torch.allclose(basis.directions.T @ basis.directions, identity, atol=1e-9)
+        even = basis.directions @ torch.ones(count, dtype=torch.float64)
+        assert torch.allclose(even / even.norm(), torch.full((HIDDEN,), HIDDEN**-0.5, dtype=torch.float64))
+    assert torch.allclose(basis.squares, importance.sum_square.sum(1))
+
+
+def test_the_better_basis_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    teacher = teacher_of()
+    with torch.no_grad():
+        teacher.model.qa_outputs.weight.mul_(30)  # distributions that differ
+    importance = importance_over(teacher.model, windows_of(), directory=tmp_path)
+    shape = StudentSettings(shape=ShapeSettings(layers=LAYERS, heads=4, hidden=24, feed_forward=UNITS), dropout=0.0)
+    student = build_student(teacher, shape, mapping=range(LAYERS + 1), seed=5)
+    born_from(student, teacher.model, mapping=range(LAYERS + 1), windows=windows_of(), directory=tmp_path)
+    said = capsys.readouterr().err
+    errors = {float(number): name for number, name in re.findall(r"([\d.]+) nats in its ([a-z ]+)", said)}
+    assert len(errors) == 2
+    assert f"it keeps the {errors[min(errors)].removesuffix(' from its teacher')}" in said
+    again = [born(teacher, importance, hidden=24, principal=principal) for principal in (False, True)]
+    kept = [torch.equal(logits(student, batches_of()[0]), logits(one, batches_of()[0])) for one in again]
+    assert kept == ["channels" in errors[min(errors)], "principal" in errors[min(errors)]]
 
 
 def test_cutting_a_little_changes_little_and_means_help() -> None:
@@ -183,8 +248,11 @@ def test_channels_follow_what_varies_and_is_read() -> None:
             attention = layer.attention.self
             for linear in (attention.query, attention.key, attention.value, layer.intermediate.dense):
                 linear.weight[:, unread] = 0
-    chosen = choose_channels(teacher.model, importance, count=HIDDEN - 2, places=range(LAYERS)).tolist()
-    assert chosen == [channel for channel in range(HIDDEN) if channel not in (quiet, unread)]
+    basis: Basis = channel_basis(teacher.model, importance, count=HIDDEN - 2, mapping=range(LAYERS + 1))
+    assert basis.directions.sum(0).eq(1).all()
+    assert basis.directions.argmax(0).tolist() == [
+        channel for channel in range(HIDDEN) if channel not in (quiet, unread)
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------- measuring
@@ -232,8 +300,7 @@ def test_hooks_are_gone_after_a_failure() -> None:
 
 
 def test_importance_belongs_to_a_teacher_and_its_windows(tmp_path: Path) -> None:
-    teacher, pad = teacher_of().model, pad_token_id()
-    windows = WindowBuilder(tiny_tokenizer(), length=60, stride=10, pad_id=pad).build(tiny_examples())
+    teacher, windows = teacher_of().model, windows_of()
     first = importance_over(teacher, windows, directory=tmp_path)
     assert torch.equal(importance_over(teacher, windows, directory=tmp_path).query, first.query)
     assert len(list(tmp_path.iterdir())) == 1

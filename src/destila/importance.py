@@ -9,7 +9,9 @@ that is kept of the activations is means and second moments over real tokens.
 This module decides nothing. It knows the encoders that normalize after each sublayer (BERT, RoBERTa and their kin).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,6 @@ from torch import Tensor
 
 from destila.errors import UserError
 from destila.fingerprints import fingerprint, model_fingerprint, windows_fingerprint
-from destila.progress import track
 from destila.recording import forward
 from destila.runs import atomic_file
 from destila.windows import Window, collate, inference_batches
@@ -38,6 +39,9 @@ class Importance:
     Attributes:
         state_mean, state_variance: (2L + 1, D) of the states, which the linear maps read.
         sum_mean, sum_square: (2L + 1, D) of what enters the normalization that makes each state.
+        rotation: (D, D) orthonormal columns: the direction in which all channels are equal, then the principal
+            directions of the states, every state with the same say.
+        rotated_square: (2L + 1, D) as sum_square, along the columns of `rotation`.
         unit_mean, unit_variance: (L, F) of the feed-forward units after their activation function.
         query: (L, H, d, d) second moments of the queries.
         key: (L, H, d, d) covariance of the keys: what all keys share cancels in the softmax.
@@ -48,6 +52,8 @@ class Importance:
     state_variance: Tensor
     sum_mean: Tensor
     sum_square: Tensor
+    rotation: Tensor
+    rotated_square: Tensor
     unit_mean: Tensor
     unit_variance: Tensor
     query: Tensor
@@ -94,6 +100,12 @@ def blocks_of(model: Any) -> list[Block]:
     ]
 
 
+def norms_of(model: Any) -> list[Any]:
+    """The normalizations, in the order of the states 0..2L that they make."""
+    pairs = [(block.attention_norm, block.output_norm) for block in blocks_of(model)]
+    return [model.base_model.embeddings.LayerNorm, *itertools.chain(*pairs)]
+
+
 class _Moments:
     """Running sums of vectors over tokens: of the values, and of their squares or (for heads) outer products."""
 
@@ -127,35 +139,44 @@ class _Moments:
         return (self.second - self.mean.square()).clamp(min=0)
 
 
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
 @torch.no_grad()
-def measure(model: Any, batches: Iterable[tuple[Tensor, Tensor]]) -> Importance:
+def measure(model: Any, batches: Batches) -> Importance:
     """Run a reader over batches of (input_ids, attention_mask), both (B, T), and keep the moments.
 
     Raises:
         UserError: the family of the reader cannot be pruned.
     """
-    blocks, heads = blocks_of(model), model.config.num_attention_heads
-    norms = [model.base_model.embeddings.LayerNorm]
-    norms += [norm for block in blocks for norm in (block.attention_norm, block.output_norm)]
+    blocks, heads, norms = blocks_of(model), model.config.num_attention_heads, norms_of(model)
+    batches = list(batches)
+    rotation = _rotation(model, batches)
     moments: dict[str, list[_Moments]] = {
         "state": [_Moments() for _ in norms],
         "sum": [_Moments() for _ in norms],
+        "rotated": [_Moments() for _ in norms],
         "unit": [_Moments() for _ in blocks],
         **{name: [_Moments(outer=True) for _ in blocks] for name in ("query", "key", "context")},
     }
     mask = torch.zeros(0)
 
-    def count(into: _Moments, *, entering: bool = False) -> Callable[..., None]:
+    def count(into: _Moments, *, entering: bool = False, along: Tensor | None = None) -> Callable[..., None]:
         """A hook that counts what enters a module, or what leaves it, at real tokens."""
 
         def hook(_module: Any, inputs: Any, output: Any) -> None:
             values = (inputs[0] if entering else output)[mask]  # (N, width)
+            if along is not None:
+                values = values.double() @ along.to(values.device)
             into.add(values.unflatten(-1, (heads, -1)) if into.outer else values)
 
         return hook
 
     watched = [(norm, count(moments["state"][place])) for place, norm in enumerate(norms)]
     watched += [(norm, count(moments["sum"][place], entering=True)) for place, norm in enumerate(norms)]
+    watched += [
+        (norm, count(moments["rotated"][place], entering=True, along=rotation)) for place, norm in enumerate(norms)
+    ]
     for place, block in enumerate(blocks):
         watched += [
             (block.query, count(moments["query"][place])),
@@ -163,18 +184,46 @@ def measure(model: Any, batches: Iterable[tuple[Tensor, Tensor]]) -> Importance:
             (block.attention_output, count(moments["context"][place], entering=True)),
             (block.down, count(moments["unit"][place], entering=True)),
         ]
-    handles = [module.register_forward_hook(hook) for module, hook in watched]
-    try:
+    with _hooked(watched):
         for input_ids, attention_mask in batches:
             mask = attention_mask.bool()
             forward(model, input_ids, attention_mask)
+    return _importance(moments, rotation)
+
+
+@contextlib.contextmanager
+def _hooked(watched: Sequence[tuple[Any, Callable[..., None]]]) -> Iterator[None]:
+    handles = [module.register_forward_hook(hook) for module, hook in watched]
+    try:
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    return _importance(moments)
 
 
-def _importance(moments: dict[str, list[_Moments]]) -> Importance:
+def _rotation(model: Any, batches: Batches) -> Tensor:
+    """The `Importance.rotation` of a model, (D, D)."""
+    width, mask = model.config.hidden_size, torch.zeros(0)
+    total = torch.zeros(width, width, dtype=torch.float64)
+
+    def hook(_module: Any, _inputs: Any, output: Tensor) -> None:
+        values = output[mask].double()  # (N, D)
+        deviations = values - values.mean(0)
+        scatter = deviations.T @ deviations
+        total.add_((scatter / scatter.trace()).cpu())
+
+    with _hooked([(norm, hook) for norm in norms_of(model)]):
+        for input_ids, attention_mask in batches:
+            mask = attention_mask.bool()
+            forward(model, input_ids, attention_mask)
+    even = torch.full((width, 1), width**-0.5, dtype=torch.float64)
+    across = torch.eye(width, dtype=torch.float64) - even @ even.T
+    # Within the complement of `even`, which comes out last, with the eigenvalue zero.
+    directions = torch.linalg.eigh(across @ total @ across)[1].flip(1)[:, :-1]
+    return torch.cat([even, directions], dim=1)
+
+
+def _importance(moments: dict[str, list[_Moments]], rotation: Tensor) -> Importance:
     def stacked(name: str, kind: str) -> Tensor:
         return torch.stack([getattr(one, kind) for one in moments[name]])
 
@@ -183,6 +232,8 @@ def _importance(moments: dict[str, list[_Moments]]) -> Importance:
         state_variance=stacked("state", "central"),
         sum_mean=stacked("sum", "mean"),
         sum_square=stacked("sum", "second"),
+        rotation=rotation,
+        rotated_square=stacked("rotated", "second"),
         unit_mean=stacked("unit", "mean"),
         unit_variance=stacked("unit", "central"),
         query=stacked("query", "second"),
@@ -192,6 +243,23 @@ def _importance(moments: dict[str, list[_Moments]]) -> Importance:
     )
 
 
+def sample_of(windows: Sequence[Window], count: int) -> list[Window]:
+    """`count` windows (or all) spread evenly over the list."""
+    count = min(len(windows), count)
+    return [windows[place * len(windows) // count] for place in range(count)]
+
+
+def batches_of(model: Any, windows: Sequence[Window]) -> list[tuple[Tensor, Tensor]]:
+    """(input_ids, attention_mask) of the windows, in batches, on the model's device."""
+    pad_id, device = int(model.config.pad_token_id), model.device
+    batches = []
+    for lot in inference_batches(windows, token_budget=TOKENS):
+        batch = collate([windows[place] for place in lot], pad_id=pad_id)
+        ids, mask = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
+        batches.append((ids.to(device), mask.to(device)))
+    return batches
+
+
 def importance_over(model: Any, windows: Sequence[Window], *, directory: Path) -> Importance:
     """The importance over windows spread evenly over the training data, from its file in `directory` if it is there.
 
@@ -199,23 +267,9 @@ def importance_over(model: Any, windows: Sequence[Window], *, directory: Path) -
         UserError: the family of the reader cannot be pruned; the file is torn.
     """
     blocks_of(model)
-    count = min(len(windows), WINDOWS)
-    sample = [windows[place * len(windows) // count] for place in range(count)]
+    sample = sample_of(windows, WINDOWS)
     name = fingerprint({"model": model_fingerprint(model), "windows": windows_fingerprint(sample)})
-    pad_id = int(model.config.pad_token_id)
-
-    def measured() -> Importance:
-        lots = track(inference_batches(sample, token_budget=TOKENS), what="measuring the teacher", unit="batch")
-        batches = (collate([sample[place] for place in lot], pad_id=pad_id) for lot in lots)
-        return measure(
-            model,
-            (
-                (torch.from_numpy(b.input_ids).to(model.device), torch.from_numpy(b.attention_mask).to(model.device))
-                for b in batches
-            ),
-        )
-
-    return stored(directory / f"importance-{name}.safetensors", measured)
+    return stored(directory / f"importance-{name}.safetensors", lambda: measure(model, batches_of(model, sample)))
 
 
 def stored(path: Path, make: Callable[[], Importance]) -> Importance:

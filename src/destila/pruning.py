@@ -3,12 +3,16 @@
 Shape legend: D hidden, H heads, d = D / H, F feed-forward units, L layers; capitals of the student are primed: D', H',
 d', F'.
 
-Mental model: student block m starts as teacher block g(m) with parts cut out. One choice of residual channels holds for
-the whole network, because the residual stream ties all blocks together; feed-forward units and heads are chosen per
+Mental model: student block m starts as teacher block g(m), seen through a basis P (D, D') of the residual stream: one
+for the whole network, because the residual stream ties all blocks together. Feed-forward units and heads are chosen per
 block; inside of a head there is freedom to rotate, so its d' directions are the best of all, not the best d' axes:
 
 - queries and keys: only q k^T matters, so the head keeps the rank-d' product nearest to it over the data;
 - values: only W_o v matters, so it keeps the d' directions that carry the most of what the head writes.
+
+The basis is D' of the channels, or the principal directions of the states. The latter carry more; but a normalization
+has a gain for each channel, so it does not commute with a rotation, and the diagonal of the rotated gains stands in for
+them. Which of the two errors is smaller depends on the teacher: `born_from` tries both.
 
 Whatever is cut had a mean over the data; that is folded into the next bias. A normalization over fewer channels divides
 by another deviation; its gain makes up for the average of it. Parts that the teacher does not have (more units, larger
@@ -18,62 +22,133 @@ Invariant: with the teacher's own shape nothing is cut, rotated or rescaled: the
 """
 
 import math
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from destila.errors import UserError
-from destila.importance import Block, Importance, blocks_of
+from destila.importance import Block, Importance, batches_of, blocks_of, importance_over, sample_of
+from destila.losses import soft_loss
+from destila.recording import span_logits
+from destila.windows import Window
 
+TRIAL_WINDOWS = 64
 RIDGE = 1e-6  # of the mean eigenvalue: keeps directions that never occur from being blown up
 
 
-def prune_into(student: Any, teacher: Any, *, mapping: Sequence[int], importance: Importance) -> None:
-    """Give a student the weights that its teacher's suggest, in place.
+@dataclass(frozen=True)
+class Basis:
+    """What stays of the residual stream.
+
+    Attributes:
+        directions: (D, D') with orthonormal columns; float64, as everything here.
+        squares: (2L + 1,) mean squared length, within the basis, of what enters each normalization.
+    """
+
+    directions: Tensor
+    squares: Tensor
+
+
+def born_from(
+    student: Any, teacher: Any, *, mapping: Sequence[int], windows: Sequence[Window], directory: Path
+) -> None:
+    """Give a student the weights that its teacher's suggest, in place, in the better of the two bases.
 
     Args:
         student, teacher: readers of one family and vocabulary; the student as `models.build_student` makes it.
         mapping: `models.layer_map(...)`; block m starts as the teacher's block mapping[m].
-        importance: of the teacher.
+        windows: of the training data.
+        directory: of the stored importance.
 
     Raises:
         UserError: the student is wider than its teacher, or the family cannot be pruned.
     """
-    ours, theirs, wide = blocks_of(student), blocks_of(teacher), teacher.config.hidden_size
-    if student.config.hidden_size > wide:
-        problem = f"is {student.config.hidden_size}, and the teacher's is {wide}: a student cannot be born wider"
+    ours, theirs = student.config.hidden_size, teacher.config.hidden_size
+    if ours > theirs:
+        problem = f"is {ours}, and the teacher's is {theirs}: a student cannot be born wider"
         raise UserError("student.shape.hidden", problem, 'Make it narrower, or take student.initial = "random".')
-    places = [layer - 1 for layer in mapping[1:]]
-    channels = choose_channels(teacher, importance, count=student.config.hidden_size, places=places)
+    importance = importance_over(teacher, windows, directory=directory)
+    bases = {"channels": channel_basis(teacher, importance, count=ours, mapping=mapping)}
+    if ours < theirs:
+        bases["principal directions"] = principal_basis(importance, count=ours)
+    batches = batches_of(teacher, sample_of(windows, TRIAL_WINDOWS))
+    errors = {}
+    for name, basis in bases.items():
+        prune_into(student, teacher, mapping=mapping, importance=importance, basis=basis)
+        errors[name] = _divergence(student, teacher, batches)
+    best = min(errors, key=errors.__getitem__)
+    prune_into(student, teacher, mapping=mapping, importance=importance, basis=bases[best])
+    seen = ", ".join(f"{error:.3f} nats in its {name}" for name, error in errors.items())
+    print(f"the student is born {seen} from its teacher: it keeps the {best}", file=sys.stderr)
+
+
+@torch.no_grad()
+def _divergence(student: Any, teacher: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """Mean KL divergence of the student's start and end distributions from the teacher's."""
+    rows, total = 0, 0.0
+    for input_ids, attention_mask in batches:
+        inputs = (input_ids.to(student.device), attention_mask.to(student.device))
+        ours, theirs = span_logits(student, *inputs), span_logits(teacher, input_ids, attention_mask)
+        theirs = (theirs[0].to(student.device), theirs[1].to(student.device))
+        total += float(soft_loss(*ours, *theirs, inputs[1], 1.0)) * len(input_ids)
+        rows += len(input_ids)
+    return total / rows
+
+
+def prune_into(student: Any, teacher: Any, *, mapping: Sequence[int], importance: Importance, basis: Basis) -> None:
+    """Set all weights of a student in a given basis; only parts that the teacher does not have keep theirs."""
+    ours, theirs, keep = blocks_of(student), blocks_of(teacher), basis.directions
     with torch.no_grad():
-        _embeddings(student, teacher, importance, channels)
-        for block, place in zip(ours, places, strict=True):
-            _attention(block, theirs[place], importance, place, channels, heads=student.config.num_attention_heads)
-            _feed_forward(block, theirs[place], importance, place, channels)
-        _read(student.qa_outputs, teacher.qa_outputs, channels, importance.state_mean[-1])
+        embeddings, their_embeddings = student.base_model.embeddings, teacher.base_model.embeddings
+        for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
+            getattr(embeddings, name).weight.copy_(_exact(getattr(their_embeddings, name).weight) @ keep)
+        _norm(embeddings.LayerNorm, their_embeddings.LayerNorm, importance, 0, basis)
+        for block, layer in zip(ours, mapping[1:], strict=True):
+            heads = student.config.num_attention_heads
+            _attention(block, theirs[layer - 1], importance, layer - 1, basis, heads=heads)
+            _feed_forward(block, theirs[layer - 1], importance, layer - 1, basis)
+        weight, bias = _narrowed(teacher.qa_outputs, keep, importance.state_mean[-1])
+        student.qa_outputs.weight.copy_(weight)
+        student.qa_outputs.bias.copy_(bias)
 
 
-def choose_channels(teacher: Any, importance: Importance, *, count: int, places: Sequence[int]) -> Tensor:
-    """The residual channels that matter most to what reads them, in order, (D',).
+# ---------------------------------------------------------------------------------------------------- the basis
+def channel_basis(teacher: Any, importance: Importance, *, count: int, mapping: Sequence[int]) -> Basis:
+    """The residual channels that matter most to what reads them, in order.
 
     To a linear map a channel matters by how much it moves the output: its variance times the squared length of its
     column. Every map that stays in the student has one vote, shared out over the channels.
-
-    Args:
-        places: the teacher blocks that stay, counted from 0.
     """
     readers = [(-1, teacher.qa_outputs)]
     for place, block in enumerate(blocks_of(teacher)):
-        if place in places:
+        if place + 1 in mapping:
             readers += [(2 * place, reader) for reader in (block.query, block.key, block.value)]
             readers += [(2 * place + 1, block.up)]
     votes = torch.zeros_like(importance.state_mean[0])
     for state, reader in readers:
         carried = importance.state_variance[state] * _exact(reader.weight).square().sum(0)
         votes += carried / carried.sum()
-    return _most(votes, count)
+    chosen = _most(votes, count)
+    return Basis(torch.eye(len(votes), dtype=votes.dtype)[:, chosen], importance.sum_square[:, chosen].sum(1))
+
+
+def principal_basis(importance: Importance, *, count: int) -> Basis:
+    """The direction of the channels' mean and the principal directions of the states.
+
+    They are reflected (Householder) so that the former comes to lie along the mean over the new channels: what the
+    student's normalization takes off is then what the teacher's takes off.
+    """
+    even = torch.full((count,), count**-0.5, dtype=torch.float64)
+    mirror = -even
+    mirror[0] += 1
+    reflection = torch.eye(count, dtype=torch.float64) - 2 * torch.outer(mirror, mirror) / mirror.square().sum()
+    directions = importance.rotation[:, :count] @ reflection
+    return Basis(directions, importance.rotated_square[:, :count].sum(1))
 
 
 def _most(scores: Tensor, count: int) -> Tensor:
@@ -85,67 +160,48 @@ def _exact(weight: Tensor) -> Tensor:
     return weight.detach().double().cpu()
 
 
-def _narrowed(reader: Any, kept: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a linear map without the inputs that are not kept, whose mean moves into the bias."""
-    weight, bias = _exact(reader.weight), _exact(reader.bias)
-    gone = torch.ones(weight.shape[1], dtype=torch.bool)
-    gone[kept] = False
-    return weight[:, kept], bias + weight[:, gone] @ mean[gone]
+def _narrowed(reader: Any, keep: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a linear map of x when only keep^T x is left; the mean of the rest moves into the bias."""
+    weight = _exact(reader.weight)
+    return weight @ keep, _exact(reader.bias) + weight @ (mean - keep @ (keep.T @ mean))
 
 
-def _read(ours: Any, theirs: Any, channels: Tensor, mean: Tensor) -> None:
-    weight, bias = _narrowed(theirs, channels, mean)
-    ours.weight.copy_(weight)
-    ours.bias.copy_(bias)
+def _norm(ours: Any, theirs: Any, importance: Importance, state: int, basis: Basis) -> None:
+    """The normalization that makes a state; its gain and bias undo, on the average, what the basis changes."""
+    keep, mean = basis.directions, importance.sum_mean[state]
+    new_mean = keep.T @ mean
+    deviation = (importance.sum_square[state].mean() - mean.mean().square()).sqrt()
+    new_deviation = (basis.squares[state] / len(new_mean) - new_mean.mean().square()).sqrt()
+    gain = _exact(theirs.weight)
+    new_gain = keep.T.square() @ gain  # the diagonal of keep^T diag(gain) keep
+    ours.weight.copy_(new_gain * (new_deviation / deviation))
+    drift = keep.T @ (gain * (mean - mean.mean())) - new_gain * (new_mean - new_mean.mean())
+    ours.bias.copy_(keep.T @ _exact(theirs.bias) + drift / deviation)
 
 
-def _norm(ours: Any, theirs: Any, channels: Tensor, mean: Tensor, square: Tensor) -> None:
-    """A normalization over fewer channels; gain and bias undo, on the average, the change of deviation and mean.
-
-    Args:
-        mean, square: (D,) moments of what enters it.
-    """
-
-    def level_and_deviation(mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
-        level = mean.mean()
-        return level, (square.mean() - level.square()).sqrt()
-
-    level, deviation = level_and_deviation(mean, square)
-    new_level, new_deviation = level_and_deviation(mean[channels], square[channels])
-    gain = _exact(theirs.weight)[channels]
-    ours.weight.copy_(gain * (new_deviation / deviation))
-    ours.bias.copy_(_exact(theirs.bias)[channels] + gain * ((new_level - level) / deviation))
-
-
-def _embeddings(student: Any, teacher: Any, importance: Importance, channels: Tensor) -> None:
-    ours, theirs = student.base_model.embeddings, teacher.base_model.embeddings
-    for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
-        getattr(ours, name).weight.copy_(_exact(getattr(theirs, name).weight)[:, channels])
-    _norm(ours.LayerNorm, theirs.LayerNorm, channels, importance.sum_mean[0], importance.sum_square[0])
-
-
-def _feed_forward(ours: Block, theirs: Block, importance: Importance, place: int, channels: Tensor) -> None:
+def _feed_forward(ours: Block, theirs: Block, importance: Importance, place: int, basis: Basis) -> None:
     """The units that move the output most, in the block's own order."""
     state = 2 * place + 1
-    up, up_bias = _narrowed(theirs.up, channels, importance.state_mean[state])
-    moved = importance.unit_variance[place] * _exact(theirs.down.weight)[channels].square().sum(0)
-    units = _most(moved, ours.up.out_features)
-    down, down_bias = _narrowed(theirs.down, units, importance.unit_mean[place])
+    keep, mean = basis.directions, importance.unit_mean[place]
+    up, up_bias = _narrowed(theirs.up, keep, importance.state_mean[state])
+    down = keep.T @ _exact(theirs.down.weight)  # (D', F)
+    units = _most(importance.unit_variance[place] * down.square().sum(0), ours.up.out_features)
+    gone = torch.ones_like(mean)
+    gone[units] = 0
     ours.down.weight.zero_()  # units that the teacher does not have write nothing yet
     ours.up.bias.zero_()
     ours.up.weight[: len(units)] = up[units].to(ours.up.weight)
     ours.up.bias[: len(units)] = up_bias[units].to(ours.up.bias)
-    ours.down.weight[:, : len(units)] = down[channels].to(ours.down.weight)
-    ours.down.bias.copy_(down_bias[channels])
-    moments = importance.sum_mean[state + 1], importance.sum_square[state + 1]
-    _norm(ours.output_norm, theirs.output_norm, channels, *moments)
+    ours.down.weight[:, : len(units)] = down[:, units].to(ours.down.weight)
+    ours.down.bias.copy_(keep.T @ _exact(theirs.down.bias) + down @ (gone * mean))
+    _norm(ours.output_norm, theirs.output_norm, importance, state + 1, basis)
 
 
 # ---------------------------------------------------------------------------------------------------- attention
-def _attention(ours: Block, theirs: Block, importance: Importance, place: int, channels: Tensor, *, heads: int) -> None:
+def _attention(ours: Block, theirs: Block, importance: Importance, place: int, basis: Basis, *, heads: int) -> None:
     """The heads that move the output most, each in the d' directions that serve it best."""
-    output = _exact(theirs.attention_output.weight)[channels]  # (D', H d)
-    output_bias = _exact(theirs.attention_output.bias)[channels]
+    keep = basis.directions
+    output = keep.T @ _exact(theirs.attention_output.weight)  # (D', H d)
     covariance, mean = importance.context[place], importance.context_mean[place]  # (H, d, d), (H, d)
     writers = output.reshape(-1, *mean.shape).transpose(0, 1)  # (H, D', d)
     chosen = _most(torch.einsum("hod,hde,hoe->h", writers, covariance, writers), heads)
@@ -156,9 +212,9 @@ def _attention(ours: Block, theirs: Block, importance: Importance, place: int, c
     ours.attention_output.weight.zero_()
     readers = {}
     for name in ("query", "key", "value"):
-        parts = _narrowed(getattr(theirs, name), channels, importance.state_mean[2 * place])
+        parts = _narrowed(getattr(theirs, name), keep, importance.state_mean[2 * place])
         readers[name] = torch.cat([parts[0], parts[1][:, None]], dim=1).reshape(*mean.shape, -1)  # (H, d, D' + 1)
-    written = torch.zeros_like(output_bias)
+    written = torch.zeros_like(output[:, 0])
     for number, head in enumerate(chosen.tolist()):
         query_map, key_map = score_maps(importance.query[place, head], importance.key[place, head], size)
         value_map, writer = value_maps(covariance[head], writers[head], size)
@@ -171,11 +227,8 @@ def _attention(ours: Block, theirs: Block, importance: Importance, place: int, c
         written += writer @ (value_map @ mean[head])
     # What all heads wrote on the average, less what the student's still write.
     missing = torch.einsum("hod,hd->o", writers, mean) - written
-    ours.attention_output.bias.copy_(output_bias + missing)
-    state = 2 * place + 1
-    _norm(
-        ours.attention_norm, theirs.attention_norm, channels, importance.sum_mean[state], importance.sum_square[state]
-    )
+    ours.attention_output.bias.copy_(keep.T @ _exact(theirs.attention_output.bias) + missing)
+    _norm(ours.attention_norm, theirs.attention_norm, importance, 2 * place + 1, basis)
 
 
 def _fill(linear: Any, first: int, rows: Tensor) -> None:

@@ -4,10 +4,9 @@ from pathlib import Path
 
 from destila.commands.fitting import fit, load_training_data, report, training_windows
 from destila.errors import UserError
-from destila.importance import importance_over
 from destila.losses import DistillationLoss
 from destila.models import LoadedModel, build_student, layer_map, load_reader
-from destila.pruning import prune_into
+from destila.pruning import born_from
 from destila.settings import DistillSettings
 from destila.tasks import TrainingResult
 
@@ -28,8 +27,8 @@ def run(settings: DistillSettings) -> TrainingResult:
     windows = training_windows(teacher, settings, train_examples)
     student = build_student(teacher, settings.student, mapping=mapping, seed=seed)
     if settings.student.initial == "teacher":
-        importance = importance_over(teacher.model, windows, directory=Path(settings.teacher.cache))
-        prune_into(student, teacher.model, mapping=mapping, importance=importance)
+        cache = Path(settings.teacher.cache)
+        born_from(student, teacher.model, mapping=mapping, windows=windows, directory=cache)
     loss_fn = DistillationLoss(settings.loss, teacher=teacher.model, student=student, mapping=mapping, seed=seed)
     result = fit(
         LoadedModel(model=student, tokenizer=teacher.tokenizer, metadata={}, name="student"),
