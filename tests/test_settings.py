@@ -8,7 +8,7 @@ import pytest
 from destila.cli import COMMANDS
 from destila.errors import UserError
 from destila.resolution import help_texts, leaves, parse_arguments, read_toml, resolve, to_toml
-from destila.settings import DistillSettings, EvaluateSettings, FinetuneSettings, LossSettings
+from destila.settings import DistillSettings, EvaluateSettings, FinetuneSettings, LossSettings, PretrainSettings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -18,7 +18,8 @@ def test_every_shipped_config_resolves() -> None:
     assert len(paths) >= 8
     for path in paths:
         values = read_toml(str(path))
-        resolve(FinetuneSettings if "model" in values else DistillSettings, values, where=str(path))
+        kind = PretrainSettings if "text" in values else FinetuneSettings if "model" in values else DistillSettings
+        resolve(kind, values, where=str(path))
         assert path.read_text(encoding="utf-8").startswith("# "), f"{path} does not open by saying what it is"
 
 
@@ -37,7 +38,16 @@ def test_later_files_and_flags_win(tmp_path: Path) -> None:
     first, second = tmp_path / "a.toml", tmp_path / "b.toml"
     first.write_text('output = "x"\n[training]\nseed = 3\nepochs = 5\n')
     second.write_text("[training]\nseed = 4\n")
-    arguments = ["--config", str(first), "--config", str(second), "--training.epochs", "7", "--loss.layer_map", "[2, 4]"]
+    arguments = [
+        "--config",
+        str(first),
+        "--config",
+        str(second),
+        "--training.epochs",
+        "7",
+        "--loss.layer_map",
+        "[2, 4]",
+    ]
     settings = parse_arguments(DistillSettings, arguments, command="destila distill")
     assert (settings.output, settings.training.seed, settings.training.epochs) == ("x", 4, 7.0)
     assert settings.loss.layer_map == [2, 4]

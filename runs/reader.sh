@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# From raw text to the reader: TEXT=my-texts runs/reader.sh. Every step can be stopped and continued: run the script again.
+#   TEXT    directory of text files: a paragraph a line, a blank line between documents (.txt, .txt.gz, .txt.xz)
+#   SIZE    full (a large GPU, an hour) or small (two CPU cores, minutes; the same steps, and nothing worth having)
+#   TRAIN, DEV    question files, several of them with spaces between; WEIGHTS of the text's sources as a TOML table
+#   SLICE   seconds after which a step ends with exit code 75, to be continued by another call; 0: never
+set -euo pipefail
+cd "$(dirname "$0")/.."
+TEXT=${TEXT:?set it to a directory of text files}
+SIZE=${SIZE:-full} SLICE=${SLICE:-0} WEIGHTS=${WEIGHTS:-"{}"} OUT=${OUT:-runs/reader}
+TRAIN=${TRAIN:-data/nativa/train.json} DEV=${DEV:-data/nativa/dev.json}
+destila=${DESTILA:-python -m destila}
+
+# The small size: the same files with a shape, a budget and an arithmetic for two cores.
+encoder=() teacher=() student=()
+if [ "$SIZE" = small ]; then
+  encoder=(--text.vocabulary_size 4000 --model.length 160 --model.shape.layers 4 --model.shape.heads 4
+    --model.shape.hidden 128 --model.shape.feed_forward 512 --training.batch_size 16 --training.precision fp32
+    --training.seconds 60 --training.evaluate_every 100 --training.checkpoint_every 100 --dev_rows 64)
+  teacher=(--window.length 160 --window.stride 48 --training.epochs 1 --training.precision fp32
+    --data.max_train_examples 200 --data.max_dev_examples 60)
+  student=("${teacher[@]}" --student.shape.layers 2 --student.shape.heads 4 --student.shape.hidden 64
+    --student.shape.feed_forward 256)
+fi
+
+# A step that has a run directory is continued; a new one is started.
+step() {
+  local verb=$1 output=$2
+  shift 2
+  if [ -e "$output/run.json" ]; then set -- "$@" --resume; fi
+  $destila "$verb" "$@" --output "$output" --stop-after-seconds "$SLICE"
+}
+
+questions=()
+for file in $TRAIN; do questions+=(--data.train "$file"); done
+for file in $DEV; do questions+=(--data.dev "$file"); done
+
+# Train a tokenizer and an encoder on the text: masked words, and questions whose answers are spans that recur.
+step pretrain "$OUT/encoder" --config configs/pretrain.toml --text.files "$TEXT" --text.store "$OUT/text" \
+  --text.weights "$WEIGHTS" "${encoder[@]}"
+
+# Teach the encoder to answer questions: the teacher.
+step finetune "$OUT/teacher" --config configs/reader-teacher.toml --model.name "$OUT/encoder" "${questions[@]}" "${teacher[@]}"
+
+# Distill the teacher into a student of a seventh of its parameters: the reader.
+step distill "$OUT/student" --config configs/reader.toml --teacher.name "$OUT/teacher" "${questions[@]}" "${student[@]}"
+
+# Score both on the questions kept apart, with intervals and a paired test.
+scores=()
+for file in $DEV; do scores+=(--data "$file"); done
+$destila evaluate "${scores[@]}" --model "$OUT/teacher" --model "$OUT/student"
+
+# Write the reader in eight bits, and refuse to if that costs more than half a point of F1.
+
+$destila export --model "$OUT/student" --output "$OUT/reader" --precision int8 --overwrite "${scores[@]}"
