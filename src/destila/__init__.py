@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from destila.errors import UserError
+    from destila.pipelines import pipeline
     from destila.reader import Reader
     from destila.records import Answer, Example, Prediction, Report
 
-__all__ = ["Answer", "Example", "Prediction", "Reader", "Report", "UserError"]
+__all__ = ["Answer", "Example", "Prediction", "Reader", "Report", "UserError", "pipeline"]
 
 _HOME = {
     "UserError": "errors",
     "Reader": "reader",
+    "pipeline": "pipelines",
     "Answer": "records",
     "Example": "records",
     "Prediction": "records",

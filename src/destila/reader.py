@@ -45,6 +45,7 @@ class Reader:
         no_answer_threshold: "no answer" is given where its score exceeds the best span's by more; None: always answer.
         pad_id: the id that fills short rows.
         name: of the model, for messages.
+        longest: most tokens that the model can read at once; None: as many as a window has.
     """
 
     def __init__(
@@ -56,9 +57,11 @@ class Reader:
         no_answer_threshold: float | None = None,
         pad_id: int,
         name: str = "model",
+        longest: int | None = None,
     ) -> None:
         self.model, self.tokenizer, self.window = model, tokenizer, window
         self.no_answer_threshold, self.name = no_answer_threshold, name
+        self.longest = window.length if longest is None else longest
         self.builder = WindowBuilder(tokenizer, length=window.length, stride=window.stride, pad_id=pad_id)
 
     @classmethod
@@ -96,13 +99,15 @@ class Reader:
         """The reader that a loaded model and what lay beside it make; see `load`."""
         if not isinstance(loaded.metadata, Mapping):
             raise UserError(f"{name}/{METADATA_FILE}", "is not a JSON object", "Mend it, or delete it.")
+        longest = longest_window(loaded.config)
         return cls(
             loaded.model,
             loaded.tokenizer,
-            window=_window(name, loaded.metadata, window_length, longest_window(loaded.config)),
+            window=_window(name, loaded.metadata, window_length, longest),
             no_answer_threshold=_threshold(name, loaded.metadata),
             pad_id=find_pad_id(loaded.tokenizer, loaded.config),
             name=name,
+            longest=longest,
         )
 
     # ------------------------------------------------------------------------------------------------ questions
