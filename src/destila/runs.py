@@ -28,6 +28,8 @@ from typing import Any
 from destila.errors import UserError
 
 RUN_FILE, SETTINGS_FILE, METRICS_FILE = "run.json", "settings.toml", "metrics.jsonl"
+DISK_FULL = ("the disk is full", "Free some space and run again; nothing was half-written.")
+ALMOST_NOTHING = 2**16  # bytes free when a write failed because of a full disk: less than one block was left
 METADATA_FILE = "destila.json"  # beside a model: window, threshold, scores, source
 
 
@@ -73,17 +75,34 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                str(path), "the disk is full", "Free some space and run again; nothing was half-written."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UserError(
-                str(path), "cannot be written: permission denied or read-only", "Choose another place."
-            ) from error
-        if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-            raise UserError(str(path), f"cannot be written: {error.strerror}", "Choose another place.") from error
+        reason = _refusal(error)
+        if reason is None:
+            raise
+        raise UserError(str(path), *reason) from error
+    except UserError:
         raise
+    except Exception as error:  # libraries written in C++ and Rust do not say what the system told them
+        if _free_bytes(path) >= ALMOST_NOTHING:
+            raise
+        raise UserError(str(path), *DISK_FULL) from error
+
+
+def _refusal(error: OSError) -> tuple[str, str] | None:
+    """What was refused and what to do about it; None if the system is not to blame."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DISK_FULL
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return "cannot be written: permission denied or read-only", "Choose another place."
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return f"cannot be written: {error.strerror}", "Choose another place."
+    return None
+
+
+def _free_bytes(path: Path) -> int:
+    """Free space where `path` is, or is to be."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
 
 
 def _flush(path: Path) -> None:
@@ -98,24 +117,24 @@ def _flush(path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same directory; on success it replaces `path`, on failure it vanishes."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
-        try:
+    try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             _flush(temporary)
             os.replace(temporary, path)
             _flush(path.parent)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary directory beside `path`; on success it becomes `path`, which must not exist before."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
-        try:
+    try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
@@ -125,8 +144,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             _flush(temporary)
             os.replace(temporary, path)
             _flush(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic
@@ -27,7 +27,7 @@ from destila.checkpoints import Checkpoints, publish_model
 from destila.errors import UserError
 from destila.progress import Progress
 from destila.resolution import to_toml
-from destila.runs import Run
+from destila.runs import Run, writing
 from destila.settings import CALL_SETTINGS, RunSettings, TrainingSettings
 from destila.signals import caught_signals
 from destila.speed import Meter, compiling_pays
@@ -101,7 +101,7 @@ def train(task: Task[Row], *, settings: TrainingSettings, run: Run, stop_after_s
     loop.restore()
     total = None if settings.seconds else loop.steps
     progress = Progress(total, what="training", unit="step", initial=loop.position.step, show=loop.main)
-    with caught_signals() as received:
+    with closing(loop), closing(progress), caught_signals() as received:
         while not loop.done:
             loss, stop = loop.advance(received)
             progress.advance(1, loss=f"{loss:.4f}", **loop.meter.shown())
@@ -109,10 +109,8 @@ def train(task: Task[Row], *, settings: TrainingSettings, run: Run, stop_after_s
             if stop or loop.is_due(settings.checkpoint_every):
                 loop.checkpoint()
             if stop and not loop.done:
-                progress.close()
                 return loop.interrupted(None if stop == OUT_OF_TIME else stop)
-    progress.close()
-    return loop.finish()
+        return loop.finish()
 
 
 class Loop(Generic[Row]):
@@ -266,14 +264,15 @@ class Loop(Generic[Row]):
             return
         step = self.position.step
         self.run.log({"step": step, "epoch": round(step / self.epoch_steps, 4), **values})
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter
+        with writing(self.run.path / "tensorboard"):
+            if self._board is None:
+                from torch.utils.tensorboard import SummaryWriter
 
-            # purge_step hides what an interrupted run had written beyond the checkpoint that it was resumed from.
-            self._board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step)
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self._board.add_scalar(name, value, step)
+                # purge_step hides what an interrupted run had written beyond the checkpoint that it resumed from.
+                self._board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step)
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    self._board.add_scalar(name, value, step)
 
     # ------------------------------------------------------------------------------------------------ saving, resuming
     def checkpoint(self) -> None:
@@ -308,7 +307,6 @@ class Loop(Generic[Row]):
         """Record that a signal, or the end of a time slice, ended training before its time."""
         if self.main:
             self.run.update(status="interrupted")
-        self._close()
         return TrainingResult(self.position.step, self.position.best_step, self.position.best_score, number, False)
 
     def finish(self) -> TrainingResult:
@@ -322,7 +320,6 @@ class Loop(Generic[Row]):
             publish_model(chosen, self.run.path)
             best = {"best_step": position.best_step, f"best_{self.task.criterion}": position.best_score}
             self.run.update(status="finished", steps=position.step, **best)
-        self._close()
         self.accelerator.wait_for_everyone()
         return TrainingResult(position.step, position.best_step, position.best_score)
 
@@ -330,9 +327,11 @@ class Loop(Generic[Row]):
         step = self.position.step
         return self.checkpoints.save_model(kind, step, lambda path: self.task.save(self.student, path, self.scores))
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Release what is open."""
         if self._board is not None:
-            self._board.close()
+            with writing(self.run.path / "tensorboard"):
+                self._board.close()
 
 
 def _accelerator(precision: str) -> Accelerator:
