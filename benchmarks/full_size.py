@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, models
 
-from destila.losses import DistillationLoss
+from destila.distillation import DistillationLoss
 from destila.models import LoadedModel, build_student, layer_map, load_reader, save_reader, span_logits
 from destila.settings import LossSettings, ShapeSettings, StudentSettings
 from training_step import STUDENT, TEACHER, build, make_batch

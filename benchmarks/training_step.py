@@ -145,7 +145,7 @@ def worker(variant: str) -> None:
     """Build one variant, then do one step for each line of lengths on stdin; an empty line ends it."""
     import torch
 
-    from destila.losses import DistillationLoss
+    from destila.distillation import DistillationLoss
     from destila.models import layer_map
     from destila.settings import LossSettings
 

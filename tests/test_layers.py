@@ -17,7 +17,7 @@ LAYERS = [
     ["squad", "repair", "fields", "windows", "spans", "metrics", "statistics", "predictions", "vocabulary"],
     ["lexicon", "corpus", "clozes", "masking", "mixture", "prefetch"],
     ["sources", "download", "recording"],
-    ["shapes"],
+    ["shapes", "relations"],
     ["models", "fingerprints"],
     ["importance", "pruning"],
     ["losses", "pretraining", "tasks", "checkpoints", "speed"],

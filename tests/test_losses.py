@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from destila.distillation import DistillationLoss
 from destila.errors import UserError
 from destila.losses import (
-    DistillationLoss,
     TaskLoss,
     TorchBatch,
     attention_loss,
@@ -386,7 +386,7 @@ def test_what_cannot_be_computed_is_refused(weights: dict[str, float], teacher: 
 
 def test_batches_become_tensors() -> None:
     tensors = batch()
-    arrays = Batch(**{field.name: getattr(tensors, field.name).numpy() for field in dataclasses.fields(tensors)})
+    arrays = Batch(**{field.name: getattr(tensors, field.name).numpy() for field in dataclasses.fields(Batch)})
     again = to_tensors(arrays, "cpu")
-    for field in dataclasses.fields(again):
+    for field in dataclasses.fields(Batch):
         assert torch.equal(getattr(again, field.name), getattr(tensors, field.name))

@@ -26,6 +26,9 @@ ATTENTION = "destila"  # name under which our attention function is registered w
 SEGMENTED_TYPES = ("bert", "electra")  # trained with token types 0 (question) and 1 (context)
 
 
+Vectors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class Outputs:
     """What one forward pass gave.
@@ -35,12 +38,14 @@ class Outputs:
         hidden: {layer: (B, T, D)} for the layers asked.
         attention: {layer: (B, H, T, T)} softmax(q k^T / sqrt(d)) of the layers asked, before dropout; or what `reduce`
             made of them; or, when they were asked lazily, `LazyMap`s.
+        vectors: {layer: (queries, keys, values)} of the layers asked, each (B, H, T, D / H).
     """
 
     start_logits: torch.Tensor
     end_logits: torch.Tensor
     hidden: dict[int, torch.Tensor]
     attention: dict[int, Any]
+    vectors: dict[int, Vectors] = field(default_factory=dict)
 
 
 Reduce = Callable[[int, torch.Tensor], torch.Tensor]
@@ -62,12 +67,14 @@ class LazyMap:
 
 @dataclass(frozen=True)
 class _Recorder:
-    """The attention maps asked of one call; it travels down to the attention function as a keyword argument."""
+    """What is asked of the attention of one call; it travels down to the attention function as a keyword argument."""
 
     layers: frozenset[int]
     reduce: Reduce | None
     lazy: bool
+    vector_layers: frozenset[int]
     kept: dict[int, Any] = field(default_factory=dict)
+    vectors: dict[int, Vectors] = field(default_factory=dict)
 
 
 def _attention(
@@ -82,6 +89,8 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:
     """The attention function that transformers calls in every layer: (B, T, H, D / H), and no map by this way."""
     layer = module.layer_idx + 1
+    if recorder is not None and layer in recorder.vector_layers:
+        recorder.vectors[layer] = (query, key, value)  # the kernel reads them anyway: recording costs nothing
     if recorder is not None and layer in recorder.layers:
         if not recorder.lazy:
             return _recorded(layer, query, key, value, attention_mask, recorder=recorder, **keywords), None
@@ -168,6 +177,7 @@ def forward(
     *,
     hidden_layers: Sequence[int] = (),
     attention_layers: Sequence[int] = (),
+    vector_layers: Sequence[int] = (),
     reduce: Reduce | None = None,
     lazy: bool = False,
 ) -> Outputs:
@@ -178,18 +188,19 @@ def forward(
         input_ids, attention_mask: (B, T) integers.
         hidden_layers: which of the hidden states 0..L to keep.
         attention_layers: which of the attention maps 1..L to compute.
+        vector_layers: of which layers 1..L to keep queries, keys and values; those of a ModernBERT are rotated.
         reduce: what to keep of each map, given its layer and the map, such as a loss; the map is then dropped at once
             and computed again in the backward pass. None: keep the map itself.
         lazy: keep `LazyMap`s, without reducing them; the layers run on the fast kernel.
     """
-    recorder = _Recorder(frozenset(attention_layers), reduce, lazy)
-    extras: dict[str, Any] = {"recorder": recorder} if attention_layers else {}
+    recorder = _Recorder(frozenset(attention_layers), reduce, lazy, frozenset(vector_layers))
+    extras: dict[str, Any] = {"recorder": recorder} if attention_layers or vector_layers else {}
     if hidden_layers:
         extras["output_hidden_states"] = list(hidden_layers)  # transformers keeps None for the others
     outputs = model(**_inputs(unwrapped(model).config, input_ids, attention_mask), **extras)
     hidden = {layer: outputs.hidden_states[layer] for layer in hidden_layers}
     attention = {layer: recorder.kept[layer] for layer in attention_layers}
-    return Outputs(outputs.start_logits, outputs.end_logits, hidden, attention)
+    return Outputs(outputs.start_logits, outputs.end_logits, hidden, attention, recorder.vectors)
 
 
 def span_logits(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from destila.commands.fitting import fit, load_training_data, report, training_windows
+from destila.distillation import DistillationLoss
 from destila.errors import UserError
-from destila.losses import DistillationLoss
 from destila.models import LoadedModel, build_student, layer_map, load_reader
 from destila.pruning import born_from
 from destila.settings import DistillSettings

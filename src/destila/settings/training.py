@@ -96,9 +96,21 @@ class LossSettings:
     hidden: NonNegative = 1.0
     """Weight of the mean squared error of the hidden states."""
     attention: NonNegative = 1.0
-    """Weight of the mean squared error of the attention matrices."""
+    """Weight of the error of the attention matrices."""
+    relations: NonNegative = 0.0
+    """Weight of the divergence of query-query, key-key and value-value relations (MiniLMv2) in the last layer."""
     temperature: Positive = 1.0
     """Temperature of the soft targets."""
+    soft_positions: Literal["all", "context"] = "all"
+    """Where the soft targets are compared: at all real tokens, or at the context and position 0 alone."""
+    doubt: Annotated[float, Ge(0), Le(1)] = 0.0
+    """How much less a gold answer counts where the teacher is sure of another: the share of its weight that goes."""
+    attention_error: Literal["squares", "divergence"] = "squares"
+    """How attention matrices are compared: mean squared error (the paper), or KL divergence of each row."""
+    relation_heads: Count = 32
+    """Heads that queries, keys and values are cut into for the relations; divides the width of teacher and student."""
+    relation_layer: CountOrZero = 0
+    """Teacher layer whose relations the student's last layer learns; 0: the last. Large teachers: 3/4 up."""
     layer_map: Literal["uniform", "last"] | list[int] = "uniform"
     """Teacher layer of each student layer: uniform (every L_teacher / L_student), last (the last ones), or a list."""
     projections: Literal["shared", "per-layer"] = "shared"
