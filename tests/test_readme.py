@@ -2,11 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tiny import tiny_reader
 
 from destila.cli import COMMANDS
+from destila.losses import to_tensors
+from destila.windows import WindowBuilder, collate
+from tiny import tiny_examples, tiny_model, tiny_reader, tiny_tokenizer
 
 ROOT = Path(__file__).parents[1]
 READMES = ["README.md", "README.es.md"]
@@ -28,6 +31,19 @@ def test_python_snippets_run(
     for code in blocks(name, "python"):
         exec(compile(code, name, "exec"), {})
     assert capsys.readouterr().out.count("\n") >= 2
+
+
+def test_the_loss_of_ones_own_trains_a_student() -> None:
+    namespace: dict[str, Any] = {}
+    for code in blocks("docs/method.md", "python"):
+        exec(compile(code, "docs/method.md", "exec"), namespace)
+    tokenizer, model = tiny_tokenizer("roberta"), tiny_model("roberta")
+    pad_id = int(model.config.pad_token_id)
+    windows = WindowBuilder(tokenizer, length=64, stride=8, pad_id=pad_id).build(tiny_examples())
+    loss = namespace["my_loss"](model.train(), to_tensors(collate(windows, pad_id=pad_id)))
+    loss.total.backward()
+    assert set(loss.parts) == {"task", "sparse"}
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", READMES)
