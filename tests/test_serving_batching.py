@@ -89,10 +89,27 @@ def test_a_long_document_does_not_starve_short_questions():
     wait([long, *short], timeout=10)
     pool.close()
     assert order == ["short"] * 5 + ["long"]
-    # The batch that was running, then at most every second window is the long document's.
+    # The batch that was running is the document's; of each later one, half goes in turn.
     last_short = max(place for place, batch in enumerate(model.batches) if (50, 2) in batch)
-    assert last_short <= 5
+    assert last_short <= 6
     assert sum(map(len, model.batches)) == 205
+
+
+def test_a_long_document_ends_although_short_questions_keep_coming():
+    model = Model(blocked=True)
+    pool = batcher(model, batch_tokens=100)
+    first = pool.submit([window(10, 1)])
+    assert model.entered.wait(10)
+    order = []
+    long = pool.submit([window(10, 2) for _ in range(20)])
+    long.add_done_callback(lambda _: order.append("long"))
+    short = [pool.submit([window(10, 3)]) for _ in range(100)]
+    for future in short:
+        future.add_done_callback(lambda _: order.append("short"))
+    model.go.set()
+    wait([first, long, *short], timeout=10)
+    pool.close()
+    assert order.index("long") <= 25
 
 
 def test_a_job_that_fails_the_model_fails_alone():

@@ -1,8 +1,9 @@
 """One model, many requests: windows of all waiting requests run together, a few of each in turn.
 
-Mental model: a request is a job, a list of windows. One thread goes round the open jobs and takes one window of each,
-again and again, until the token budget of a batch is full; it runs them and goes round once more from where it stopped.
-So a question of one window waits for at most one batch behind it, however long the documents of others are.
+Mental model: a request is a job, a list of windows. One thread fills a batch up to a budget of tokens and runs it,
+again and again. One half of the budget goes in turn, a window of each open job, so that no question waits for the long
+document of another; the other half goes to the jobs that came first, so that long documents end as well (in turn alone,
+the slowest of a hundred requests took twelve times the median).
 
 Invariants: at most `queue_windows` windows wait; what was accepted is finished, also when the batcher is closed, unless
 its future is cancelled; a job that makes the model fail fails alone. This module knows no texts and no HTTP.
@@ -34,13 +35,19 @@ class QueueFullError(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """The windows of one request. `taken` of them have been handed to the model, `left` are not yet done."""
+    """The windows of one request, the `number`-th to come. The first `taken` have been handed to the model."""
 
     windows: Sequence[Window]
+    number: int
     future: "Future[WindowLogits]" = field(default_factory=Future)
     starts: dict[int, Logits] = field(default_factory=dict)
     ends: dict[int, Logits] = field(default_factory=dict)
     taken: int = 0
+
+    @property
+    def next_tokens(self) -> int:
+        """Tokens of the next window to hand out; 0: there is none."""
+        return len(self.windows[self.taken].input_ids) if self.taken < len(self.windows) else 0
 
     def finish(self) -> None:
         """Hand over the result, once every window is done."""
@@ -83,7 +90,7 @@ class Batcher:
         self._logits, self._observe = logits, observe
         self._batch_tokens, self._queue_windows = batch_tokens, queue_windows
         self._jobs: deque[_Job] = deque()  # the first is served next
-        self._waiting = 0
+        self._waiting = self._accepted = 0
         self._windows_per_second = 100.0  # a guess until the first batch is done
         self._closing = False
         self._changed = threading.Condition()
@@ -106,10 +113,11 @@ class Batcher:
         Raises:
             QueueFullError: too many windows wait, or the batcher is closed.
         """
-        job = _Job(windows)
         with self._changed:
             if self._closing or self._waiting + len(windows) > self._queue_windows:
                 raise QueueFullError(self.retry_after())
+            job = _Job(windows, self._accepted)
+            self._accepted += 1
             self._jobs.append(job)
             self._waiting += len(windows)
             self._changed.notify()
@@ -143,23 +151,33 @@ class Batcher:
                 self._changed.wait()
 
     def _take(self) -> list[_Place]:
+        self._drop_done()
         batch, tokens = list[_Place](), 0
         while self._jobs:
             job = self._jobs[0]
-            if job.future.done():  # cancelled or failed: nobody waits for the rest
-                self._waiting -= len(job.windows) - job.taken
-                self._jobs.popleft()
-                continue
-            tokens += len(job.windows[job.taken].input_ids)
-            if batch and tokens > self._batch_tokens:
-                break  # this job leads the next batch
-            batch.append((job, job.taken))
-            job.taken += 1
-            self._waiting -= 1
+            if batch and tokens + job.next_tokens > self._batch_tokens // 2:
+                break  # this job is the next in turn
+            tokens += job.next_tokens
+            batch.append(self._hand_out(job))
             self._jobs.rotate(-1)
-            if job.taken == len(job.windows):
+            if job.next_tokens == 0:
                 self._jobs.pop()
+        for job in sorted(self._jobs, key=lambda job: job.number):
+            while 0 < job.next_tokens <= self._batch_tokens - tokens:
+                tokens += job.next_tokens
+                batch.append(self._hand_out(job))
+        self._jobs = deque(job for job in self._jobs if job.next_tokens)
         return batch
+
+    def _hand_out(self, job: _Job) -> _Place:
+        self._waiting -= 1
+        job.taken += 1
+        return job, job.taken - 1
+
+    def _drop_done(self) -> None:
+        """Forget the jobs that were cancelled or have failed: nobody waits for the rest of them."""
+        self._waiting -= sum(len(job.windows) - job.taken for job in self._jobs if job.future.done())
+        self._jobs = deque(job for job in self._jobs if not job.future.done())
 
     def _run(self, places: Sequence[_Place]) -> None:
         """Run windows together and hand on what is finished; if that fails, one by one, to find whose fault it is."""
