@@ -11,6 +11,8 @@ from dataclasses import asdict, replace
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from destila.reader import Reader
 from destila.records import Example
@@ -180,6 +182,27 @@ def test_bad_bodies_are_refused_and_say_why(port, body, status):
     assert set(content["error"]) == {"problem", "remedy"}
     assert all(isinstance(text, str) and text for text in content["error"].values())
     assert ask(port, QUESTION, CONTEXT)[0] == 200
+
+
+ANY_TEXT = st.text(st.characters(codec=None), max_size=40)
+JSON_VALUE = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+TEXT_FIELD = ANY_TEXT | st.lists(ANY_TEXT, max_size=3) | JSON_VALUE
+ALMOST_A_REQUEST = st.fixed_dictionaries(
+    {"question": TEXT_FIELD, "context": TEXT_FIELD}, optional={"top_k": st.integers(-2, 30) | JSON_VALUE}
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(ALMOST_A_REQUEST.map(json.dumps), JSON_VALUE.map(json.dumps)).map(str.encode) | st.binary(max_size=50),
+    st.sampled_from([JSON, JSON, {}, {"Content-Type": "multipart/form-data"}]),
+)
+def test_no_body_is_a_fault_of_ours(port, body, headers):
+    assert request(port, "POST", "/v1/answer", body, headers)[0] in (200, 400, 422)
 
 
 def test_only_the_wrong_field_is_named(port):
