@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from destila.cli import dispatch
+from destila.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,3 +41,21 @@ def test_a_student_born_from_its_teacher(teacher: Path, tmp_path: Path) -> None:
     assert [exact[0][term] for term in ("soft", "hidden", "attention")] == pytest.approx([0, 0, 0], abs=1e-6)
     distill(teacher, tmp_path / "smaller", *flags)
     assert len(list((tmp_path / "cache").glob("importance-*.safetensors"))) == 1  # measured once for both shapes
+
+
+def test_teachers_that_are_asked_once(teacher: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    finetune = ["finetune", "--config", "configs/tiny/finetune.toml", "--training.seed", "2"]
+    tokenizer = ["--model.tokenizer", str(teacher)]
+    dispatch([*finetune, *tokenizer, "--output", str(second)])
+    logits_alone = ["--loss.hidden", "0", "--loss.attention", "0"]
+    first = distill(teacher, tmp_path / "one", *logits_alone)
+    assert len(list((tmp_path / "cache").glob("logits-*.npy"))) == 1
+    again = distill(teacher, tmp_path / "again", *logits_alone)
+    assert [line.get("soft") for line in first] == [line.get("soft") for line in again]
+    both = distill(teacher, tmp_path / "both", *logits_alone, "--teacher.others", str(second))
+    assert len(list((tmp_path / "cache").glob("logits-*.npy"))) == 2
+    assert both[0]["soft"] != first[0]["soft"]
+    assert both[0]["task"] == first[0]["task"]
+    with pytest.raises(UserError, match=r"teacher\.others: can be averaged in a loss of logits alone"):
+        distill(teacher, tmp_path / "no", "--teacher.others", str(second))

@@ -48,6 +48,11 @@ def main_process_first(settings: TrainingSettings) -> AbstractContextManager[Non
     return first
 
 
+def device_of(settings: TrainingSettings) -> torch.device:
+    """Where training runs."""
+    return torch.device(PartialState(cpu=settings.device == "cpu").device)
+
+
 def open_run(settings: RunSettings) -> Run:
     """Open the run directory on the main process; the others get a view of it that they do not write to."""
     path, settings_text = Path(settings.output), to_toml(settings, without=CALL_SETTINGS)

@@ -1,6 +1,7 @@
 """`destila distill`: a teacher's answers, hidden states and attention become a small student's."""
 
 from pathlib import Path
+from typing import Any
 
 from destila.commands.fitting import fit, load_training_data, report, training_windows
 from destila.distillation import DistillationLoss
@@ -9,6 +10,8 @@ from destila.models import LoadedModel, build_student, layer_map, load_reader
 from destila.pruning import born_from
 from destila.settings import DistillSettings
 from destila.tasks import TrainingResult
+from destila.teacher_cache import cached_logits
+from destila.training import device_of, main_process_first
 
 
 def run(settings: DistillSettings) -> TrainingResult:
@@ -26,10 +29,15 @@ def run(settings: DistillSettings) -> TrainingResult:
     )
     windows = training_windows(teacher, settings, train_examples)
     student = build_student(teacher, settings.student, mapping=mapping, seed=seed)
-    if settings.student.initial == "teacher":
-        cache = Path(settings.teacher.cache)
-        born_from(student, teacher.model, mapping=mapping, windows=windows, directory=cache)
     loss_fn = DistillationLoss(settings.loss, teacher=teacher.model, student=student, mapping=mapping, seed=seed)
+    others = other_teachers(settings, teacher, alone=loss_fn.needs_logits_alone)
+    cache, extras = Path(settings.teacher.cache), {}
+    teacher.model.to(device_of(settings.training))
+    with main_process_first(settings.training):
+        if settings.student.initial == "teacher":
+            born_from(student, teacher.model, mapping=mapping, windows=windows, directory=cache)
+        if loss_fn.needs_logits_alone:
+            extras["prepare"] = cached_logits([teacher.model, *others], windows, directory=cache).add_to
     result = fit(
         LoadedModel(model=student, tokenizer=teacher.tokenizer, metadata={}, name="student"),
         loss_fn,
@@ -38,6 +46,28 @@ def run(settings: DistillSettings) -> TrainingResult:
         train_examples=train_examples,
         dev_examples=dev_examples,
         source={"command": "distill", "teacher": settings.teacher.name, "data": settings.data.train},
+        **extras,
     )
     report(settings, result)
     return result
+
+
+def other_teachers(settings: DistillSettings, teacher: LoadedModel, *, alone: bool) -> list[Any]:
+    """The further teachers, checked.
+
+    Args:
+        alone: whether the loss looks at logits alone.
+    """
+    names = settings.teacher.others
+    if names and not alone:
+        remedy = "Set loss.hidden, loss.attention and loss.relations to 0, and loss.soft above 0."
+        raise UserError("teacher.others", "can be averaged in a loss of logits alone", remedy)
+    others = [load_reader(name, dropout=0.0) for name in names]
+    vocabulary = teacher.tokenizer.get_vocab()
+    for other in others:
+        if other.tokenizer.get_vocab() != vocabulary:
+            raise UserError(
+                "teacher.others", f"{other.name} has another tokenizer than {teacher.name}", "Leave it out."
+            )
+        other.model.to(device_of(settings.training))
+    return [other.model for other in others]

@@ -8,7 +8,7 @@ from typing import Any
 
 from destila.backends.torch_backend import TorchModel
 from destila.errors import UserError
-from destila.losses import to_tensors
+from destila.losses import TorchBatch, to_tensors
 from destila.metrics import fit_no_answer_threshold, score, summary, with_threshold
 from destila.models import LoadedModel, longest_window, save_reader
 from destila.reader import Reader
@@ -17,7 +17,7 @@ from destila.runs import destila_version
 from destila.settings import RunSettings, TrainingCommandSettings
 from destila.sources import load_examples
 from destila.tasks import Task, TrainingResult
-from destila.training import is_main_process, open_run, train
+from destila.training import device_of, is_main_process, open_run, train
 from destila.windows import Window, WindowBatches, WindowBuilder, collate
 
 SLICE_OVER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
@@ -54,6 +54,7 @@ def training_windows(
     pad_id = int(reader.model.config.pad_token_id)
     builder = WindowBuilder(reader.tokenizer, length=window.length, stride=window.stride, pad_id=pad_id)
     windows = builder.build(examples)
+    device_of(settings.training)  # decided before anything asks for the process
     if is_main_process():
         print(f"{len(examples):,} questions, {len(windows):,} windows", file=sys.stderr)
     return windows
@@ -68,6 +69,7 @@ def fit(
     train_examples: Sequence[Example],
     dev_examples: Sequence[Example],
     source: Mapping[str, Any],
+    prepare: Callable[[TorchBatch, Sequence[Window]], TorchBatch] = lambda batch, rows: batch,
 ) -> TrainingResult:
     """Train `reader.model` and leave the best reader in the run directory, which is opened only now: a mistake in
     settings, data or models leaves none behind.
@@ -75,6 +77,7 @@ def fit(
     Args:
         windows: `training_windows` of the training examples.
         source: where the reader comes from, for its destila.json.
+        prepare: adds to a batch what else is known of its rows.
 
     Raises:
         UserError: as `open_run` and `train` do.
@@ -107,7 +110,7 @@ def fit(
         student=reader.model,
         loss_fn=loss_fn,
         batches=WindowBatches(windows, batch_size=settings.training.batch_size, seed=settings.training.seed),
-        collate=lambda rows, device: to_tensors(collate(rows, pad_id=pad_id), device),
+        collate=lambda rows, device: prepare(to_tensors(collate(rows, pad_id=pad_id), device), rows),
         save=save,
         evaluate=evaluate if dev_examples else None,
     )

@@ -72,6 +72,8 @@ class TeacherSettings:
     """A local directory or a hub id of a fine-tuned reader."""
     revision: str | None = None
     """Commit of the hub repository; pin it."""
+    others: list[str] = strings()
+    """More readers of the same tokenizer, such as other seeds; what all say is averaged. For losses of logits alone."""
     cache: str = "runs/cache"
     """Directory for what is computed once from a teacher, and used again by other runs."""
 

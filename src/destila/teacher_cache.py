@@ -1,0 +1,113 @@
+"""The teacher's start and end logits of all training windows, computed once and kept on the disk.
+
+Shape legend: B batch, T tokens, N tokens of all windows together.
+
+Mental model: one flat array (2, N) of float32, memory-mapped; the tokens of window i lie side by side, in the order of
+the windows. Its file's name holds the digest of the teacher's weights and of the windows, so the logits of another
+teacher, other data or other window settings are never read. The file appears whole or not at all: a run that is killed
+while the teacher works leaves none, and the next begins again.
+
+Invariant: what `CachedLogits.add_to` puts into a batch is what the teacher would give for those rows (to rounding,
+which depends on how rows are padded). Several teachers are averaged as distributions, not as logits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from destila.errors import UserError
+from destila.fingerprints import fingerprint, model_fingerprint, windows_fingerprint
+from destila.losses import TorchBatch
+from destila.progress import Progress
+from destila.recording import span_logits
+from destila.runs import atomic_file
+from destila.windows import Window, collate, inference_batches
+
+TOKENS = 8192  # of a batch while the teacher works
+Logits = NDArray[np.float32]  # (2, N): starts, ends
+
+
+class CachedLogits:
+    """Logits of windows, by window.
+
+    Args:
+        arrays: one (2, N) array for each teacher.
+        windows: those that the arrays were computed for, in order.
+    """
+
+    def __init__(self, arrays: Sequence[Logits], windows: Sequence[Window]) -> None:
+        self.arrays = arrays
+        ends = np.cumsum([len(window.input_ids) for window in windows])
+        # An example's windows begin at different tokens of its context, so this pair names a window.
+        self.ends = {(window.example, window.first_token): int(end) for window, end in zip(windows, ends, strict=True)}
+
+    def add_to(self, batch: TorchBatch, rows: Sequence[Window]) -> TorchBatch:
+        """The batch of these rows, with the teachers' logits."""
+        shape = (2, *batch.input_ids.shape)
+        total = torch.zeros(shape, dtype=torch.float32)
+        for row, window in enumerate(rows):
+            tokens, end = len(window.input_ids), self.ends[window.example, window.first_token]
+            logits = torch.from_numpy(np.stack([array[:, end - tokens : end] for array in self.arrays]))  # (K, 2, T)
+            total[:, row, :tokens] = mean_distribution(logits) if len(self.arrays) > 1 else logits[0]
+        start, end_logits = total.to(batch.input_ids.device)
+        return replace(batch, teacher_start=start, teacher_end=end_logits)
+
+
+def mean_distribution(logits: torch.Tensor) -> torch.Tensor:
+    """Logits of the mean of K distributions, from their logits (K, ..., T) over real tokens alone."""
+    return logits.log_softmax(dim=-1).logsumexp(dim=0) - float(np.log(len(logits)))
+
+
+def cached_logits(teachers: Sequence[Any], windows: Sequence[Window], *, directory: Path) -> CachedLogits:
+    """The logits of each teacher, from its file in `directory`, or computed and stored there.
+
+    Raises:
+        UserError: a file is torn.
+    """
+    seen = windows_fingerprint(windows)
+    names = [fingerprint({"model": model_fingerprint(teacher), "windows": seen}) for teacher in teachers]
+    paths = [directory / f"logits-{name}.npy" for name in names]
+    for teacher, path in zip(teachers, paths, strict=True):
+        if not path.exists():
+            _compute(teacher, windows, path)
+    total = sum(len(window.input_ids) for window in windows)
+    return CachedLogits([_opened(path, total) for path in paths], windows)
+
+
+def _opened(path: Path, total: int) -> Logits:
+    try:
+        array: Logits = np.load(path, mmap_mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(str(path), f"is torn ({error})", "Delete it; it will be made again.") from error
+    if array.shape != (2, total) or array.dtype != np.float32:
+        problem = f"holds {array.dtype} of shape {array.shape}, not float32 of (2, {total})"
+        raise UserError(str(path), problem, "Delete it; it will be made again.")
+    return array
+
+
+@torch.no_grad()
+def _compute(teacher: Any, windows: Sequence[Window], path: Path) -> None:
+    """Run the teacher over all windows, longest first, and store its logits."""
+    ends = np.cumsum([len(window.input_ids) for window in windows])
+    pad_id, progress = (
+        int(teacher.config.pad_token_id),
+        Progress(len(windows), what="asking the teacher", unit="window"),
+    )
+    teacher.eval()
+    with atomic_file(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(2, int(ends[-1])))
+        for lot in inference_batches(windows, token_budget=TOKENS):
+            batch = collate([windows[place] for place in lot], pad_id=pad_id)
+            inputs = (torch.from_numpy(ids).to(teacher.device) for ids in (batch.input_ids, batch.attention_mask))
+            logits = torch.stack(span_logits(teacher, *inputs)).float().cpu().numpy()  # (2, B, T)
+            for row, place in enumerate(lot):
+                tokens = len(windows[place].input_ids)
+                array[:, ends[place] - tokens : ends[place]] = logits[:, row, :tokens]
+            progress.advance(len(lot))
+        array.flush()
+        progress.close()
