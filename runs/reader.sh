@@ -16,7 +16,7 @@ encoder=() teacher=() student=()
 if [ "$SIZE" = small ]; then
   encoder=(--text.vocabulary_size 4000 --model.length 160 --model.shape.layers 4 --model.shape.heads 4
     --model.shape.hidden 128 --model.shape.feed_forward 512 --training.batch_size 16 --training.precision fp32
-    --training.seconds 60 --training.evaluate_every 100 --training.checkpoint_every 100 --dev_rows 64)
+    --training.seconds 60 --training.evaluate_every 100 --training.checkpoint_every 100 --dev-rows 64)
   teacher=(--window.length 160 --window.stride 48 --training.epochs 1 --training.precision fp32
     --data.max_train_examples 200 --data.max_dev_examples 60)
   student=("${teacher[@]}" --student.shape.layers 2 --student.shape.heads 4 --student.shape.hidden 64
@@ -51,5 +51,4 @@ for file in $DEV; do scores+=(--data "$file"); done
 $destila evaluate "${scores[@]}" --model "$OUT/teacher" --model "$OUT/student"
 
 # Write the reader in eight bits, and refuse to if that costs more than half a point of F1.
-
 $destila export --model "$OUT/student" --output "$OUT/reader" --precision int8 --overwrite "${scores[@]}"

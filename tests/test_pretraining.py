@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +29,7 @@ from destila.prefetch import Prefetched
 from destila.pretraining import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
 from destila.resolution import read_toml, resolve, to_toml
 from destila.settings import PretrainSettings, TextSettings, TrainingSettings
+from destila.tasks import Objective
 
 CONFIG = Path(__file__).parents[1] / "configs" / "tiny" / "pretrain.toml"
 
@@ -197,6 +201,41 @@ def test_gradients_flow_into_the_shared_embeddings_and_both_heads(trained: Path)
         assert parameter.grad.isfinite().all()
     unseen = np.setdiff1d(np.arange(SPECIAL_COUNT, reader.model.config.vocab_size), rows.ids)[0]
     assert reader.model.roberta.embeddings.word_embeddings.weight.grad[unseen].any()  # as an output
+
+
+class OneLayer(torch.nn.Module):
+    """The parts of a student that the loss touches, quick to compile."""
+
+    base_model_prefix = "encoder"
+
+    def __init__(self, *, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.encoder, self.qa_outputs = torch.nn.Module(), torch.nn.Linear(width, 2)
+        self.encoder.embeddings = torch.nn.Module()
+        self.encoder.embeddings.word_embeddings = torch.nn.Embedding(vocabulary, width)
+        self.encoder.forward = lambda input_ids: SimpleNamespace(
+            last_hidden_state=self.encoder.embeddings.word_embeddings(input_ids)
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a compiler")
+def test_compiled_gradients_are_those_of_the_plain_losses() -> None:
+    torch.manual_seed(4)
+    config = SimpleNamespace(hidden_size=16, initializer_range=0.02, layer_norm_eps=1e-5, vocab_size=50)
+    objective = Objective(OneLayer(vocabulary=50, width=16), PretrainingLoss(config, masking=1.0, cloze=1.0, seed=1))
+    batch = to_tensors(small_rows(np.random.default_rng(5), vocabulary=50))
+
+    def gradients(function: Any) -> dict[str, torch.Tensor]:
+        objective.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            total, _ = function(batch)
+        total.backward()
+        return {name: parameter.grad.clone() for name, parameter in objective.named_parameters()}
+
+    plain, compiled = gradients(objective), gradients(torch.compile(objective))
+    for name, gradient in plain.items():
+        assert float((compiled[name] - gradient).norm()) < 0.05 * float(gradient.norm()) + 0.01, name
 
 
 def test_flops_are_counted_as_by_hand(trained: Path) -> None:
