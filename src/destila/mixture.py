@@ -50,9 +50,9 @@ class Rows(Sequence["Rows"]):
         return len(self.ids)
 
     @overload
-    def __getitem__(self, part: slice) -> "Rows": ...
-    @overload
     def __getitem__(self, part: int) -> "Rows": ...
+    @overload
+    def __getitem__(self, part: slice) -> "Rows": ...
     def __getitem__(self, part: slice | int) -> "Rows":
         """Some of the rows, or one, still as rows."""
         some = part if isinstance(part, slice) else slice(part, part + 1)

@@ -254,7 +254,8 @@ class Loop(Generic[Row]):
             print(f"step {position.step}: dev {name.upper()} {score:.2f}", file=sys.stderr, flush=True)
             if position.best_score is None or score > position.best_score:
                 position.best_score, position.best_step = score, position.step
-                self._save_model("best")
+                if self.settings.keep_best:
+                    self._save_model("best")
         self.accelerator.wait_for_everyone()
 
     @property
