@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from destila.cli import dispatch
+from destila.commands.stages import stages_to_do
 from destila.errors import UserError
+from destila.resolution import read_toml, resolve
+from destila.settings import DistillSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,3 +62,85 @@ def test_teachers_that_are_asked_once(teacher: Path, tmp_path: Path) -> None:
     assert both[0]["task"] == first[0]["task"]
     with pytest.raises(UserError, match=r"teacher\.others: can be averaged in a loss of logits alone"):
         distill(teacher, tmp_path / "no", "--teacher.others", str(second))
+
+
+STAGES = """
+[[stages]]
+name = "inside"
+loss = { soft = 0.0, attention_error = "divergence" }
+training = { steps = 4 }
+
+[[stages]]
+name = "answers"
+loss = { hidden = 0.0, attention = 0.0, doubt = 0.5 }
+training = { steps = 3, learning_rate = 5e-4 }
+"""
+
+
+def staged(teacher: Path, output: Path, *flags: str) -> list[dict[str, float]]:
+    file = output.parent / "stages.toml"
+    file.write_text(STAGES)
+    return distill(teacher, output, "--config", str(file), *flags)
+
+
+def status(path: Path) -> str:
+    return json.loads((path / "run.json").read_text())["status"]
+
+
+def test_stages_follow_one_another(teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = staged(teacher, tmp_path / "run")
+    reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [report["steps"] for report in reports] == [4, 3]
+    first = [json.loads(line) for line in (tmp_path / "run-inside" / "metrics.jsonl").read_text().splitlines()]
+    assert {"task", "hidden", "attention"} <= set(first[0])
+    assert "soft" not in first[0]
+    assert {"task", "soft"} <= set(last[0])
+    assert "hidden" not in last[0]
+    assert any("dev_f1" in line for line in first)
+    assert any("dev_f1" in line for line in last)
+    # Each stage is a plain run: its own settings alone repeat it.
+    alone = tmp_path / "alone"
+    dispatch(["distill", "--config", str(tmp_path / "run" / "settings.toml"), "--output", str(alone)])
+    names = ["model.safetensors", "tokenizer.json"]
+    assert [(alone / name).read_bytes() for name in names] == [(tmp_path / "run" / name).read_bytes() for name in names]
+    with pytest.raises(UserError, match="run-inside holds a run already"):
+        staged(teacher, tmp_path / "run")
+
+
+def test_stages_resume_where_they_were(teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = tmp_path / "whole"
+    staged(teacher, whole)
+    cut = tmp_path / "cut"
+    with pytest.raises(SystemExit):
+        staged(teacher, cut, "--stop-after-seconds", "0.001")
+    assert status(tmp_path / "cut-inside") == "interrupted"
+    assert not cut.exists()
+    capsys.readouterr()
+    staged(teacher, cut, "--resume")
+    assert [json.loads(line)["steps"] for line in capsys.readouterr().out.splitlines()] == [4, 3]
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    staged(teacher, cut, "--resume")  # all is done: nothing is trained again
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert [json.loads(line)["steps"] for line in capsys.readouterr().out.splitlines()] == [3]
+
+
+def test_mistakes_in_stages_come_before_training(teacher: Path, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(STAGES.replace("doubt", "dout"))
+    with pytest.raises(UserError, match=r"(?s)stage 'answers'.*loss.dout: no such setting; did you mean loss.doubt"):
+        distill(teacher, tmp_path / "run", "--config", str(file))
+    file.write_text(STAGES.replace('"answers"', '"inside"'))
+    with pytest.raises(UserError, match="the name 'inside' stands twice"):
+        distill(teacher, tmp_path / "run", "--config", str(file))
+    with pytest.raises(UserError, match="there is no run to resume here"):
+        staged(teacher, tmp_path / "run", "--resume")
+    assert not (tmp_path / "run-inside").exists()
+
+
+def test_the_better_recipe_is_two_stages_of_the_papers_shape() -> None:
+    best, paper = (resolve(DistillSettings, read_toml(f"configs/{name}.toml")) for name in ("best", "paper"))
+    assert best.student.shape == paper.student.shape
+    inside, answers = stages_to_do(best)
+    assert (inside.output, answers.output) == ("runs/best-inside", "runs/best")
+    assert (inside.student.initial, inside.student.name, answers.student.name) == ("teacher", "", "runs/best-inside")
+    assert (inside.loss.relations, answers.loss.relations, answers.loss.hidden) == (1.0, 0.0, 0.0)

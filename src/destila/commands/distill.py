@@ -4,37 +4,47 @@ from pathlib import Path
 from typing import Any
 
 from destila.commands.fitting import fit, load_training_data, report, training_windows
+from destila.commands.stages import stages_to_do
 from destila.distillation import DistillationLoss
 from destila.errors import UserError
 from destila.models import LoadedModel, build_student, layer_map, load_reader
 from destila.pruning import born_from
-from destila.settings import DistillSettings
+from destila.settings import DistillSettings, StudentSettings
 from destila.tasks import TrainingResult
 from destila.teacher_cache import cached_logits
 from destila.training import device_of, main_process_first
 
 
 def run(settings: DistillSettings) -> TrainingResult:
-    """Distill as the settings say; the student lies in `settings.output` afterwards."""
+    """Distill as the settings say, in one or several stages; the student lies in `settings.output` afterwards."""
     if not settings.teacher.name:
         remedy = "Give a fine-tuned reader; also without distillation, for its tokenizer and configuration."
         raise UserError("teacher.name", "is empty", remedy)
+    *earlier, last = stages_to_do(settings)
+    for stage in earlier:
+        distill(stage)
+    return distill(last)
+
+
+def distill(settings: DistillSettings) -> TrainingResult:
+    """One stage."""
     train_examples, dev_examples = load_training_data(settings)
     teacher = load_reader(settings.teacher.name, revision=settings.teacher.revision, dropout=0.0)
     seed = settings.training.seed
+    earlier = earlier_student(settings.student, teacher) if settings.student.name else None
     mapping = layer_map(
         settings.loss.layer_map,
         teacher_layers=teacher.model.config.num_hidden_layers,
-        student_layers=settings.student.shape.layers,
+        student_layers=earlier.config.num_hidden_layers if earlier else settings.student.shape.layers,
     )
     windows = training_windows(teacher, settings, train_examples)
-    student = build_student(teacher, settings.student, mapping=mapping, seed=seed)
+    student = earlier or build_student(teacher, settings.student, mapping=mapping, seed=seed)
     loss_fn = DistillationLoss(settings.loss, teacher=teacher.model, student=student, mapping=mapping, seed=seed)
     others = other_teachers(settings, teacher, alone=loss_fn.needs_logits_alone)
     cache, extras = Path(settings.teacher.cache), {}
     teacher.model.to(device_of(settings.training))
     with main_process_first(settings.training):
-        if settings.student.initial == "teacher":
+        if settings.student.initial == "teacher" and not earlier:
             born_from(student, teacher.model, mapping=mapping, windows=windows, directory=cache)
         if loss_fn.needs_logits_alone:
             extras["prepare"] = cached_logits([teacher.model, *others], windows, directory=cache).add_to
@@ -50,6 +60,15 @@ def run(settings: DistillSettings) -> TrainingResult:
     )
     report(settings, result)
     return result
+
+
+def earlier_student(settings: StudentSettings, teacher: LoadedModel) -> Any:
+    """The model of an earlier student, which reads the teacher's tokens."""
+    student = load_reader(settings.name, dropout=settings.dropout)
+    if student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
+        problem = f"{settings.name} has another tokenizer than {teacher.name}"
+        raise UserError("student.name", problem, "Take the teacher that it was distilled from.")
+    return student.model
 
 
 def other_teachers(settings: DistillSettings, teacher: LoadedModel, *, alone: bool) -> list[Any]:

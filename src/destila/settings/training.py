@@ -1,7 +1,7 @@
 """Settings of the commands that train."""
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
@@ -80,6 +80,8 @@ class TeacherSettings:
 
 @settings
 class StudentSettings:
+    name: str = ""
+    """A student to go on with, such as an earlier run's; empty: a new one of the given shape."""
     shape: ShapeSettings = field(default_factory=ShapeSettings)
     """Shape of the student."""
     initial: Literal["random", "layers", "teacher"] = "random"
@@ -202,6 +204,20 @@ class FinetuneSettings(TrainingCommandSettings):
 
 
 @settings
+class StageSettings:
+    """One of several trainings in a row. Its tables hold what differs from those of the whole file."""
+
+    name: str
+    """Name of the stage; it trains in `output`-name, but for the last, which trains in `output`."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """What differs in [data]."""
+    loss: dict[str, Any] = field(default_factory=dict)
+    """What differs in [loss]."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """What differs in [training]."""
+
+
+@settings
 class DistillSettings(TrainingCommandSettings):
     """Distill a teacher into a student. With only `loss.task` above zero, the same student without distillation."""
 
@@ -211,3 +227,5 @@ class DistillSettings(TrainingCommandSettings):
     """Who learns."""
     loss: LossSettings = field(default_factory=LossSettings)
     """What is matched, and how much each term weighs."""
+    stages: list[StageSettings] = field(default_factory=list)
+    """Trainings in a row, each of the student that the one before left; in a file, as [[stages]]. Empty: one."""
