@@ -26,6 +26,11 @@ class TorchModel:
     def __init__(self, model: Any) -> None:
         self.model = model
 
+    @property
+    def tokens_per_batch(self) -> int:
+        """How many padded tokens to read at once: a graphics card is only busy with many."""
+        return 65_536 if next(self.model.parameters()).device.type == "cuda" else 2048
+
     def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
         """Start and end logits, both (B, T), without dropout."""
         device = next(self.model.parameters()).device
