@@ -34,7 +34,7 @@ def timed_step(loss_fn: Any, student: Any, optimizer: Any, batch: Any) -> tuple[
     torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
-    return time.perf_counter() - start, float(loss)
+    return time.perf_counter() - start, loss.item()
 
 
 def main() -> None:

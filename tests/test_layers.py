@@ -18,7 +18,7 @@ LAYERS = [
     ["lexicon", "corpus", "clozes", "masking", "mixture", "prefetch"],
     ["sources", "download", "recording"],
     ["shapes", "relations"],
-    ["models", "fingerprints"],
+    ["models", "fingerprints", "trimming"],
     ["losses", "pretraining", "tasks", "checkpoints", "speed", "importance"],
     ["pruning", "distillation", "teacher_cache"],
     ["backends"],
