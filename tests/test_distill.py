@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from destila import Reader
 from destila.cli import dispatch
 from destila.commands.stages import stages_to_do
 from destila.errors import UserError
 from destila.resolution import read_toml, resolve
 from destila.settings import DistillSettings
+from destila.squad import save
+from tiny import tiny_examples
 
 ROOT = Path(__file__).parents[1]
 
@@ -144,3 +147,15 @@ def test_the_better_recipe_is_two_stages_of_the_papers_shape() -> None:
     assert (inside.output, answers.output) == ("runs/best-inside", "runs/best")
     assert (inside.student.initial, inside.student.name, answers.student.name) == ("teacher", "", "runs/best-inside")
     assert (inside.loss.relations, answers.loss.relations, answers.loss.hidden) == (1.0, 0.0, 0.0)
+
+
+def test_a_student_with_a_trimmed_vocabulary(teacher: Path, tmp_path: Path) -> None:
+    save(tiny_examples(unanswerable=False)[:1], tmp_path / "texts.json")
+    flags = ["--student.initial", "teacher", "--student.dropout", "0", "--data.max_train_examples", "1"]
+    whole = distill(teacher, tmp_path / "whole", *flags)
+    trimmed = distill(teacher, tmp_path / "trimmed", *flags, "--student.vocabulary", str(tmp_path / "texts.json"))
+    assert trimmed[0]["loss"] == pytest.approx(whole[0]["loss"], rel=1e-4)
+    sizes = [json.loads((tmp_path / name / "config.json").read_text())["vocab_size"] for name in ("trimmed", "whole")]
+    assert sizes[0] < sizes[1]
+    answer = Reader.load(str(tmp_path / "trimmed")).answer("¿Quién?", "Lo hizo Ωmega 日本.")
+    assert answer.text is None or answer.text in "Lo hizo Ωmega 日本."

@@ -1,5 +1,8 @@
 """`destila distill`: a teacher's answers, hidden states and attention become a small student's."""
 
+import dataclasses
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,13 @@ from destila.distillation import DistillationLoss
 from destila.errors import UserError
 from destila.models import LoadedModel, build_student, layer_map, load_reader
 from destila.pruning import born_from
+from destila.records import Example
 from destila.settings import DistillSettings, StudentSettings
+from destila.sources import load_examples
 from destila.tasks import TrainingResult
 from destila.teacher_cache import cached_logits
 from destila.training import device_of, main_process_first
+from destila.trimming import trim_embeddings, trim_tokenizer
 
 
 def run(settings: DistillSettings) -> TrainingResult:
@@ -29,7 +35,9 @@ def run(settings: DistillSettings) -> TrainingResult:
 def distill(settings: DistillSettings) -> TrainingResult:
     """One stage."""
     train_examples, dev_examples = load_training_data(settings)
-    teacher = load_reader(settings.teacher.name, revision=settings.teacher.revision, dropout=0.0)
+    teacher, *others = load_teachers(settings)
+    if settings.student.vocabulary:
+        teacher, *others = trimmed([teacher, *others], settings, train_examples)
     seed = settings.training.seed
     earlier = earlier_student(settings.student, teacher) if settings.student.name else None
     mapping = layer_map(
@@ -40,14 +48,16 @@ def distill(settings: DistillSettings) -> TrainingResult:
     windows = training_windows(teacher, settings, train_examples)
     student = earlier or build_student(teacher, settings.student, mapping=mapping, seed=seed)
     loss_fn = DistillationLoss(settings.loss, teacher=teacher.model, student=student, mapping=mapping, seed=seed)
-    others = other_teachers(settings, teacher, alone=loss_fn.needs_logits_alone)
+    if others and not loss_fn.needs_logits_alone:
+        remedy = "Set loss.hidden, loss.attention and loss.relations to 0, and loss.soft above 0."
+        raise UserError("teacher.others", "can be averaged in a loss of logits alone", remedy)
     cache, extras = Path(settings.teacher.cache), {}
-    teacher.model.to(device_of(settings.training))
+    teachers = [reader.model.to(device_of(settings.training)) for reader in (teacher, *others)]
     with main_process_first(settings.training):
         if settings.student.initial == "teacher" and not earlier:
             born_from(student, teacher.model, mapping=mapping, windows=windows, directory=cache)
         if loss_fn.needs_logits_alone:
-            extras["prepare"] = cached_logits([teacher.model, *others], windows, directory=cache).add_to
+            extras["prepare"] = cached_logits(teachers, windows, directory=cache).add_to
     result = fit(
         LoadedModel(model=student, tokenizer=teacher.tokenizer, metadata={}, name="student"),
         loss_fn,
@@ -71,22 +81,26 @@ def earlier_student(settings: StudentSettings, teacher: LoadedModel) -> Any:
     return student.model
 
 
-def other_teachers(settings: DistillSettings, teacher: LoadedModel, *, alone: bool) -> list[Any]:
-    """The further teachers, checked.
-
-    Args:
-        alone: whether the loss looks at logits alone.
-    """
-    names = settings.teacher.others
-    if names and not alone:
-        remedy = "Set loss.hidden, loss.attention and loss.relations to 0, and loss.soft above 0."
-        raise UserError("teacher.others", "can be averaged in a loss of logits alone", remedy)
-    others = [load_reader(name, dropout=0.0) for name in names]
-    vocabulary = teacher.tokenizer.get_vocab()
+def load_teachers(settings: DistillSettings) -> list[LoadedModel]:
+    """The teacher and those that are averaged with it, all of one tokenizer."""
+    teacher = load_reader(settings.teacher.name, revision=settings.teacher.revision, dropout=0.0)
+    others = [load_reader(name, dropout=0.0) for name in settings.teacher.others]
     for other in others:
-        if other.tokenizer.get_vocab() != vocabulary:
-            raise UserError(
-                "teacher.others", f"{other.name} has another tokenizer than {teacher.name}", "Leave it out."
-            )
-        other.model.to(device_of(settings.training))
-    return [other.model for other in others]
+        if other.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
+            problem = f"{other.name} has another tokenizer than {teacher.name}"
+            raise UserError("teacher.others", problem, "Leave it out.")
+    return [teacher, *others]
+
+
+def trimmed(
+    teachers: Sequence[LoadedModel], settings: DistillSettings, train_examples: Sequence[Example]
+) -> list[LoadedModel]:
+    """The teachers with the tokens alone that the training data and `student.vocabulary` use."""
+    examples = [*train_examples, *load_examples(settings.student.vocabulary, repair=settings.data.repair)]
+    texts = [text for example in examples for text in (example.question, example.context)]
+    smaller = trim_tokenizer(teachers[0].tokenizer, texts)
+    before, after = teachers[0].tokenizer.get_vocab_size(), len(smaller.old_ids)
+    print(f"the texts use {after:,} of {before:,} tokens; the others go", file=sys.stderr)
+    for teacher in teachers:
+        trim_embeddings(teacher.model, smaller.old_ids)
+    return [dataclasses.replace(teacher, tokenizer=smaller.tokenizer) for teacher in teachers]

@@ -87,6 +87,9 @@ class StudentSettings:
     initial: Literal["random", "layers", "teacher"] = "random"
     """random: all weights random (the paper); layers: the mapped layers of a teacher of the same width, as they are;
     teacher: the mapped layers, pruned to the student's shape by what matters over real windows."""
+    vocabulary: list[str] = strings()
+    """Files or named sources whose texts, with those of the training data, say which of the teacher's tokens the
+    student keeps; empty: it keeps all."""
     dropout: Fraction = 0.1
     """Dropout of hidden states and attention during training."""
 
