@@ -146,6 +146,7 @@ def ctranslate_runner(model: Any, directory: str, threads: int) -> Runner:
     spec.config.layer_norm_epsilon, spec.config.unk_token = model.config.layer_norm_eps, "3"
     spec.validate()
     spec.optimize(quantization="int8")
+    Path(directory).mkdir()
     spec.save(directory)
     encoder = ctranslate2.Encoder(directory, compute_type="int8", intra_threads=threads)
     weight, bias = (tensor.detach().numpy() for tensor in (model.qa_outputs.weight, model.qa_outputs.bias))

@@ -8,6 +8,7 @@ Invariant: nothing is timed before every reader has answered such a query once. 
 nothing.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -127,6 +128,7 @@ def latencies(readers: Sequence[Reader], *, tokens: int, rounds: int, tick: Call
         [partial(reader.answer, *pair) for reader, pair in zip(readers, asked, strict=True)],
         rounds=rounds,
         tick=tick,
+        settle=True,
     )
 
 
@@ -143,11 +145,20 @@ def throughputs(
     return [1000 * count / float(np.median(values)) for values in times]
 
 
-def _take_turns(calls: Sequence[Callable[[], Any]], *, rounds: int, tick: Callable[[], None]) -> list[list[float]]:
-    """Milliseconds of every call in every round, after one round that does not count."""
+def _take_turns(
+    calls: Sequence[Callable[[], Any]], *, rounds: int, tick: Callable[[], None], settle: bool = False
+) -> list[list[float]]:
+    """Milliseconds of every call in every round, after one round that does not count.
+
+    Args:
+        settle: before each timed call, make the same one untimed: the threads of the run time before may still spin
+            (torch's do, for some milliseconds), and the caches hold its weights.
+    """
     times: list[list[float]] = [[] for _ in calls]
     for number in range(rounds + 1):
         for call, values in zip(calls, times, strict=True):
+            if settle and number:
+                call()
             started = time.perf_counter()
             call()
             if number:
@@ -210,14 +221,23 @@ def cold_start(name: str, *, backend: str, threads: int, pair: Pair) -> ColdStar
 
 def _answer_once() -> None:
     """What the fresh process does: answer, say so, then count what it took."""
-    import resource
-
     name, backend, threads, question, context = json.load(sys.stdin)
     Reader.load(name, backend=backend, threads=threads).answer(question, context)
     print("answered", flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+    peak = _peak_bytes() / 1024**2
     loaded = {module.partition(".")[0] for module in sys.modules}
     print(json.dumps({"peak_rss_mb": peak, "installed_mb": _installed_bytes(loaded) / 1024**2}))
+
+
+def _peak_bytes() -> int:
+    """Most memory that this process held. Linux's getrusage would count what its parent held when it was forked."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM"):
+                return 1024 * int(line.split()[1])
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _installed_bytes(modules: set[str]) -> int:
