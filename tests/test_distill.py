@@ -159,3 +159,13 @@ def test_a_student_with_a_trimmed_vocabulary(teacher: Path, tmp_path: Path) -> N
     assert sizes[0] < sizes[1]
     answer = Reader.load(str(tmp_path / "trimmed")).answer("¿Quién?", "Lo hizo Ωmega 日本.")
     assert answer.text is None or answer.text in "Lo hizo Ωmega 日本."
+
+
+def test_rows_that_only_the_teacher_labels(teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--loss.hidden", "0", "--loss.attention", "0", "--teacher.other_paragraphs", "2"]
+    distill(teacher, tmp_path / "more", *flags, "--training.steps", "2")
+    assert "72 questions" in capsys.readouterr().err  # 24 and twice as many
+    metadata = json.loads((tmp_path / "more" / "destila.json").read_text())
+    assert metadata["no_answer_threshold"] is not None
+    distill(teacher, tmp_path / "alone", *flags, "--loss.soft", "0", "--training.steps", "2")
+    assert "24 questions" in capsys.readouterr().err

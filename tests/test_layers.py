@@ -15,7 +15,7 @@ LAYERS = [
     ["records", "cores", "settings", "runs", "progress", "signals"],
     ["resolution"],
     ["squad", "repair", "fields", "windows", "spans", "metrics", "statistics", "predictions", "vocabulary"],
-    ["lexicon", "corpus", "clozes", "masking", "mixture", "prefetch"],
+    ["pairing", "lexicon", "corpus", "clozes", "masking", "mixture", "prefetch"],
     ["sources", "download", "recording"],
     ["shapes", "relations"],
     ["models", "fingerprints", "trimming"],

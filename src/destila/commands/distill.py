@@ -11,6 +11,7 @@ from destila.commands.stages import stages_to_do
 from destila.distillation import DistillationLoss
 from destila.errors import UserError
 from destila.models import LoadedModel, build_student, layer_map, load_reader
+from destila.pairing import paired
 from destila.pruning import born_from
 from destila.records import Example
 from destila.settings import DistillSettings, StudentSettings
@@ -34,11 +35,14 @@ def run(settings: DistillSettings) -> TrainingResult:
 
 def distill(settings: DistillSettings) -> TrainingResult:
     """One stage."""
-    train_examples, dev_examples = load_training_data(settings)
+    weights, seed = settings.loss, settings.training.seed
+    taught = bool(weights.soft or weights.hidden or weights.attention or weights.relations)
+    train_examples, dev_examples = load_training_data(settings, unlabelled=taught)
+    if taught:
+        train_examples += paired(train_examples, paragraphs=settings.teacher.other_paragraphs, seed=seed)
     teacher, *others = load_teachers(settings)
     if settings.student.vocabulary:
         teacher, *others = trimmed([teacher, *others], settings, train_examples)
-    seed = settings.training.seed
     earlier = earlier_student(settings.student, teacher) if settings.student.name else None
     mapping = layer_map(
         settings.loss.layer_map,

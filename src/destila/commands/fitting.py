@@ -23,8 +23,10 @@ from destila.windows import Window, WindowBatches, WindowBuilder, collate
 SLICE_OVER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
 
 
-def load_training_data(settings: TrainingCommandSettings) -> tuple[list[Example], list[Example]]:
-    """The labelled training examples and the dev examples.
+def load_training_data(
+    settings: TrainingCommandSettings, *, unlabelled: bool = False
+) -> tuple[list[Example], list[Example]]:
+    """The training examples (labelled ones alone, unless asked otherwise) and the dev examples.
 
     Raises:
         UserError: no training data is named, or it cannot be read or holds no labelled question.
@@ -34,10 +36,12 @@ def load_training_data(settings: TrainingCommandSettings) -> tuple[list[Example]
         raise UserError("data.train", "names no data", "Give a file or a named source to train on.")
     train_examples = load_examples(data.train, repair=data.repair, limit=data.max_train_examples)
     dev_examples = load_examples(data.dev, repair=data.repair, limit=data.max_dev_examples) if data.dev else []
+    if not data.unanswerable:
+        train_examples = [example for example in train_examples if example.answers or not example.labelled]
     labelled = [example for example in train_examples if example.labelled]
     if not labelled:
         raise UserError("data.train", "has no labelled question", "Give data with answers.")
-    return labelled, dev_examples
+    return train_examples if unlabelled else labelled, dev_examples
 
 
 def training_windows(
@@ -83,7 +87,7 @@ def fit(
         UserError: as `open_run` and `train` do.
     """
     window, pad_id = settings.window, int(reader.model.config.pad_token_id)
-    has_unanswerable = any(not example.answers for example in train_examples)
+    has_unanswerable = any(example.labelled and not example.answers for example in train_examples)
 
     def predict(student: Any) -> dict[str, Prediction]:
         judged = Reader(TorchModel(student), reader.tokenizer, window=window, pad_id=pad_id, no_answer_threshold=None)

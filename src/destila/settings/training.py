@@ -16,6 +16,8 @@ class DataSettings:
     """Files or named sources to choose the best checkpoint on."""
     repair: bool = True
     """Mend answers that do not match their context, and drop those that cannot be mended; false: refuse them."""
+    unanswerable: bool = True
+    """Train on unanswerable questions, too; false: leave them out, and the reader always answers."""
     max_train_examples: CountOrZero = 0
     """Train on the first so many examples only; 0: on all."""
     max_dev_examples: CountOrZero = 0
@@ -74,6 +76,8 @@ class TeacherSettings:
     """Commit of the hub repository; pin it."""
     others: list[str] = strings()
     """More readers of the same tokenizer, such as other seeds; what all say is averaged. For losses of logits alone."""
+    other_paragraphs: CountOrZero = 0
+    """So many other paragraphs that each training question is read in, too, labelled by the teacher alone."""
     cache: str = "runs/cache"
     """Directory for what is computed once from a teacher, and used again by other runs."""
 

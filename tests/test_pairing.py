@@ -1,0 +1,44 @@
+"""Questions before other paragraphs: unlabelled, never twice the same, neighbours first."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from destila.pairing import paired
+from destila.records import Example
+from tiny import example
+
+
+def examples(layout: list[tuple[int, int]]) -> list[Example]:
+    """One example for each (article, paragraph); questions repeat every fourth example."""
+    return [
+        example(f"q{number}", f"¿Pregunta {number % 4}?", f"Párrafo {place} de {article}.", title=f"artículo {article}")
+        for number, (article, place) in enumerate(layout)
+    ]
+
+
+layouts = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=12)
+
+
+@given(layout=layouts, paragraphs=st.integers(0, 4), seed=st.integers(0, 3))
+def test_pairs_are_new_unlabelled_and_a_function_of_the_seed(
+    layout: list[tuple[int, int]], paragraphs: int, seed: int
+) -> None:
+    originals = examples(layout)
+    pairs = paired(originals, paragraphs=paragraphs, seed=seed)
+    assert pairs == paired(originals, paragraphs=paragraphs, seed=seed)
+    assert all(not pair.labelled and not pair.answers for pair in pairs)
+    together = {(each.question, each.context) for each in originals}
+    assert len({(pair.question, pair.context) for pair in pairs} | together) == len(pairs) + len(together)
+    assert {pair.context for pair in pairs} <= {each.context for each in originals}
+    assert len({pair.id for pair in pairs} | {each.id for each in originals}) == len(pairs) + len(originals)
+    if len({each.question for each in originals}) == len(originals):
+        others = len({each.context for each in originals}) - 1
+        assert len(pairs) == len(originals) * min(paragraphs, others)
+
+
+def test_paragraphs_of_the_same_article_come_first() -> None:
+    originals = examples([(0, 0), (0, 1), (0, 2), (1, 0)])
+    pairs = paired(originals, paragraphs=2, seed=1)
+    of_first = {pair.context for pair in pairs if pair.question == "¿Pregunta 0?"}
+    assert of_first == {"Párrafo 1 de 0.", "Párrafo 2 de 0."}
+    assert len([pair for pair in pairs if pair.question == "¿Pregunta 3?"]) == 2  # its article has no other
