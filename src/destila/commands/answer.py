@@ -55,7 +55,7 @@ def _check_usage(settings: AnswerSettings) -> None:
 
 
 def _load(settings: AnswerSettings) -> Reader:
-    return Reader.load(settings.model, backend=settings.backend, revision=settings.revision)
+    return Reader.load(settings.model, backend=settings.backend, revision=settings.revision, threads=settings.threads)
 
 
 # ------------------------------------------------------------------------------------------ one question

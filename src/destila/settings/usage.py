@@ -52,6 +52,8 @@ class AnswerSettings:
     """Commit of the hub repository."""
     backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
     """What runs the model."""
+    threads: CountOrZero = 0
+    """Threads of the run time; 0: one for each core that this process may use."""
     top_k: Count = 1
     """How many answers."""
     input: str | None = None
