@@ -212,12 +212,27 @@ def test_the_better_basis_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[
     student = build_student(teacher, shape, mapping=range(LAYERS + 1), seed=5)
     born_from(student, teacher.model, mapping=range(LAYERS + 1), windows=windows_of(), directory=tmp_path)
     said = capsys.readouterr().err
-    errors = {float(number): name for number, name in re.findall(r"([\d.]+) nats in its ([a-z ]+)", said)}
+    errors = {float(number): name for number, name in re.findall(r"([\d.]+) nats in its (channels|principal)", said)}
     assert len(errors) == 2
-    assert f"it keeps the {errors[min(errors)].removesuffix(' from its teacher')}" in said
+    assert f"keeps the {errors[min(errors)]}" in said
     again = [born(teacher, importance, hidden=24, principal=principal) for principal in (False, True)]
     kept = [torch.equal(logits(student, batches_of()[0]), logits(one, batches_of()[0])) for one in again]
-    assert kept == ["channels" in errors[min(errors)], "principal" in errors[min(errors)]]
+    assert kept == [errors[min(errors)] == name for name in ("channels", "principal")]
+
+
+def test_the_basis_is_judged_at_full_depth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    teacher, said = teacher_of(), []
+    with torch.no_grad():
+        teacher.model.qa_outputs.weight.mul_(30)
+    for layers in (1, LAYERS):
+        shape = ShapeSettings(layers=layers, heads=4, hidden=24, feed_forward=UNITS)
+        mapping = layer_map("uniform", teacher_layers=LAYERS, student_layers=layers)
+        student = build_student(teacher, StudentSettings(shape=shape, dropout=0.0), mapping=mapping, seed=5)
+        state = torch.random.get_rng_state()
+        born_from(student, teacher.model, mapping=mapping, windows=windows_of(), directory=tmp_path)
+        assert torch.equal(torch.random.get_rng_state(), state)
+        said.append(re.findall(r"[\d.]+ nats in its principal", capsys.readouterr().err))
+    assert said[0] == said[1] != []  # the directions do not depend on the student's depth
 
 
 def test_cutting_a_little_changes_little_and_means_help() -> None:

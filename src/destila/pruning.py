@@ -12,7 +12,7 @@ block; inside of a head there is freedom to rotate, so its d' directions are the
 
 The basis is D' of the channels, or the principal directions of the states. The latter carry more; but a normalization
 has a gain for each channel, so it does not commute with a rotation, and the diagonal of the rotated gains stands in for
-them. Which of the two errors is smaller depends on the teacher: `born_from` tries both.
+them. Which of the two errors is smaller depends on the teacher: `born_from` tries both, at the teacher's own depth.
 
 Whatever is cut had a mean over the data; that is folded into the next bias. A normalization over fewer channels divides
 by another deviation; its gain makes up for the average of it. Parts that the teacher does not have (more units, larger
@@ -21,9 +21,10 @@ heads) stay random where they read and zero where they write, so that they chang
 Invariant: with the teacher's own shape nothing is cut, rotated or rescaled: the student gives the teacher's logits.
 """
 
+import copy
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from destila.losses import soft_loss
 from destila.recording import span_logits
 from destila.windows import Window
 
+Inputs = tuple[Tensor, Tensor]  # input_ids and attention_mask, (B, T)
 TRIAL_WINDOWS = 64
 RIDGE = 1e-6  # of the mean eigenvalue: keeps directions that never occur from being blown up
 
@@ -73,22 +75,36 @@ def born_from(
         problem = f"is {ours}, and the teacher's is {theirs}: a student cannot be born wider"
         raise UserError("student.shape.hidden", problem, 'Make it narrower, or take student.initial = "random".')
     importance = importance_over(teacher, windows, directory=directory)
-    bases = {"channels": channel_basis(teacher, importance, count=ours, mapping=mapping)}
+    basis = channel_basis(teacher, importance, count=ours, mapping=mapping)
     if ours < theirs:
-        bases["principal directions"] = principal_basis(importance, count=ours)
-    batches = batches_of(teacher, sample_of(windows, TRIAL_WINDOWS))
+        bases = {"channels": basis, "principal directions": principal_basis(importance, count=ours)}
+        batches = batches_of(teacher, sample_of(windows, TRIAL_WINDOWS))
+        errors = _width_errors(student, teacher, importance, bases, batches)
+        best = min(errors, key=errors.__getitem__)
+        seen = " and ".join(f"{error:.3f} nats in its {name}" for name, error in errors.items())
+        print(f"width alone costs {seen}: the student keeps the {best}", file=sys.stderr)
+        basis = bases[best]
+    prune_into(student, teacher, mapping=mapping, importance=importance, basis=basis)
+
+
+def _width_errors(
+    student: Any, teacher: Any, importance: Importance, bases: Mapping[str, Basis], batches: Sequence[Inputs]
+) -> dict[str, float]:
+    """How far a student of the teacher's depth is from it in each basis: where blocks are missing, that drowns the
+    difference (6.2 against 6.4 nats for a basis that trains many times faster)."""
+    config = copy.deepcopy(student.config)
+    config.num_hidden_layers = teacher.config.num_hidden_layers
+    with torch.random.fork_rng(devices=[]):
+        trial = type(student)(config).eval().to(student.device)
     errors = {}
     for name, basis in bases.items():
-        prune_into(student, teacher, mapping=mapping, importance=importance, basis=basis)
-        errors[name] = _divergence(student, teacher, batches)
-    best = min(errors, key=errors.__getitem__)
-    prune_into(student, teacher, mapping=mapping, importance=importance, basis=bases[best])
-    seen = ", ".join(f"{error:.3f} nats in its {name}" for name, error in errors.items())
-    print(f"the student is born {seen} from its teacher: it keeps the {best}", file=sys.stderr)
+        prune_into(trial, teacher, mapping=range(config.num_hidden_layers + 1), importance=importance, basis=basis)
+        errors[name] = _divergence(trial, teacher, batches)
+    return errors
 
 
 @torch.no_grad()
-def _divergence(student: Any, teacher: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+def _divergence(student: Any, teacher: Any, batches: Sequence[Inputs]) -> float:
     """Mean KL divergence of the student's start and end distributions from the teacher's."""
     rows, total = 0, 0.0
     for input_ids, attention_mask in batches:
