@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,10 @@ def worker(variant: str) -> None:
     if variant == "plain":
         objective = plain_objective(teacher, student, loss_fn.projections[0])
     else:
-        bf16 = torch.autocast("cpu", dtype=torch.bfloat16) if variant.endswith("bf16") else nullcontext()
+        bf16: AbstractContextManager[Any] = nullcontext()
+        if variant.endswith("bf16"):
+            bf16 = torch.autocast("cpu", dtype=torch.bfloat16)
+            teacher.to(torch.bfloat16)  # as `destila distill` does with training.precision = "bf16"
 
         def objective(batch: Any) -> Any:
             with bf16:

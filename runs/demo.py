@@ -94,12 +94,12 @@ def main() -> None:
     question = sys.argv[1] if len(sys.argv) > 1 else QUESTION
     context = Path(sys.argv[2]).read_text(encoding="utf-8") if len(sys.argv) > 2 else TEXT
     paths = train_all()
-    examples = load_examples([TEST])
+    examples = [example for example in load_examples([TEST]) if example.answers]
     readers = {name: Reader.load(str(path)) for name, path in paths.items()}
     reports = {name: evaluate_reader(reader, examples, model=name, data=TEST)[0][0] for name, reader in readers.items()}
     short = [example for example in examples if len(example.context) < 1500][:20]
     speed = milliseconds_per_query(readers, short)
-    print(f"\n{len(examples)} held-out questions of {TEST}, SQuAD rules, intervals by article\n")
+    print(f"\n{len(examples)} held-out answerable questions of {TEST}, SQuAD rules, intervals by article\n")
     print(table(paths, reports, speed))
     print(f"\nTexto: {context[:400]}\nPregunta: {question}")
     for name, reader in readers.items():
