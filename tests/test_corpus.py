@@ -33,7 +33,7 @@ def write_texts(directory: Path) -> dict[str, str]:
     texts = {"actas": spanish.text(1), "cartas": spanish.text(2), "leyes": spanish.text(3)}
     (directory / "text").mkdir()
     (directory / "text" / "actas-00.txt").write_text(texts["actas"], encoding="utf-8")
-    (directory / "text" / "cartas.txt.gz").write_bytes(gzip.compress(texts["cartas"].encode()))
+    (directory / "text" / "cartas.txt.gz").write_bytes(gzip.compress(texts["cartas"].encode(), mtime=0))
     (directory / "text" / "leyes-00.txt.xz").write_bytes(lzma.compress(texts["leyes"].encode()))
     (directory / "text" / "README.md").write_text("not a text")
     return texts
@@ -70,7 +70,7 @@ def test_the_store_depends_on_content_and_settings_alone(tmp_path: Path, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(corpus, "_build", lambda *arguments: pytest.fail("built again"))
         assert open_store(settings_of(tmp_path)).path == first.path
-    (tmp_path / "text" / "cartas.txt.gz").write_bytes(gzip.compress(b"Otra carta.\n"))
+    (tmp_path / "text" / "cartas.txt.gz").write_bytes(gzip.compress(b"Otra carta.\n", mtime=0))
     assert open_store(settings_of(tmp_path)).path != first.path
 
 
@@ -135,7 +135,7 @@ def test_the_tokenizer_learns_from_the_weighted_sources(tmp_path: Path) -> None:
     ("name", "content", "expected"),
     [
         ("torn.txt.xz", lzma.compress(b"Hola\n" * 1000)[:40], "cannot be unpacked"),
-        ("torn.txt.gz", gzip.compress(b"Hola\n" * 1000)[:20], "cannot be unpacked"),
+        ("torn.txt.gz", gzip.compress(b"Hola\n" * 1000, mtime=0)[:20], "cannot be unpacked"),
         ("latin.txt", "año\n".encode("latin-1"), "not UTF-8"),
     ],
 )
