@@ -363,7 +363,8 @@ def test_a_teacher_without_use_does_not_run() -> None:
     student, teacher = model(), model(layers=4)
     teacher.forward = None  # calling it fails
     settings = LossSettings(soft=0.0, hidden=0.0, attention=0.0)
-    DistillationLoss(settings, teacher=teacher, student=student, mapping=(0, 2, 4), seed=1)(student, batch())
+    loss = DistillationLoss(settings, teacher=teacher, student=student, mapping=(0, 2, 4), seed=1)(student, batch())
+    assert list(loss.parts) == ["task"]
 
 
 @pytest.mark.parametrize(

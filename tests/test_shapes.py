@@ -12,11 +12,11 @@ from destila.models import (
     LoadedModel,
     build_student,
     layer_map,
-    longest_window,
     random_model,
     span_logits,
 )
 from destila.settings import ShapeSettings, StudentSettings
+from destila.windows import longest_window
 from readers import SMALL, four_layers, inputs
 
 
@@ -45,7 +45,7 @@ def test_the_seed_alone_decides_the_weights(architecture: str) -> None:
             SMALL, architecture=architecture, vocabulary_size=60, pad_id=1, positions=30, dropout=0.2, seed=seed
         )
         assert not model.training
-        assert longest_window(model.config) == (28 if "roberta" in architecture else 30)
+        assert longest_window(model.config.to_dict()) == (28 if "roberta" in architecture else 30)
         return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
     first = weights(1)

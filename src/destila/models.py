@@ -28,7 +28,7 @@ from transformers.utils import cached_file
 from destila.errors import UserError
 from destila.recording import ATTENTION, SEGMENTED_TYPES, Outputs, SpanModule, forward, span_logits, unwrapped
 from destila.runs import METADATA_FILE, read_json
-from destila.shapes import LoadedModel, build_student, layer_map, longest_window, random_model, set_dropout
+from destila.shapes import LoadedModel, build_student, layer_map, random_model, set_dropout
 
 __all__ = [
     "LoadedModel",
@@ -38,7 +38,6 @@ __all__ = [
     "forward",
     "layer_map",
     "load_reader",
-    "longest_window",
     "random_model",
     "save_reader",
     "span_logits",

@@ -53,12 +53,6 @@ class LoadedModel:
     name: str
 
 
-def longest_window(config: Any) -> int:
-    """The most tokens that a model of this configuration can read at once."""
-    offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-    return int(config.max_position_embeddings) - offset  # RoBERTa counts positions from pad_id + 1
-
-
 def set_dropout(config: Any, dropout: float) -> None:
     """Set every dropout that the family of this configuration knows."""
     for name in DROPOUTS:

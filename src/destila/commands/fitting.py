@@ -10,7 +10,7 @@ from destila.backends.torch_backend import TorchModel
 from destila.errors import UserError
 from destila.losses import TorchBatch, to_tensors
 from destila.metrics import fit_no_answer_threshold, score, summary, with_threshold
-from destila.models import LoadedModel, longest_window, save_reader
+from destila.models import LoadedModel, save_reader
 from destila.reader import Reader
 from destila.records import Example, Prediction
 from destila.runs import destila_version
@@ -18,7 +18,7 @@ from destila.settings import RunSettings, TrainingCommandSettings
 from destila.sources import load_examples
 from destila.tasks import Task, TrainingResult
 from destila.training import device_of, is_main_process, open_run, train
-from destila.windows import Window, WindowBatches, WindowBuilder, collate
+from destila.windows import Window, WindowBatches, WindowBuilder, collate, longest_window
 
 SLICE_OVER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
 
@@ -52,7 +52,7 @@ def training_windows(
     Raises:
         UserError: as `WindowBuilder.build` does; windows are longer than the reader can read.
     """
-    window, longest = settings.window, longest_window(reader.model.config)
+    window, longest = settings.window, longest_window(reader.model.config.to_dict())
     if window.length > longest:
         raise UserError("window.length", f"{window.length} is more than the model's {longest}", "Make it shorter.")
     pad_id = int(reader.model.config.pad_token_id)
