@@ -65,7 +65,7 @@ def dispatch(arguments: Sequence[str]) -> None:
         print(usage())
         return
     if verb not in COMMANDS:
-        raise UserError("destila", f"no verb {verb!r}{nearest(verb, list(COMMANDS))}", "destila --help lists them.")
+        raise UserError(verb, f"no such verb{nearest(verb, list(COMMANDS))}", "destila --help lists them.")
     module, settings_name, _ = COMMANDS[verb]
     settings_class = getattr(import_module("destila.settings"), settings_name)
     settings = parse_arguments(settings_class, arguments[len(verb.split()) :], command=f"destila {verb}")
@@ -93,7 +93,8 @@ def main() -> None:
         dispatch(sys.argv[1:])
         sys.stdout.flush()
     except UserError as error:
-        print(f"destila: {error}", file=sys.stderr)
+        message = str(error)
+        print(message if message.startswith("destila ") else f"destila: {message}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output left; Python must not complain about it at exit
         sys.stdout = None
