@@ -1,7 +1,7 @@
 """A run: a directory that holds everything needed to repeat, resume or use what was trained in it.
 
     run/
-      run.json          status (running, interrupted, finished), command, version, seed, environment, best score
+      run.json          status (running, interrupted, finished), command, version, seed, environment, seconds, score
       settings.toml     the resolved settings
       metrics.jsonl     one JSON object a line: {"step": ..., "loss": ..., ...}
       tensorboard/      the same for TensorBoard
@@ -17,6 +17,7 @@ import errno
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 import time
@@ -43,7 +44,9 @@ def destila_version() -> str:
 
 def command_line() -> str:
     """The command that this process was started with, as one would type it."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0]).name
+    program = ["python", "-m", "destila"] if name == "__main__.py" else [name]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def environment() -> dict[str, Any]:
@@ -178,6 +181,8 @@ class Run:
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         self.path, self.record = path, record
+        # Time of the calls before this one; what a killed call did after its last update is lost.
+        self._opened = time.monotonic() - float(record.get("seconds", 0.0))
 
     @classmethod
     def create(
@@ -248,6 +253,6 @@ class Run:
         write_text(path, "".join(kept))
 
     def update(self, **fields: Any) -> None:
-        """Change run.json."""
-        self.record |= fields
+        """Change run.json, and note in it the seconds that all calls took so far."""
+        self.record |= {**fields, "seconds": round(time.monotonic() - self._opened, 3)}
         write_json(self.path / RUN_FILE, self.record)

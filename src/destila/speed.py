@@ -85,8 +85,13 @@ class Meter:
         return shown
 
 
+def device_name(device: torch.device) -> str:
+    """The name of a graphics card, else the kind of the device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def _peak(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
+    name = device_name(device)
     return next((peak for known, peak in PEAK_FLOPS.items() if known in name), None)

@@ -30,7 +30,7 @@ from destila.resolution import to_toml
 from destila.runs import Run, writing
 from destila.settings import CALL_SETTINGS, RunSettings, TrainingSettings
 from destila.signals import caught_signals
-from destila.speed import Meter, compiling_pays
+from destila.speed import Meter, compiling_pays, device_name
 from destila.tasks import Objective, Position, Row, Task, TrainingResult
 
 OUT_OF_TIME = 1000  # stands among the signals for the end of a time slice; no signal has this number
@@ -307,7 +307,7 @@ class Loop(Generic[Row]):
         if self.main:
             self.run.forget_after(self.position.step)
             self.checkpoints.forget_after(self.position.best_step)
-            self.run.update(status="running")
+            self.run.update(status="running", device=device_name(self.accelerator.device))
 
     def interrupted(self, number: int | None) -> TrainingResult:
         """Record that a signal, or the end of a time slice, ended training before its time."""

@@ -1,0 +1,371 @@
+"""Where a model comes from, as the disk says: its run, its settings, its machine, its data, its ancestors.
+
+Mental model: a model is a directory (or a hub id, of which nothing is known here). A run directory says how it was
+trained (`destila.runs`), a reader's destila.json what it was made of. Following these names gives a tree: a student's
+teacher, the encoder that the teacher began as, the earlier stage, the model that was exported.
+
+Invariant: nothing is guessed. What the files do not say is empty or None here, and whoever prints it says so; an
+estimate carries its assumption. This module loads no model, fetches nothing and scores nothing.
+"""
+
+import json
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from destila.errors import UserError
+from destila.fields import parse_json
+from destila.runs import METADATA_FILE, METRICS_FILE, RUN_FILE, SETTINGS_FILE, destila_version, read_json
+from destila.sources import SOURCES, cache_directory, find
+
+WATTS_PER_CORE = 12.0  # of a processor whose kind is not known, at full load
+# Board power from the makers' data sheets, in watts; the first name that fits counts.
+BOARD_WATTS = {"H200": 700, "H100": 700, "A100": 400, "L40S": 350, "L4": 72, "RTX 4090": 450, "T4": 70, "V100": 300}
+ATTRIBUTIONS = {
+    "squad-es-v1.1": "SQuAD-es v1.1 (Carrino, Costa-jussà, Fonollosa, 2019), from SQuAD (Rajpurkar et al., 2016)",
+    "squad-es-v2.0": "SQuAD-es v2.0 (Carrino, Costa-jussà, Fonollosa, 2019), from SQuAD 2.0 (Rajpurkar et al., 2018)",
+    "xquad-es": "XQuAD (Artetxe, Ruder, Yogatama, 2020)",
+    "mlqa-es": "MLQA (Lewis et al., 2020)",
+    "sqac": "SQAC (Gutiérrez-Fandiño et al., 2022)",
+    "nativa": "nativa, the Destila authors",
+}
+LICENCES = {source.name: source.licence for source in SOURCES} | {"nativa": "CC BY 4.0"}
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """A published data set inside of what was read.
+
+    Attributes:
+        name: as the data say, such as "sqac"; the file's own name where they do not.
+        licence: such as "CC BY 4.0"; empty where nobody says.
+        attribution: whom to name; empty where nobody says.
+    """
+
+    name: str
+    licence: str
+    attribution: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A file, a directory or a named data set that a model was made of, or judged on.
+
+    Attributes:
+        name: as the settings name it.
+        use: "train", "dev", "vocabulary" or "text".
+        sources: the data sets that it holds.
+    """
+
+    name: str
+    use: str
+    sources: tuple[DataSource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Everything that a directory says about a model.
+
+    Attributes:
+        name: the directory or hub id, as it was given.
+        role: what it is to the model that it was reached from: "teacher", "other teacher", "starting point",
+            "exported from"; empty for that model itself.
+        is_local: whether `name` is a directory here.
+        verb: the command that made it, such as "distill"; empty if unknown.
+        status: "finished", "interrupted", ... of its run; empty without a run.
+        command: the command line that started the run; empty without a run.
+        seed: of the run.
+        started: when, in seconds since 1970.
+        seconds: time that the run took.
+        paused: whether `seconds` may hold pauses: it is then the time from its start to its last line of metrics.
+        device: the graphics card that trained it, or "cpu"; empty if unknown.
+        environment: see `runs.environment`.
+        settings: the resolved settings; `settings_text`: the same as TOML.
+        metadata: the content of destila.json.
+        data: what it was trained on and chosen on, its ancestors' data not included.
+        parents: what it was made of.
+    """
+
+    name: str
+    role: str = ""
+    is_local: bool = False
+    verb: str = ""
+    status: str = ""
+    command: str = ""
+    version: str = ""
+    seed: int | None = None
+    started: float | None = None
+    seconds: float | None = None
+    paused: bool = False
+    device: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings_text: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    data: tuple[DataSet, ...] = ()
+    parents: tuple["Provenance", ...] = ()
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the directory is that of a run."""
+        return bool(self.status)
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """An estimate, not a measurement: time times an assumed power.
+
+    Attributes:
+        watts: assumed power while training; `kilowatt_hours`: the estimate.
+        assumption: what it rests on, as a sentence.
+    """
+
+    watts: float
+    kilowatt_hours: float
+    assumption: str
+
+
+# ---------------------------------------------------------------------------------------------------- the tree
+def trace(name: str, *, role: str = "") -> Provenance:
+    """What is known of a model and of all that it was made of.
+
+    Args:
+        name: a directory or a hub id.
+
+    Raises:
+        UserError: a file of the directory, or of an ancestor's, is damaged.
+    """
+    return _trace(name, role=role, seen=frozenset())
+
+
+def _trace(name: str, *, role: str, seen: frozenset[Path]) -> Provenance:
+    directory = Path(name)
+    if not name or not directory.is_dir() or directory.resolve() in seen:
+        return Provenance(name, role)
+    record, settings, text = _record(directory)
+    metadata = _object(directory / METADATA_FILE)
+    source = _table(metadata, "source")
+    inner = _table(source, "source")  # an export's source holds that of the model it was made from
+    known = source if "command" in source else inner
+    seen = seen | {directory.resolve()}
+    seconds, paused = _seconds(directory, record)
+    return Provenance(
+        name=name,
+        role=role,
+        is_local=True,
+        verb=str(known.get("command") or _verb(settings)),
+        status=str(record.get("status", "")),
+        command=str(record.get("command", "")),
+        version=str(record.get("version") or metadata.get("version") or ""),
+        seed=record.get("seed"),
+        started=record.get("started"),
+        seconds=seconds,
+        paused=paused,
+        device=str(record.get("device", "")),
+        environment=_table(record, "environment"),
+        settings=settings,
+        settings_text=text,
+        metadata=metadata,
+        data=_data(settings, known),
+        parents=tuple(_trace(name, role=kind, seen=seen) for kind, name in _parents(settings, source, inner)),
+    )
+
+
+def lineage(model: Provenance) -> list[Provenance]:
+    """The model and all its ancestors, each once, every one after what it was made of."""
+    found: dict[str, Provenance] = {}
+    for parent in model.parents:
+        for ancestor in lineage(parent):
+            found.setdefault(ancestor.name, ancestor)
+    return [*found.values(), model]
+
+
+def all_data(model: Provenance) -> list[DataSet]:
+    """What the model and its ancestors were trained and chosen on, each once for each use."""
+    return list({(item.name, item.use): item for one in lineage(model) for item in one.data}.values())
+
+
+def all_licences(model: Provenance) -> dict[str, list[DataSource]]:
+    """The data sets behind a model, under their licence; "" where nobody says."""
+    found: dict[str, list[DataSource]] = {}
+    for item in all_data(model):
+        for source in item.sources:
+            names = found.setdefault(source.licence, [])
+            if source not in names:
+                names.append(source)
+    return dict(sorted(found.items()))
+
+
+def repeat_commands(model: Provenance) -> list[str]:
+    """The command lines that make the model again, in order, from the settings that were written down.
+
+    `settings.toml` holds every setting resolved, so that they do not depend on defaults that may change.
+    """
+    commands = []
+    for one in lineage(model):
+        if one.has_run and one.verb:
+            path = f"{one.name.rstrip('/')}/{SETTINGS_FILE}"
+            commands.append(shlex.join(["destila", one.verb, "--config", path, "--output", _again(one.name)]))
+        exported = [parent.name for parent in one.parents if parent.role == "exported from"]
+        if exported and "format" in one.metadata:
+            form, precision = str(one.metadata["format"]), str(one.metadata.get("precision", "fp32"))
+            parts = ["destila", "export", "--model", exported[0], "--output", _again(one.name)]
+            commands.append(shlex.join([*parts, "--format", form, "--precision", precision]))
+    return commands
+
+
+def _again(name: str) -> str:
+    return f"{name.rstrip('/')}-again"
+
+
+def _parents(settings: Mapping[str, Any], source: Mapping[str, Any], inner: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(role, name) of what a model was made of: by its settings, else by its destila.json."""
+    teacher, student, model = (_table(settings, key) for key in ("teacher", "student", "model"))
+    found = [("starting point", str(one.get("name") or "")) for one in (model, student)]
+    found.append(("teacher", str(teacher.get("name") or source.get("teacher") or "")))
+    found += [("other teacher", str(name)) for name in teacher.get("others", ())]
+    exported = str(source.get("model") or "")
+    if "command" in source:  # what `finetune` started from
+        found.append(("starting point", exported))
+    else:
+        found.append(("exported from", exported))
+        if not Path(exported).is_dir():  # the exported model is not here: its own ancestors may be
+            found.append(("teacher", str(inner.get("teacher") or "")))
+    return [(role, name) for role, name in dict.fromkeys(found) if name not in ("", "random")]
+
+
+def _verb(settings: Mapping[str, Any]) -> str:
+    """The command that settings belong to: each has a table that no other has."""
+    if "teacher" in settings:
+        return "distill"
+    if "text" in settings:
+        return "pretrain"
+    return "finetune" if "model" in settings else ""
+
+
+# ---------------------------------------------------------------------------------------------------- files
+def _record(directory: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """run.json, the settings, and their text; empty where there is no run."""
+    if not (directory / RUN_FILE).exists():
+        return {}, {}, ""
+    path = directory / SETTINGS_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _object(directory / RUN_FILE), tomllib.loads(text), text
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(str(path), f"cannot be read ({error})", "Was the run copied whole?") from error
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A file that holds a JSON object; empty if there is no such file."""
+    if not path.exists():
+        return {}
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(str(path), "is not a JSON object", "Mend it, or delete it.")
+    return value
+
+
+def _table(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _seconds(directory: Path, record: Mapping[str, Any]) -> tuple[float | None, bool]:
+    """Seconds that a run took, and whether pauses may be among them."""
+    if "seconds" in record and record.get("status") != "running":  # else it was killed, or is at it
+        return float(record["seconds"]), False
+    metrics = directory / METRICS_FILE
+    if "started" not in record or not metrics.exists():
+        return None, False
+    return max(0.0, metrics.stat().st_mtime - float(record["started"])), True
+
+
+def read_metrics(directory: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl, but for a torn last one; empty where there is no such file."""
+    path = directory / METRICS_FILE
+    if not path.exists():
+        return []
+    lines = [parse_json(line)[0] for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return [line for line in lines if isinstance(line, dict) and isinstance(line.get("step"), int)]
+
+
+# ---------------------------------------------------------------------------------------------------- data
+def _data(settings: Mapping[str, Any], source: Mapping[str, Any]) -> tuple[DataSet, ...]:
+    data, text, student = (_table(settings, key) for key in ("data", "text", "student"))
+    named = [("train", data.get("train") or source.get("data") or ()), ("dev", data.get("dev", ()))]
+    named += [("vocabulary", student.get("vocabulary", ())), ("text", text.get("files", ()))]
+    return tuple(describe_data(str(name), use=use) for use, names in named for name in names)
+
+
+def describe_data(name: str, *, use: str) -> DataSet:
+    """What a file or named data set holds, by the `source` of its articles, else by its name, and under which licence.
+
+    A file that is not here any more is described by its name alone.
+    """
+    if known := find(name):
+        return DataSet(name, use, (_source(known[0].name),))
+    path = Path(name)
+    cached = [entry for entry in SOURCES if path.resolve() == entry.path(cache_directory()).resolve()]
+    names = [cached[0].name] if cached else _article_sources(path)
+    return DataSet(name, use, tuple(_source(found) for found in names or [path.name]))
+
+
+def _source(name: str) -> DataSource:
+    return DataSource(name, LICENCES.get(name, ""), ATTRIBUTIONS.get(name, ""))
+
+
+def _article_sources(path: Path) -> list[str]:
+    """The distinct sources that the articles of a SQuAD file, or the lines of a JSONL file, name."""
+    if path.suffix.lower() not in (".json", ".jsonl") or not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    if path.suffix.lower() == ".jsonl":
+        rows: Any = [parse_json(line)[0] for line in text.split("\n") if line.strip()]
+    else:
+        document = parse_json(text)[0]
+        rows = document.get("data") if isinstance(document, dict) else None
+    found = [row.get("source") for row in rows or () if isinstance(row, dict)]
+    return list(dict.fromkeys(str(name) for name in found if name))
+
+
+# ---------------------------------------------------------------------------------------------------- cost
+def estimate_energy(run: Provenance, *, watts: float = 0.0) -> Energy | None:
+    """What the training of one run may have used, its ancestors not included; None where its time is unknown.
+
+    Args:
+        watts: power while training; 0: board power of the graphics card, else 12 W for each processor core.
+    """
+    if run.seconds is None:
+        return None
+    assumed, assumption = (watts, f"{watts:g} W, as given") if watts else _assumed_watts(run)
+    if not assumed:
+        return None
+    assumption += "; full load all the time, and nothing for cooling, disks or the rest of the machine"
+    return Energy(assumed, assumed * run.seconds / 3.6e6, assumption)
+
+
+def _assumed_watts(run: Provenance) -> tuple[float, str]:
+    for name, watts in BOARD_WATTS.items():
+        if name in run.device:
+            return float(watts), f"{watts} W, the board power of one {run.device} by its data sheet"
+    if run.device not in ("", "cpu"):
+        return 0.0, ""
+    cores = int(run.environment.get("cores") or 0)
+    return WATTS_PER_CORE * cores, f"{WATTS_PER_CORE:g} W for each of {cores} processor cores"
+
+
+def reader_snippet(name: str) -> str:
+    """The lines of Python that load a reader and ask it."""
+    return "\n".join(
+        [
+            "from destila import Reader",
+            "",
+            f"reader = Reader.load({json.dumps(name, ensure_ascii=False)})  # Destila {destila_version()}",
+            'answer = reader.answer("¿Quién...?", text)',
+            "print(answer.text, answer.start, answer.end, answer.score)  # text is None: no answer",
+        ]
+    )

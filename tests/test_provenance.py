@@ -1,0 +1,177 @@
+"""Provenance: what the files of runs and readers say, followed from a model to all that it was made of."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from destila.errors import UserError
+from destila.provenance import (
+    all_data,
+    all_licences,
+    describe_data,
+    estimate_energy,
+    lineage,
+    read_metrics,
+    reader_snippet,
+    repeat_commands,
+    trace,
+)
+from destila.resolution import parse_arguments, to_toml
+from destila.runs import Run
+from destila.settings import (
+    CALL_SETTINGS,
+    DataSettings,
+    DistillSettings,
+    FinetuneSettings,
+    ModelSettings,
+    PretrainSettings,
+    TeacherSettings,
+    TextSettings,
+)
+from destila.squad import save
+from tiny import tiny_examples
+
+
+def write_run(path: Path, settings: object, **fields: object) -> Path:
+    run = Run.create(path, settings_text=to_toml(settings, without=CALL_SETTINGS), seed=3)
+    run.update(**{"status": "finished", "device": "cpu", **fields})
+    return path
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Path:
+    """encoder -> teacher -> student -> export, as directories without weights."""
+    save(tiny_examples(), tmp_path / "mine.json")
+    write_run(tmp_path / "encoder", PretrainSettings(text=TextSettings(files=["texts"])))
+    teacher = FinetuneSettings(
+        model=ModelSettings(name=str(tmp_path / "encoder")), data=DataSettings(train=["squad-es-v1.1/train"])
+    )
+    write_run(tmp_path / "teacher", teacher)
+    data = DataSettings(train=[str(tmp_path / "mine.json"), "sqac/train"], dev=["data/nativa/dev.json"])
+    write_run(tmp_path / "student", DistillSettings(teacher=TeacherSettings(name=str(tmp_path / "teacher")), data=data))
+    source = {"command": "distill", "teacher": str(tmp_path / "teacher"), "data": data.train}
+    (tmp_path / "student" / "destila.json").write_text(json.dumps({"source": source}))
+    (tmp_path / "export").mkdir()
+    exported = {"source": {"model": str(tmp_path / "student"), "source": source}, "format": "onnx", "precision": "int8"}
+    (tmp_path / "export" / "destila.json").write_text(json.dumps(exported))
+    return tmp_path
+
+
+def test_a_model_is_followed_to_everything_that_it_was_made_of(family: Path) -> None:
+    found = lineage(trace(str(family / "export")))
+    assert [Path(one.name).name for one in found] == ["encoder", "teacher", "student", "export"]
+    assert [one.role for one in found] == ["starting point", "teacher", "exported from", ""]
+    assert [one.verb for one in found] == ["pretrain", "finetune", "distill", "distill"]
+    assert [one.has_run for one in found] == [True, True, True, False]
+    assert {one.seed for one in found[:3]} == {3}
+    assert found[0].environment["cores"] >= 1
+
+
+def test_commands_repeat_the_model_from_resolved_settings(family: Path) -> None:
+    commands = repeat_commands(trace(str(family / "export")))
+    assert [command.split()[1] for command in commands] == ["pretrain", "finetune", "distill", "export"]
+    verb, *arguments = commands[2].split()[1:]
+    again = parse_arguments(DistillSettings, arguments, command=f"destila {verb}")
+    assert again.teacher.name == str(family / "teacher")
+    assert again.output == str(family / "student-again")
+    assert commands[3].split()[2:4] == ["--model", str(family / "student")]
+    assert commands[3].endswith("--format onnx --precision int8")
+
+
+def test_data_carry_their_licences_and_what_nobody_says_stays_empty(family: Path) -> None:
+    model = trace(str(family / "student"))
+    assert [(Path(item.name).name, item.use) for item in all_data(model)] == [
+        ("texts", "text"),
+        ("train", "train"),
+        ("mine.json", "train"),
+        ("train", "train"),
+        ("dev.json", "dev"),
+    ]
+    licences = {licence: [source.name for source in sources] for licence, sources in all_licences(model).items()}
+    assert licences == {
+        "": ["texts", "mine.json"],
+        "CC BY 4.0": ["squad-es-v1.1", "nativa"],
+        "CC BY-SA 4.0": ["sqac"],
+    }
+    sources = [source for group in all_licences(model).values() for source in group]
+    assert all(source.attribution for source in sources if source.licence)
+
+
+def test_a_file_is_known_by_what_its_articles_say(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.json"
+    articles = [{"title": "a", "source": "sqac"}, {"title": "b", "source": "mine"}, {"title": "c", "source": "sqac"}]
+    path.write_text(json.dumps({"data": articles}), encoding="utf-8")
+    found = describe_data(str(path), use="dev")
+    assert [(source.name, source.licence) for source in found.sources] == [("sqac", "CC BY-SA 4.0"), ("mine", "")]
+    lines = tmp_path / "mixed.jsonl"
+    lines.write_text('{"source": "nativa"}\nbroken\n{}\n', encoding="utf-8")
+    assert [source.licence for source in describe_data(str(lines), use="dev").sources] == ["CC BY 4.0"]
+    assert [source.name for source in describe_data("gone/away.json", use="dev").sources] == ["away.json"]
+
+
+def test_what_is_not_here_is_known_by_name_alone_and_circles_end(tmp_path: Path) -> None:
+    assert trace("owner/model").is_local is False
+    settings = DistillSettings(teacher=TeacherSettings(name=str(tmp_path / "run")))
+    write_run(tmp_path / "run", settings)
+    model = trace(str(tmp_path / "run"))
+    assert [(one.role, one.is_local) for one in model.parents] == [("teacher", False)]
+    assert repeat_commands(trace("owner/model")) == []
+
+
+def test_time_counts_all_calls_and_a_killed_run_has_a_clock_with_pauses(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", FinetuneSettings())
+    run = Run.create(path, settings_text=(path / "settings.toml").read_text(), seed=3, resume=True)
+    run.record["seconds"] = 100.0
+    again = Run(path, run.record)
+    again.update(status="finished")
+    assert 100 <= trace(str(path)).seconds < 101  # type: ignore[operator]
+    assert not trace(str(path)).paused
+    again.update(status="running", started=run.record["started"] - 50)
+    assert trace(str(path)).seconds is None  # nothing was logged yet
+    again.log({"step": 1, "loss": 2.0})
+    killed = trace(str(path))
+    assert killed.paused
+    assert 50 <= killed.seconds < 60  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("device", "watts", "expected"),
+    [
+        ("cpu", 0, 12 * 2 * 3600 / 3.6e6),
+        ("NVIDIA H100 80GB HBM3", 0, 0.7),
+        ("NVIDIA L4", 0, 0.072),
+        ("NVIDIA L40S", 0, 0.35),
+        ("Unheard-of 9000", 0, None),
+        ("Unheard-of 9000", 200, 0.2),
+    ],
+)
+def test_energy_is_time_times_a_stated_power(tmp_path: Path, device: str, watts: float, expected: float | None) -> None:
+    path = write_run(tmp_path / "run", FinetuneSettings(), device=device)
+    record = json.loads((path / "run.json").read_text())
+    record |= {"seconds": 3600.0, "environment": {"cores": 2}}
+    (path / "run.json").write_text(json.dumps(record))
+    found = estimate_energy(trace(str(path)), watts=watts)
+    assert (found.kilowatt_hours if found else None) == (pytest.approx(expected) if expected else None)
+    assert found is None or " W" in found.assumption
+
+
+def test_metrics_survive_a_torn_last_line(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo', encoding="utf-8")
+    assert read_metrics(tmp_path) == [{"step": 1, "loss": 2.0}]
+    assert read_metrics(tmp_path / "nowhere") == []
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", FinetuneSettings())
+    (path / "settings.toml").write_text("= broken")
+    with pytest.raises(UserError, match=r"settings\.toml: cannot be read"):
+        trace(str(path))
+    (path / "settings.toml").write_text("")
+    (path / "destila.json").write_text("[]")
+    with pytest.raises(UserError, match="is not a JSON object"):
+        trace(str(path))
+
+
+def test_the_snippet_is_python_whatever_the_name() -> None:
+    compile(reader_snippet('a "strange"\\name\nñ'), "snippet", "exec")
