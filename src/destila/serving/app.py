@@ -52,6 +52,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 PAGE = {
     "/": ("index.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
+    "/ask.js": ("ask.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
 }
 

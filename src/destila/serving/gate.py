@@ -28,7 +28,7 @@ from destila.serving.measures import Measures
 from destila.settings import ServeSettings
 
 LOGGER = logging.getLogger("destila.serving")
-PATHS = ("/", "/page.js", "/page.css", "/v1/answer", "/health", "/ready", "/metrics", "/openapi.json")
+PATHS = ("/", "/page.js", "/ask.js", "/page.css", "/v1/answer", "/health", "/ready", "/metrics", "/openapi.json")
 GUARDED = ("/v1/", "/metrics")  # what needs the key, if there is one
 CLIENT_LEFT = 499  # never sent; what nginx logs for the same
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")

@@ -1,7 +1,16 @@
-// The page of `destila serve`: a text, questions about it, answers shown in place.
+// The page: a text, questions about it, answers shown in place.
 //
-// Invariants: what a person or the server wrote enters the page as text (textContent, createTextNode) and never as
-// markup; nothing but this server is ever contacted; nothing is stored but the choice of language. The server counts
+// It does not know who answers. ask.js, which is loaded after it, does, and calls `start` with a reader:
+//
+//     texts                     {es, en}: its own messages, by name
+//     start(showProgress)       called once; -> limits {context, question, answers}, each of which may be missing
+//     ask({question, context, count}, signal, showProgress)
+//                               -> answers {text, start, end, score}, best first; throws a Refusal, or what aborted it
+//
+// `destila serve` asks over HTTP; a folder of `destila export --format web` has another ask.js, which asks a worker.
+//
+// Invariants: what a person or a reader wrote enters the page as text (textContent, createTextNode) and never as
+// markup; nothing but where the page came from is ever contacted; nothing that a person wrote is stored. A reader counts
 // characters in code points and JavaScript in UTF-16 units: `unitOffsets` is the one place where that is mended.
 "use strict";
 
@@ -18,11 +27,7 @@ const TEXTS = {
     noQuestion: "Escribe una pregunta.", tooLong: "El texto tiene {count} caracteres; el máximo es {most}.",
     fileKind: "{name}: solo se leen archivos .txt, .md y .html. Copia el texto y pégalo.",
     fileEmpty: "{name}: el archivo no contiene texto.", fileBroken: "{name}: no se puede leer.",
-    401: "Hace falta la clave de acceso de este servidor.", 408: "El texto tardó demasiado en enviarse.",
-    413: "El texto es demasiado largo para este servidor.", 422: "El servidor no acepta la pregunta: {problem}",
-    503: "Hay demasiadas preguntas en espera. Inténtalo de nuevo en {seconds} s.",
-    504: "La respuesta tardó demasiado. Prueba con un texto más corto.", 500: "El servidor ha fallado.",
-    offline: "No se puede conectar con el servidor.",
+    broken: "La página ha fallado. Cárgala de nuevo.",
   },
   en: {
     tagline: "Ask your text", language: "Language", text: "Text", example: "Example", open: "Open file",
@@ -36,11 +41,7 @@ const TEXTS = {
     noQuestion: "Write a question.", tooLong: "The text has {count} characters; at most {most} are allowed.",
     fileKind: "{name}: only .txt, .md and .html files are read. Copy the text and paste it.",
     fileEmpty: "{name}: the file holds no text.", fileBroken: "{name}: cannot be read.",
-    401: "This server asks for its access key.", 408: "The text took too long to arrive.",
-    413: "The text is too long for this server.", 422: "The server does not accept the question: {problem}",
-    503: "Too many questions are waiting. Try again in {seconds} s.",
-    504: "The answer took too long. Try a shorter text.", 500: "The server failed.",
-    offline: "The server cannot be reached.",
+    broken: "The page failed. Load it again.",
   },
 };
 const EXAMPLE = {
@@ -56,7 +57,17 @@ const BLOCKS = /^(ADDRESS|ARTICLE|ASIDE|BLOCKQUOTE|BR|DD|DIV|DL|DT|FIGCAPTION|FI
 const UNREAD = /^(SCRIPT|STYLE|NOSCRIPT|TEMPLATE|HEAD|SVG|MATH|IFRAME|OBJECT|CANVAS)$/;
 
 const $ = (id) => document.getElementById(id);
-const state = { language: "es", text: "", turns: [], active: -1, shown: 0, alert: null, pending: null, limits: {} };
+const state = {
+  language: "es", text: "", turns: [], active: -1, shown: 0, alert: null, progress: null, pending: null, limits: {}, reader: null,
+};
+
+// Why a question, or the reader as a whole, is refused: the name of one of the reader's messages, and what stands in it.
+class Refusal extends Error {
+  constructor(name, values = {}) {
+    super(name);
+    Object.assign(this, { name, values });
+  }
+}
 
 // ---------------------------------------------------------------------------------------------- language
 function say(name, values = {}) {
@@ -83,6 +94,7 @@ function setLanguage(language) {
   renderSize();
   renderTurns();
   renderAlert();
+  renderProgress();
 }
 
 function preferredLanguage() {
@@ -201,36 +213,25 @@ async function ask() {
   setAlert(null);
   const began = performance.now();
   try {
-    const response = await post({ question, context: text, top_k: state.limits.answers ?? WANTED }, mine.signal);
-    const content = await response.json();
-    if (!response.ok) return fail(response, content);
+    const count = state.limits.answers ?? WANTED;
+    const answers = await state.reader.ask({ question, context: text, count }, mine.signal, showProgress);
     if (text !== wellFormed($("source").value)) return; // it was changed meanwhile
     state.text = text;
-    state.turns.unshift({ question, answers: content.results[0].answers, milliseconds: performance.now() - began });
+    state.turns.unshift({ question, answers, milliseconds: performance.now() - began });
     showTurn(0, 0);
     announceTurn(state.turns[0]);
     if (matchMedia("(pointer: coarse)").matches) $("question").blur(); // the keyboard would hide the answer
     else $("question").select();
   } catch (error) {
-    if (error.name !== "AbortError") setAlert("offline");
+    if (!mine.signal.aborted) fail(error);
   } finally {
     if (state.pending === mine) $("send").removeAttribute("aria-busy");
   }
 }
 
-function post(body, signal) {
-  const headers = { "Content-Type": "application/json" };
-  if ($("key").value) headers.Authorization = `Bearer ${$("key").value}`;
-  return fetch("v1/answer", { method: "POST", headers, body: JSON.stringify(body), signal, credentials: "omit" });
-}
-
-function fail(response, content) {
-  const status = response.status in TEXTS.es ? response.status : 500;
-  setAlert(String(status), { problem: content.error?.problem, seconds: response.headers.get("Retry-After") ?? "1" });
-  if (status === 401) {
-    $("guard").hidden = false;
-    $("key").focus();
-  }
+function fail(error) {
+  setAlert(error instanceof Refusal ? error.name : "broken", error.values);
+  if (!(error instanceof Refusal)) throw error;
 }
 
 function refuse(name, focus, values) {
@@ -247,6 +248,19 @@ function renderAlert() {
   $("alert").hidden = !state.alert;
   $("alert").textContent = state.alert ? say(state.alert.name, state.alert.values) : "";
   if (state.alert) announce("");
+}
+
+// What takes long, and how much of it is done (0 to 1); without a name: nothing does any more.
+function showProgress(name, done) {
+  state.progress = name && { name, done };
+  renderProgress();
+}
+
+function renderProgress() {
+  $("progress").hidden = !state.progress;
+  if (!state.progress) return;
+  $("progress-name").textContent = say(state.progress.name, { share: number(state.progress.done, { style: "percent" }) });
+  $("progress-bar").value = state.progress.done;
 }
 
 function announce(text) {
@@ -339,19 +353,11 @@ function renderAnswer(answer, turn, rank) {
 }
 
 // ---------------------------------------------------------------------------------------------- start
-async function readLimits() {
-  try {
-    const description = await (await fetch("openapi.json")).json();
-    const { question, context, top_k: answers } = description.components.schemas.AnswerRequest.properties;
-    const longest = (field) => field.oneOf.find((form) => form.maxLength).maxLength;
-    state.limits = { context: longest(context), answers: Math.min(WANTED, answers.maximum) };
-    $("question").maxLength = longest(question);
-  } catch { /* the server checks all of it again */ }
-}
-
-function start() {
+function start(reader) {
+  state.reader = reader;
+  for (const language in TEXTS) Object.assign(TEXTS[language], reader.texts[language]);
   setLanguage(preferredLanguage());
-  readLimits();
+  reader.start(showProgress).then(setLimits, fail);
   for (const button of document.querySelectorAll("[data-language]"))
     button.addEventListener("click", () => setLanguage(button.dataset.language));
   $("form").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
@@ -370,6 +376,11 @@ function start() {
   startDropping();
 }
 
+function setLimits(limits) {
+  state.limits = limits;
+  if (limits.question) $("question").maxLength = limits.question;
+}
+
 function startDropping() {
   const dropping = (on) => document.body.classList.toggle("dropping", on);
   const carriesFile = (event) => event.dataTransfer?.types.includes("Files");
@@ -382,5 +393,3 @@ function startDropping() {
     if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
   });
 }
-
-start();
