@@ -17,7 +17,7 @@ LAYERS = [
     ["squad", "repair", "fields", "windows", "spans", "metrics", "statistics", "predictions", "vocabulary"],
     ["pairing", "lexicon", "corpus", "clozes", "masking", "mixture", "prefetch"],
     ["sources", "download", "recording"],
-    ["provenance"],
+    ["provenance", "licences"],
     ["shapes", "relations"],
     ["models", "fingerprints", "trimming"],
     ["losses", "pretraining", "tasks", "checkpoints", "speed", "importance"],
