@@ -98,18 +98,20 @@ def cloze_row(
         length: T of the row.
     """
     words = _words(passage[: length + SPARE], lexicon)
-    # Answers must lie where the context surely reaches, even after the longest question.
-    reach = _last_word_before(words, length - 16)
-    sentences = _sentences(words, reach)
     answerable = generator.random() >= settings.unanswerable
+    stays = answerable and generator.random() < settings.stays
+    # Answers must lie where the context surely reaches, even after the longest question.
+    reach = _last_word_before(words, length - (3 + MAX_QUESTION if stays else 16))
+    sentences = _sentences(words, reach)
     for place in generator.permutation(len(sentences))[:4]:
         first, end = sentences[place]
-        gaps = _gaps(words, first, end, reach, recurring=bool(answerable))
+        gaps = _phrases(words, first, end) if stays else _gaps(words, first, end, reach, recurring=bool(answerable))
         if gaps:
             weights = np.array([_weight(words, gap, first) for gap in gaps])
             gap = gaps[generator.choice(len(gaps), p=weights / weights.sum())]
             question = _question(passage, words, (first, end), gap, lexicon, settings, generator)
-            return _assemble(passage, words, (first, end), gap, question, length, lexicon)
+            taken = (end, end) if stays else (first, end)
+            return _assemble(passage, words, taken, gap, question, length, lexicon)
     return None
 
 
@@ -162,6 +164,25 @@ def _gaps(words: _Words, first: int, end: int, reach: int, *, recurring: bool) -
     return gaps
 
 
+def _phrases(words: _Words, first: int, end: int) -> list[_Gap]:
+    """Spans of a sentence that function words or signs set off on both sides: names, numbers, nouns with what belongs to them."""
+
+    def apart(word: int) -> bool:
+        return not first <= word < end or not _opens(words, word)
+
+    gaps = []
+    for start in range(first, end):
+        if not (_opens(words, start) and apart(start - 1)):
+            continue
+        for last in range(start, min(start + MAX_SPAN, end)):
+            if words.kinds[last] == Kind.SIGNS and words.texts[last] not in JOINTS:
+                break
+            alone = last == start and not _asked_alone(words, start, first)
+            if _opens(words, last) and apart(last + 1) and not alone:
+                gaps.append(_Gap(start, last, (start,)))
+    return gaps
+
+
 def _opens(words: _Words, word: int) -> bool:
     """Whether an answer may begin or end with a word."""
     return words.kinds[word] in (Kind.LETTERS, Kind.DIGITS) and words.texts[word] not in _STOP
@@ -205,9 +226,9 @@ def _question(
     if long or generator.random() < settings.neighbourhood:
         left, right = generator.integers(2, 9, 2).tolist()
         first, end = max(first, gap.first - left), min(end, gap.last + 1 + right)
-    tokens = passage.tolist()
-    before = tokens[words.starts[first] : words.starts[gap.first]]
-    after = tokens[words.starts[gap.last + 1] : words.starts[end]]
+    rate = generator.random() * settings.dropped
+    before = _thinned(passage, words, range(first, gap.first), rate, generator)
+    after = _thinned(passage, words, range(gap.last + 1, end), rate, generator)
     if long:
         before = before[-MAX_QUESTION // 2 :]
     while after and after[-1] == lexicon.newline:
@@ -221,10 +242,21 @@ def _question(
     while after and lexicon.ends_sentence[after[-1]]:
         after.pop()
     if before:
-        opens = first == sentence[0] and words.texts[first] in _STOP  # "El", but no name
+        opens = first == sentence[0] and lexicon.pieces[before[0]] in _STOP  # "El", but no name
         before[0] = int(lexicon.with_space[lexicon.lowered[before[0]] if opens else before[0]])
     opening = openings[generator.integers(len(openings))]
+    if settings.dropped and generator.random() < 0.5:
+        before, after = after, before
     return [*_clipped([*opening, *before, *after]), lexicon.question_mark]
+
+
+def _thinned(
+    passage: Ids, words: _Words, asked: range, rate: float, generator: np.random.Generator
+) -> list[int]:
+    """The tokens of some words, without the share of them that a question leaves unsaid."""
+    kept = generator.random(len(asked)) >= rate if rate else np.ones(len(asked), np.bool_)
+    spans = [passage[words.starts[word] : words.starts[word + 1]] for word, said in zip(asked, kept, strict=True) if said]
+    return [int(token) for span in spans for token in span]
 
 
 def _unspaced(ids: list[int], lexicon: Lexicon) -> list[int]:
