@@ -269,15 +269,16 @@ def _bin(text: str, bins: Sequence[tuple[float, str]]) -> str:
     return next(name for largest, name in bins if words <= largest)
 
 
-def breakdown(scores: Scores, examples: Sequence[Example]) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    """Scores by question word, words of the first gold answer, words of the context, and source.
+def groups(ids: Sequence[str], examples: Sequence[Example]) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """Which of the examples named by `ids` (N) belong to which group.
 
     Returns:
-        {"question_word" | "answer_words" | "context_words" | "source": {group: {"n", "f1", "em"}}}, in percent, without
-        empty groups. Unanswerable questions form the answer length "none"; "source" is "" where the data do not say.
+        {"question_word" | "answer_words" | "context_words" | "source": {group: (N,)}} without empty groups: question
+        word, words of the first gold answer, words of the context, and source. Unanswerable questions form the answer
+        length "none"; "source" is "" where the data do not say.
     """
     by_id = {example.id: example for example in examples}
-    chosen = [by_id[name] for name in scores.ids]
+    chosen = [by_id[name] for name in ids]
     lengths = [_bin(gold_texts(item)[0], ANSWER_WORDS) if gold_texts(item) else "none" for item in chosen]
     labels = {
         "question_word": ([question_word(item.question) for item in chosen], [*_QUESTION_WORDS, OTHER_QUESTION]),
@@ -286,8 +287,16 @@ def breakdown(scores: Scores, examples: Sequence[Example]) -> dict[str, dict[str
         "source": ([item.source for item in chosen], sorted({item.source for item in chosen})),
     }
     return {
-        kind: {name: summary(scores, np.array(given) == name) for name in order if name in given}
+        kind: {name: np.array([label == name for label in given]) for name in order if name in given}
         for kind, (given, order) in labels.items()
+    }
+
+
+def breakdown(scores: Scores, examples: Sequence[Example]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """Scores of every group: {kind: {group: {"n", "f1", "em"}}}, in percent; see `groups`."""
+    return {
+        kind: {name: summary(scores, chosen) for name, chosen in members.items()}
+        for kind, members in groups(scores.ids, examples).items()
     }
 
 
