@@ -25,7 +25,7 @@ import numpy as np
 
 from destila.backends import LoadedBackend, load_backend
 from destila.errors import UserError
-from destila.reader import Pair, Reader
+from destila.reader import Pair, Reader, name_of, place_of
 from destila.records import Example
 from destila.windows import WindowBuilder
 
@@ -44,12 +44,14 @@ class Candidate:
     """A reader that takes part.
 
     Attributes:
+        place: its directory or hub id.
         backend: what runs it; `precision`: its arithmetic.
         parameters: weights of the network, whatever their type.
         bytes: size of the files in its directory; None for a reader from the hub.
     """
 
     name: str
+    place: str
     reader: Reader
     backend: str
     precision: str
@@ -72,19 +74,20 @@ class ColdStart:
     installed_mb: float
 
 
-def load_candidate(name: str, *, backend: str, threads: int) -> Candidate:
-    """Load a reader and count what it consists of.
+def load_candidate(model: str | None, *, backend: str, threads: int) -> Candidate:
+    """Load a reader (None: the one that ships) and count what it consists of.
 
     Raises:
         UserError: as `destila.backends.load_backend` does.
     """
-    loaded = load_backend(name, backend, threads=threads)
+    place, name = place_of(model), name_of(model)
+    loaded = load_backend(place, backend, threads=threads)
     reader = Reader.of(loaded, name=name)
     kind = type(loaded.model).__module__.rpartition(".")[2].removesuffix("_backend")
     precision = "fp32" if kind == "torch" else str(loaded.metadata["precision"])
-    files = [file for file in Path(name).glob("*") if file.is_file()]
+    files = [file for file in Path(place).glob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files) if files else None
-    return Candidate(name, reader, kind, precision, _parameters(loaded, kind), size)
+    return Candidate(name, place, reader, kind, precision, _parameters(loaded, kind), size)
 
 
 def _parameters(loaded: LoadedBackend, kind: str) -> int:

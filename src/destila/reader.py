@@ -18,6 +18,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from destila.backends import LoadedBackend, Logits, SpanModel, load_backend
+from destila.backends.files import ONNX_FILE
 from destila.errors import UserError
 from destila.progress import Progress
 from destila.records import Answer, Example, Prediction
@@ -28,7 +29,8 @@ from destila.spans import decode
 from destila.vocabulary import pad_id as find_pad_id
 from destila.windows import Window, WindowBuilder, collate, inference_batches, longest_window
 
-SHIPPED = Path(__file__).parent / "shipped"  # the reader that comes with the package
+SHIPPED = Path(__file__).parent / "shipped"  # the reader that comes with the package: an int8 ONNX export
+SHIPPED_NAME = "the reader that ships"  # in messages and reports; where it lies depends on the installation
 EXAMPLES_AT_ONCE = 2048  # sorted by length together: enough that hardly anything is padding
 TOKENS_PER_BATCH = 2048  # on a CPU; 8192 take 17 % more time for each question: they leave the caches
 
@@ -87,12 +89,8 @@ class Reader:
         Raises:
             UserError: there is no such model, it is broken, or its windows would be too long for it.
         """
-        if model is None and not SHIPPED.is_dir():
-            problem = "no reader ships with this version yet"
-            raise UserError("model", problem, "Name a model directory or a hub id with --model.")
-        name = str(model or SHIPPED)
-        loaded = load_backend(name, backend, revision=revision, threads=threads)
-        return cls.of(loaded, name=name, window_length=window_length)
+        loaded = load_backend(place_of(model), backend, revision=revision, threads=threads)
+        return cls.of(loaded, name=name_of(model), window_length=window_length)
 
     @classmethod
     def of(cls, loaded: LoadedBackend, *, name: str, window_length: int = 0) -> "Reader":
@@ -207,6 +205,23 @@ class Reader:
                 top_k=top_k,
                 no_answer_threshold=self.no_answer_threshold,
             )
+
+
+def place_of(model: str | Path | None) -> str:
+    """The directory or hub id to load; None: where the reader that ships lies.
+
+    Raises:
+        UserError: this installation has no such reader.
+    """
+    if model is None and not (SHIPPED / ONNX_FILE).is_file():
+        problem = f"is missing from this installation (no {ONNX_FILE} in {SHIPPED})"
+        raise UserError(SHIPPED_NAME, problem, "Install a release of destila, or name another reader with --model.")
+    return str(SHIPPED if model is None else model)
+
+
+def name_of(model: str | Path | None) -> str:
+    """What to call it in messages and reports."""
+    return SHIPPED_NAME if model is None else str(model)
 
 
 def _refuse_empty(examples: Sequence[Example]) -> None:

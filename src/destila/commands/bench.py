@@ -14,7 +14,6 @@ from destila import measure
 from destila.charts import Bar, bar_chart
 from destila.cores import thread_count
 from destila.progress import Progress
-from destila.reader import SHIPPED
 from destila.reports import table
 from destila.runs import command_line, environment, write_text
 from destila.settings import BenchSettings
@@ -30,8 +29,8 @@ def run(settings: BenchSettings) -> dict[str, Any]:
         UserError: a model cannot be loaded, or a length is longer than its windows.
     """
     threads = thread_count(settings.threads)
-    names = settings.model or [str(SHIPPED)]
-    candidates = [measure.load_candidate(name, backend=settings.backend, threads=threads) for name in names]
+    models: Sequence[str | None] = settings.model or [None]
+    candidates = [measure.load_candidate(model, backend=settings.backend, threads=threads) for model in models]
     rows = _measure(settings, candidates, threads=threads)
     found: dict[str, Any] = {
         "rows": rows,
@@ -69,7 +68,7 @@ def _measure(settings: BenchSettings, candidates: Sequence[measure.Candidate], *
         more: Row = {"peak_rss_mb": None, "cold_start_s": None, "installed_mb": None}
         if settings.cold:
             pair = measure.query(candidate.reader, tokens=longest)
-            cold = measure.cold_start(candidate.name, backend=settings.backend, threads=threads, pair=pair)
+            cold = measure.cold_start(candidate.place, backend=settings.backend, threads=threads, pair=pair)
             more = {"peak_rss_mb": cold.peak_rss_mb, "cold_start_s": cold.seconds, "installed_mb": cold.installed_mb}
         for row in rows[place :: len(candidates)]:
             row |= more

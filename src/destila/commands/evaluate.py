@@ -15,8 +15,6 @@ from destila.records import Example, Report
 from destila.runs import METADATA_FILE, read_json, write_json
 from destila.settings import EvaluateSettings
 
-DEFAULT_MODEL = "built-in reader"
-
 
 def run(settings: EvaluateSettings) -> list[Report]:
     """Evaluate, print, and return one report per model and normalizer."""
@@ -49,13 +47,17 @@ def _ask_models(
     answers: list[tuple[str, Texts]] = []
     for number, name in enumerate(settings.model or [None], start=1):
         reader = Reader.load(
-            name, backend=settings.backend, revision=settings.revision, window_length=settings.window_length
+            name,
+            backend=settings.backend,
+            revision=settings.revision,
+            window_length=settings.window_length,
+            threads=settings.threads,
         )
         made, predictions = reports.evaluate_reader(
-            reader, examples, model=name or DEFAULT_MODEL, fit_threshold=settings.fit_threshold, **options
+            reader, examples, model=reader.name, fit_threshold=settings.fit_threshold, **options
         )
         found += made
-        answers.append((name or DEFAULT_MODEL, answer_texts(predictions)))
+        answers.append((reader.name, answer_texts(predictions)))
         if settings.predictions:
             write_json(numbered(Path(settings.predictions), number, len(settings.model)), answers[-1][1])
         if settings.fit_threshold:
@@ -72,7 +74,9 @@ def _check(settings: EvaluateSettings) -> None:
     if settings.from_predictions and (settings.fit_threshold or settings.predictions):
         problems.append("--fit-threshold and --predictions need a model, not --from-predictions")
     elif settings.fit_threshold:
-        names = settings.model or [DEFAULT_MODEL]
-        problems += [f"--fit-threshold: {name} is not a local directory" for name in names if not Path(name).is_dir()]
+        if not settings.model:
+            problems.append("--fit-threshold: the reader that ships keeps its threshold; name another with --model")
+        missing = [name for name in settings.model if not Path(name).is_dir()]
+        problems += [f"--fit-threshold: {name} is not a local directory" for name in missing]
     if problems:
         raise UserError.from_problems("destila evaluate", problems, "Run it with --help for every setting.")

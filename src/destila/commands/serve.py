@@ -30,7 +30,9 @@ def run(settings: ServeSettings) -> None:
         raise UserError("destila serve", f"needs {error.name}, which is missing", remedy) from error
     _check(settings)
     key = read_key(settings.api_key_file) if settings.api_key_file else None
-    reader = Reader.load(settings.model, backend=settings.backend, revision=settings.revision)
+    reader = Reader.load(
+        settings.model, backend=settings.backend, revision=settings.revision, threads=settings.threads
+    )
     reader.answer(*WARM_UP)  # the first run of a model is the slowest, and shows whether it works at all
     _log_to(sys.stderr)
     with _listen(settings) as listener:

@@ -1,11 +1,12 @@
 """Settings of the server."""
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge, Le
 
 from destila.settings.types import Count, Positive, settings
+from destila.settings.usage import RunTimeSettings
 
 Port = Annotated[int, Ge(0), Le(65535)]
 
@@ -47,15 +48,13 @@ class QueueSettings:
 
 
 @settings
-class ServeSettings:
+class ServeSettings(RunTimeSettings):
     """Answer questions over HTTP, with a page for people at /."""
 
     model: str | None = None
     """Local directory or hub id; none: the reader that ships."""
     revision: str | None = None
     """Commit of the hub repository."""
-    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
-    """What runs the model."""
     host: str = "127.0.0.1"
     """Address to listen at; the default is reached from this machine alone, 0.0.0.0 from everywhere."""
     port: Port = 8000

@@ -9,7 +9,17 @@ from destila.settings.types import Count, CountOrZero, NonNegative, Positive, po
 
 
 @settings
-class EvaluateSettings:
+class RunTimeSettings:
+    """What runs a model: the same choice wherever one is asked."""
+
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
+    """What runs the model; auto: the fastest that is installed of those that it has files for."""
+    threads: CountOrZero = 0
+    """Threads of the run time; 0: one for each core that this process may use."""
+
+
+@settings
+class EvaluateSettings(RunTimeSettings):
     """Score models, or a file of predictions, on a data set."""
 
     model: list[str] = strings()
@@ -22,8 +32,6 @@ class EvaluateSettings:
     """Score this {id: text} file instead of a model, as the official scripts do; "" means no answer."""
     predictions: str | None = None
     """Write each model's {id: text} predictions here (with several models: NAME gets the model's number)."""
-    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
-    """What runs the model."""
     repair: bool = True
     """Mend gold answers that do not match their context."""
     fit_threshold: bool = False
@@ -39,7 +47,7 @@ class EvaluateSettings:
 
 
 @settings
-class AnswerSettings:
+class AnswerSettings(RunTimeSettings):
     """Answer a question from a text, or many from a file."""
 
     question: str | None = positional(default=None)
@@ -50,16 +58,16 @@ class AnswerSettings:
     """Local directory or hub id; none: the reader that ships."""
     revision: str | None = None
     """Commit of the hub repository."""
-    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
-    """What runs the model."""
-    threads: CountOrZero = 0
-    """Threads of the run time; 0: one for each core that this process may use."""
     top_k: Count = 1
     """How many answers."""
     input: str | None = None
     """JSONL file of {"question": ..., "context": ...} lines; - reads standard input."""
     output: str | None = None
-    """JSONL file of answers, one line per question, in order."""
+    """JSONL file of answers, one line per question, in order; the same command goes on after a kill."""
+    overwrite: bool = False
+    """Begin the output anew, also if it is finished or was begun from something else."""
+    ray_workers: CountOrZero = 0
+    """Answer a file with so many readers on a Ray cluster, or on this machine if there is none; 0: without Ray."""
     json: bool = False
     """Print the answers as one JSON object."""
 
@@ -129,21 +137,17 @@ class ExportSettings:
 
 
 @settings
-class BenchSettings:
+class BenchSettings(RunTimeSettings):
     """Time readers against each other: latency, throughput, cold start, memory, disk."""
 
     model: list[str] = strings()
     """Local directory or hub id; give it several times: speedups are relative to the first. None: what ships."""
-    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
-    """What runs the models."""
     lengths: list[Count] = field(default_factory=lambda: [384, 192])
     """Tokens of the timed queries, question and special tokens included."""
     rounds: Count = 20
     """Timed queries of each model and length; the models take turns, so that drift of the machine cancels out."""
     batch: Count = 16
     """Questions that are asked at once to measure queries per second."""
-    threads: CountOrZero = 0
-    """Threads of the run time; 0: one for each core that this process may use."""
     cold: bool = True
     """Measure cold start, peak memory and installed size in a fresh process for each model."""
     plot: str | None = None
