@@ -16,7 +16,7 @@ LAYERS = [
     ["resolution"],
     ["squad", "repair", "fields", "windows", "spans", "metrics", "statistics", "predictions", "vocabulary"],
     ["pairing", "lexicon", "corpus", "clozes", "masking", "mixture", "prefetch"],
-    ["sources", "download", "recording"],
+    ["sources", "download", "hub", "recording"],
     ["provenance", "licences"],
     ["shapes", "relations"],
     ["models", "fingerprints", "trimming"],

@@ -122,6 +122,8 @@ def write_fp32(loaded: LoadedBackend, directory: Path, *, format: str, name: str
     loaded.tokenizer.save(str(directory / "tokenizer.json"))
     write_json(directory / "config.json", dict(loaded.config))
     source = {"model": name, **{key: loaded.metadata[key] for key in ("source", "version") if key in loaded.metadata}}
+    if loaded.location.commit:
+        source["commits"] = {loaded.location.name: loaded.location.commit}
     metadata = dict(loaded.metadata) | {"source": source, "version": destila_version()}
     metadata |= {"format": format, "parameters": sum(weight.numel() for weight in model.parameters())}
     (directory / METADATA_FILE).write_text(json.dumps(metadata), encoding="utf-8")

@@ -47,7 +47,7 @@ class Candidate:
         place: its directory or hub id.
         backend: what runs it; `precision`: its arithmetic.
         parameters: weights of the network, whatever their type.
-        bytes: size of the files in its directory; None for a reader from the hub.
+        bytes: size of the files in its directory.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Candidate:
     backend: str
     precision: str
     parameters: int
-    bytes: int | None
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ def load_candidate(model: str | None, *, backend: str, threads: int) -> Candidat
     reader = Reader.of(loaded, name=name)
     kind = type(loaded.model).__module__.rpartition(".")[2].removesuffix("_backend")
     precision = "fp32" if kind == "torch" else str(loaded.metadata["precision"])
-    files = [file for file in Path(place).glob("*") if file.is_file()]
-    size = sum(file.stat().st_size for file in files) if files else None
+    size = sum(file.stat().st_size for file in loaded.location.directory.glob("*") if file.is_file())
     return Candidate(name, place, reader, kind, precision, _parameters(loaded, kind), size)
 
 

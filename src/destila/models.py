@@ -11,7 +11,6 @@ which is announced). This module does not cut texts into windows, decode spans o
 
 import contextlib
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,9 +22,9 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
-from transformers.utils import cached_file
 
 from destila.errors import UserError
+from destila.hub import locate
 from destila.recording import ATTENTION, SEGMENTED_TYPES, Outputs, SpanModule, forward, span_logits, unwrapped
 from destila.runs import METADATA_FILE, read_json
 from destila.shapes import LoadedModel, build_student, layer_map, random_model, set_dropout
@@ -56,31 +55,27 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
     """Load a reader, or a bare encoder with a random question answering head (and say so).
 
     Args:
-        name: a local directory, or the id of a repository on the hub.
-        revision: commit of the hub repository.
+        name: a local directory, a hub id, or hub-id@revision.
+        revision: branch, tag or commit of the hub repository.
         dropout: dropout of hidden states and attention in training mode; None: as its config.json says.
 
     Raises:
         UserError: no such model, an unsupported family, or files that are missing, torn or do not belong together.
     """
-    if name and Path(name).is_dir():
-        _check_files(Path(name))
-    elif Path(name).exists() or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
-        raise UserError(
-            name or "model", "is not a directory", "Give a directory that holds a model, or a hub id (owner/name)."
-        )
+    location = locate(name, revision)
+    name, directory = location.label, location.directory
+    _check_files(directory)
     with _quiet(), _refusals(name):
-        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
         if config.model_type not in SUPPORTED_TYPES:
             remedy = f"Supported: {', '.join(SUPPORTED_TYPES)}."
             raise UserError(name, f"is a model of type {config.model_type!r}", remedy)
         if dropout is not None:
             set_dropout(config, dropout)
-        tokenizer = _load_tokenizer(name, revision)
+        tokenizer = _load_tokenizer(directory)
         _check_vocabulary(name, config, tokenizer)
         model, info = AutoModelForQuestionAnswering.from_pretrained(
-            name,
-            revision=revision,
+            directory,
             config=config,
             dtype=torch.float32,  # transformers 5 would take the dtype that it was saved in
             attn_implementation=ATTENTION,
@@ -88,9 +83,10 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # `_check_loaded` names them
         )
-        metadata = _file(name, METADATA_FILE, revision)
     _check_loaded(name, model, info)
-    return LoadedModel(model.eval(), tokenizer, read_json(metadata) if metadata else {}, name)
+    metadata = directory / METADATA_FILE
+    found = read_json(metadata) if metadata.exists() else {}
+    return LoadedModel(model.eval(), tokenizer, found, location.name, commit=location.commit)
 
 
 def save_reader(
@@ -145,7 +141,6 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _refusals(name: str) -> Iterator[None]:
     """Turn what the libraries raise about a model's files into a `UserError`."""
-    local = Path(name).is_dir()
     try:
         yield
     except SafetensorError as error:
@@ -154,12 +149,7 @@ def _refusals(name: str) -> Iterator[None]:
             str(Path(name, WEIGHTS_FILE)), problem, "Was it cut short? Make or download it again."
         ) from error
     except OSError as error:
-        if local:
-            raise UserError(name, f"cannot be loaded ({_first_line(error)})", "Check its files.") from error
-        remedy = "Check the name and the network, or download the model elsewhere and give its directory."
-        raise UserError(
-            name, f"is no local directory, and the hub gave no such model ({_first_line(error)})", remedy
-        ) from error
+        raise UserError(name, f"cannot be loaded ({_first_line(error)})", "Check its files.") from error
     except (ValueError, KeyError, RuntimeError, TypeError, StrictDataclassError) as error:
         problem = f"cannot be loaded ({_first_line(error)})"
         raise UserError(name, problem, "Do config.json and model.safetensors belong together?") from error
@@ -191,16 +181,10 @@ def _check_files(directory: Path) -> None:
         )
 
 
-def _file(name: str, file: str, revision: str | None) -> Path | None:
-    """A file of a local directory or a hub repository; None when there is none."""
-    found = cached_file(name, file, revision=revision, _raise_exceptions_for_missing_entries=False)
-    return Path(found) if found else None
-
-
-def _load_tokenizer(name: str, revision: str | None) -> Tokenizer:
-    path = _file(name, TOKENIZER_FILE, revision)
-    if path is None:  # an older model: transformers converts its vocabulary
-        converted = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+def _load_tokenizer(directory: Path) -> Tokenizer:
+    path = directory / TOKENIZER_FILE
+    if not path.exists():  # an older model: transformers converts its vocabulary
+        converted = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
         return cast(Tokenizer, converted.backend_tokenizer)
     try:
         return Tokenizer.from_file(str(path))

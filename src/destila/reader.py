@@ -79,9 +79,9 @@ class Reader:
         """Load a reader by name.
 
         Args:
-            model: a local directory or a hub id; None: the reader that ships with the package.
+            model: a local directory, a hub id or hub-id@revision; None: the reader that ships with the package.
             backend: "auto", "torch", "onnx" or "openvino".
-            revision: commit of the hub repository.
+            revision: branch, tag or commit of the hub repository; the commit is then part of the reader's name.
             window_length: tokens of one model input; 0: as the model's destila.json says, else 384, and never more
                 than the model has positions for.
             threads: of the run time; 0: one for each core that this process may use.
@@ -90,7 +90,8 @@ class Reader:
             UserError: there is no such model, it is broken, or its windows would be too long for it.
         """
         loaded = load_backend(place_of(model), backend, revision=revision, threads=threads)
-        return cls.of(loaded, name=name_of(model), window_length=window_length)
+        name = loaded.location.label if loaded.location.commit else name_of(model)
+        return cls.of(loaded, name=name, window_length=window_length)
 
     @classmethod
     def of(cls, loaded: LoadedBackend, *, name: str, window_length: int = 0) -> "Reader":

@@ -45,12 +45,14 @@ class LoadedModel:
         model: a transformers question answering model, in evaluation mode, fp32.
         metadata: the content of its destila.json; empty when it has none.
         name: the directory or hub id that it came from.
+        commit: of the hub repository.
     """
 
     model: Any
     tokenizer: Tokenizer
     metadata: dict[str, Any]
     name: str
+    commit: str | None = None
 
 
 def set_dropout(config: Any, dropout: float) -> None:

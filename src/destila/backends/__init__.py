@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ from tokenizers import Tokenizer
 
 from destila.backends.files import ONNX_FILE, OPENVINO_FILE
 from destila.errors import UserError
+from destila.hub import Location, locate
 
 Logits = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -39,12 +39,14 @@ class LoadedBackend:
     Attributes:
         config: the content of config.json.
         metadata: the content of destila.json; empty where there is none.
+        location: where its files are, and which commit of the hub they are.
     """
 
     model: SpanModel
     tokenizer: Tokenizer
     config: Mapping[str, Any]
     metadata: Mapping[str, Any]
+    location: Location
 
 
 # What a model's directory holds, and what runs it, fastest first: (backend, file, what to install).
@@ -60,36 +62,35 @@ def load_backend(name: str, backend: str = "auto", *, revision: str | None = Non
     """Load a model with the run time that fits it.
 
     Args:
-        name: a local directory or a hub id.
+        name: a local directory, a hub id, or hub-id@revision.
         backend: "auto" (the fastest that is installed of those that the directory has files for), "torch", "onnx" or
             "openvino".
-        revision: commit of the hub repository.
+        revision: branch, tag or commit of the hub repository.
         threads: of the run time; 0: one for each core that this process may use.
 
     Raises:
         UserError: no such model, it is broken, or its run time is not installed.
     """
-    chosen = _choose(name, backend)
+    location = locate(name, revision)
+    chosen = _choose(location, backend)
     try:
         if chosen == "torch":
             from destila.backends import torch_backend
 
-            return torch_backend.load(name, revision=revision, threads=threads)
+            return torch_backend.load(location, threads=threads)
         module = import_module(f"destila.backends.{chosen}_backend")
     except ImportError as error:
         problem = f"is run by {chosen}, and {error.name} is missing"
         raise UserError(name, problem, f"Install what runs it: pip install '{EXTRAS[chosen]}'.") from error
-    loaded: LoadedBackend = module.load(Path(name), threads=threads)
+    loaded: LoadedBackend = module.load(location, threads=threads)
     return loaded
 
 
-def _choose(name: str, backend: str) -> str:
+def _choose(location: Location, backend: str) -> str:
     """Which backend runs the model; says so on stderr where there was a choice."""
-    directory = Path(name)
+    name, directory = location.label, location.directory
     exported = [choice for choice, file, _ in CHOICES[:2] if (directory / file).is_file()]
-    has_weights = not directory.is_dir() or any(
-        any(directory.glob(ending)) for ending in ("*.safetensors", "pytorch_model*")
-    )
+    has_weights = any(any(directory.glob(ending)) for ending in ("*.safetensors", "pytorch_model*"))
     found = exported + ["torch"] * (not exported or has_weights)
     if backend != "auto":
         if backend not in found:

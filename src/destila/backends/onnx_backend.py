@@ -15,6 +15,7 @@ from destila.backends import Integers, LoadedBackend, Logits
 from destila.backends.files import EXPORT_AGAIN, INPUTS, ONNX_FILE, OUTPUTS, check_names, read_export
 from destila.cores import thread_count
 from destila.errors import UserError
+from destila.hub import Location
 from destila.runs import read_json
 from destila.vocabulary import load_tokenizer
 
@@ -59,12 +60,13 @@ class OnnxModel:
         return np.asarray(start, np.float32), np.asarray(end, np.float32)
 
 
-def load(directory: Path, *, threads: int = 0) -> LoadedBackend:
+def load(location: Location, *, threads: int = 0) -> LoadedBackend:
     """Load an exported directory.
 
     Raises:
         UserError: files are missing, torn, or not ours.
     """
+    directory = location.directory
     metadata = read_export(directory, ONNX_FILE)
     model = OnnxModel(directory / ONNX_FILE, one_by_one=metadata["precision"] == "int8", threads=threads)
-    return LoadedBackend(model, load_tokenizer(directory), read_json(directory / "config.json"), metadata)
+    return LoadedBackend(model, load_tokenizer(directory), read_json(directory / "config.json"), metadata, location)

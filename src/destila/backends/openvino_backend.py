@@ -18,6 +18,7 @@ from destila.backends import Integers, LoadedBackend, Logits
 from destila.backends.files import EXPORT_AGAIN, OPENVINO_FILE, OUTPUTS, check_names, read_export
 from destila.cores import thread_count
 from destila.errors import UserError
+from destila.hub import Location
 from destila.runs import read_json
 from destila.vocabulary import load_tokenizer, pad_id
 from destila.windows import LENGTH_STEP, longest_window
@@ -76,12 +77,13 @@ def _last_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["unknown"])[-1].rstrip(".")
 
 
-def load(directory: Path, *, threads: int = 0) -> LoadedBackend:
+def load(location: Location, *, threads: int = 0) -> LoadedBackend:
     """Load an exported directory.
 
     Raises:
         UserError: files are missing, torn, or not ours.
     """
+    directory = location.directory
     metadata = read_export(directory, OPENVINO_FILE)
     tokenizer, config = load_tokenizer(directory), read_json(directory / "config.json")
     model = OpenVinoModel(
@@ -91,4 +93,4 @@ def load(directory: Path, *, threads: int = 0) -> LoadedBackend:
         longest=longest_window(config),
         threads=threads,
     )
-    return LoadedBackend(model, tokenizer, config, metadata)
+    return LoadedBackend(model, tokenizer, config, metadata, location)

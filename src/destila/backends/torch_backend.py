@@ -13,6 +13,7 @@ import torch
 
 from destila.backends import Integers, LoadedBackend, Logits
 from destila.cores import thread_count
+from destila.hub import Location
 from destila.models import load_reader, span_logits
 
 
@@ -49,15 +50,16 @@ def _array(logits: torch.Tensor) -> Logits:
     return np.asarray(logits.float().cpu().numpy(), np.float32)
 
 
-def load(name: str, *, revision: str | None = None, threads: int = 0) -> LoadedBackend:
+def load(location: Location, *, threads: int = 0) -> LoadedBackend:
     """Load a reader on the graphics card if there is one, else on the CPU.
 
     Raises:
         UserError: see `destila.models.load_reader`.
     """
-    loaded = load_reader(name, revision=revision)
+    loaded = load_reader(location.name, revision=location.commit)
     torch.set_num_threads(threads or min(torch.get_num_threads(), thread_count(0)))
     if torch.cuda.is_available():
-        print(f"{name} runs on {torch.cuda.get_device_name()}: torch found it.", file=sys.stderr)
+        print(f"{location.name} runs on {torch.cuda.get_device_name()}: torch found it.", file=sys.stderr)
         loaded.model.to("cuda")
-    return LoadedBackend(TorchModel(loaded.model), loaded.tokenizer, loaded.model.config.to_dict(), loaded.metadata)
+    config = loaded.model.config.to_dict()
+    return LoadedBackend(TorchModel(loaded.model), loaded.tokenizer, config, loaded.metadata, location)
