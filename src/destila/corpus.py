@@ -120,30 +120,35 @@ def paragraph_hash(text: str) -> int:
 
 
 # ---------------------------------------------------------------------------------------------------- building
-def open_store(settings: TextSettings) -> TokenStore:
+def open_store(settings: TextSettings, *, tokenizer: Tokenizer | None = None) -> TokenStore:
     """The store of these files and settings; built first if it is not on the disk yet.
 
+    Args:
+        tokenizer: to use instead of what the settings say of one.
+
     Raises:
-        UserError: no text, an unreadable file, or a weight of an unknown source.
+        UserError: no text, an unreadable file, a tokenizer of another kind, or a weight of an unknown source.
     """
     files = text_files(settings.files)
     strange = sorted(set(settings.weights) - {source_of(path) for path in files})
     if strange:
         known = ", ".join(sorted({source_of(path) for path in files}))
         raise UserError("text.weights", f"no file is of source {', '.join(strange)}", f"The sources are {known}.")
-    path = Path(settings.store) / _digest(files, settings)
+    if tokenizer is None and settings.tokenizer:
+        tokenizer = load_tokenizer(settings.tokenizer)
+    path = Path(settings.store) / _digest(files, settings, tokenizer)
     if not path.exists():
         with atomic_directory(path) as directory:
-            _build(directory, files, settings)
+            _build(directory, files, settings, tokenizer)
     return load_store(path)
 
 
-def _digest(files: Sequence[Path], settings: TextSettings) -> str:
+def _digest(files: Sequence[Path], settings: TextSettings, tokenizer: Tokenizer | None) -> str:
     """Names the store: everything that its content depends on."""
     digest = hashlib.sha256()
     vocabulary: list[Any] = [settings.vocabulary_size, settings.tokenizer_megabytes, sorted(settings.weights.items())]
-    if settings.tokenizer:
-        vocabulary = [(Path(settings.tokenizer) / TOKENIZER_FILE).read_text(encoding="utf-8")]
+    if tokenizer is not None:
+        vocabulary = [tokenizer.to_str(pretty=True)]
     digest.update(json.dumps([FORMAT, vocabulary]).encode())
     for path in files:
         with open(path, "rb") as file:
@@ -160,13 +165,11 @@ def load_store(path: Path) -> TokenStore:
     return TokenStore(path, load_tokenizer(path), tokens, sources, record["counts"])
 
 
-def _build(directory: Path, files: Sequence[Path], settings: TextSettings) -> None:
+def _build(directory: Path, files: Sequence[Path], settings: TextSettings, tokenizer: Tokenizer | None) -> None:
     workers = _workers(settings, len(files))
     scanned = _map(_scan, [(path,) for path in files], workers, what="reading")
     kept = first_occurrences([hashes for hashes, _ in scanned])
-    if settings.tokenizer:
-        tokenizer = load_tokenizer(settings.tokenizer)
-    else:
+    if tokenizer is None:
         chosen = _samples(files, scanned, kept, settings)
         samples = _map(_chosen, list(zip(files, chosen, strict=True)), workers, what="sampling")
         tokenizer = train_tokenizer(

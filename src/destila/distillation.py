@@ -2,13 +2,14 @@
 
 Mental model: one forward pass of the student and, if any term with a weight looks inside of it, one of the teacher;
 each records exactly what the terms need. The teacher's logits may come with the batch (`destila.teacher_cache`); then a
-loss of logits alone never runs the teacher.
+loss of logits alone never runs the teacher. Terms may be divided by what they were before training (`calibrate`), so
+that their weights compare like with like.
 
 Invariant: as every term is a mean over rows, so is their weighted sum. This module does not step an optimizer, nor does
 it divide by the number of micro-batches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,19 @@ from destila.models import Outputs, forward, unwrapped
 from destila.relations import attention_divergence, relation_loss
 from destila.settings import LossSettings
 
+TERMS = ("task", "soft", "hidden", "attention", "relations")
+SMALLEST = 1e-4  # a term that is less than this before training is divided by this
+
+
+def looks_inside(settings: LossSettings) -> bool:
+    """Whether a term looks inside of the teacher, so that it has to run."""
+    return bool(settings.hidden or settings.attention or settings.relations)
+
+
+def logits_alone(settings: LossSettings) -> bool:
+    """Whether the teacher's logits are all that is looked at: they can be computed once and stored."""
+    return not looks_inside(settings) and bool(settings.soft or (settings.task and settings.doubt))
+
 
 class DistillationLoss(torch.nn.Module):
     """Learn from the gold answers and from a teacher: `DistillationLoss(...)(student, batch)`.
@@ -29,15 +43,26 @@ class DistillationLoss(torch.nn.Module):
     teacher, or the batch brings all that they look at, the teacher does not run.
     """
 
+    divisors: Tensor  # of the terms, in the order of TERMS
+
     def __init__(
-        self, settings: LossSettings, *, teacher: Any | None, student: Any, mapping: Sequence[int], seed: int
+        self,
+        settings: LossSettings,
+        *,
+        teacher: Any | None,
+        student: Any,
+        mapping: Sequence[int],
+        seed: int,
+        stored: bool = False,
     ) -> None:
         """Check that the terms can be computed, and draw the projections.
 
         Args:
-            teacher, student: models (not LoadedModel); the teacher may be None when only the task term has a weight.
+            teacher, student: models (not LoadedModel); the teacher may be None when only the task term has a weight,
+                or when its logits are stored.
             mapping: `models.layer_map(...)`, the teacher layer of each student layer.
             seed: of the projections.
+            stored: every batch brings the teacher's logits.
 
         Raises:
             UserError: all weights are zero, a term needs a teacher that is missing, or attention maps of different
@@ -47,9 +72,11 @@ class DistillationLoss(torch.nn.Module):
         self.settings, self.mapping = settings, tuple(mapping)
         self._teacher = (teacher,)  # in a tuple: a registered module would enter parameters() and state_dict()
         self.projections = torch.nn.ModuleList()
+        if settings.scale != "none":  # a buffer: what the terms were before training must survive a pause
+            self.register_buffer("divisors", torch.ones(len(TERMS)))
         if not (settings.task or self.needs_teacher):
             raise UserError("loss", "all weights are 0", "Give at least one term a weight above 0.")
-        if not self.needs_teacher:
+        if not self.needs_teacher or (stored and self.needs_logits_alone):
             return
         if teacher is None:
             raise UserError("teacher.name", "is empty, and the loss needs a teacher", "Name one.")
@@ -71,13 +98,12 @@ class DistillationLoss(torch.nn.Module):
     @property
     def needs_inside(self) -> bool:
         """Whether a term looks inside of the teacher, so that it has to run."""
-        return bool(self.settings.hidden or self.settings.attention or self.settings.relations)
+        return looks_inside(self.settings)
 
     @property
     def needs_logits_alone(self) -> bool:
         """Whether the teacher's logits are all that is looked at: they can be computed once and stored."""
-        weights = self.settings
-        return not self.needs_inside and bool(weights.soft or (weights.task and weights.doubt))
+        return logits_alone(self.settings)
 
     def _apply(self, function: Any, recurse: bool = True) -> "DistillationLoss":
         """Let the teacher follow `.to(device)`."""
@@ -110,8 +136,32 @@ class DistillationLoss(torch.nn.Module):
             reduce=compare,
         )
         terms = self._terms(ours, theirs, batch)
-        total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        scales = {name: self._scale(name) for name in terms}
+        total = torch.stack([scales[name] * term for name, term in terms.items()]).sum()
+        parts = {name: term.detach() for name, term in terms.items()}
+        if weights.scale != "none":
+            parts |= {f"weight_{name}": torch.as_tensor(scale) for name, scale in scales.items()}
+        return Loss(total, parts)
+
+    def _scale(self, name: str) -> Any:
+        """What a term is multiplied with: its weight, over what it was before training if that is asked for."""
+        weight = getattr(self.settings, name)
+        return weight if self.settings.scale == "none" else weight / self.divisors[TERMS.index(name)]
+
+    @torch.no_grad()
+    def calibrate(self, student: Any, batches: Iterable[tuple[TorchBatch, int]]) -> None:
+        """Divide each term from now on by its mean over some batches, given with their numbers of rows.
+
+        The student is as it will be when training begins, in evaluation mode. A term that is almost nothing then is
+        divided by SMALLEST.
+        """
+        self.divisors.fill_(1)
+        sums, rows = torch.zeros_like(self.divisors), 0
+        for batch, count in batches:
+            parts = self(student, batch).parts
+            sums += count * torch.stack([parts.get(name, torch.zeros_like(sums[0])) for name in TERMS])
+            rows += count
+        self.divisors.copy_((sums / rows).clamp(min=SMALLEST))
 
     @torch.no_grad()
     def _taught(self, batch: TorchBatch, hidden: Sequence[int], attention: Sequence[int]) -> Any:

@@ -8,7 +8,8 @@ teacher, other data or other window settings are never read. The file appears wh
 while the teacher works leaves none, and the next begins again.
 
 Invariant: what `CachedLogits.add_to` puts into a batch is what the teacher would give for those rows (to rounding,
-which depends on how rows are padded). Several teachers are averaged as distributions, not as logits.
+which depends on how rows are padded). Several teachers are averaged as distributions, not as logits. What a teacher
+with another tokenizer says is stored twice: in its own tokens, and carried over to those of the windows.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from destila.alignment import Translation
 from destila.errors import UserError
 from destila.fingerprints import fingerprint, model_fingerprint, windows_fingerprint
 from destila.losses import TorchBatch
@@ -63,20 +65,59 @@ def mean_distribution(logits: torch.Tensor) -> torch.Tensor:
     return logits.log_softmax(dim=-1).logsumexp(dim=0) - float(np.log(len(logits)))
 
 
-def cached_logits(teachers: Sequence[Any], windows: Sequence[Window], *, directory: Path) -> CachedLogits:
+def cached_logits(
+    teachers: Sequence[Any],
+    windows: Sequence[Window],
+    *,
+    directory: Path,
+    translations: Sequence[Translation | None] | None = None,
+) -> CachedLogits:
     """The logits of each teacher, from its file in `directory`, or computed and stored there.
+
+    Args:
+        translations: for each teacher, how its tokens lie on those of the windows; None where they are the same.
 
     Raises:
         UserError: a file is torn.
     """
-    seen = windows_fingerprint(windows)
-    names = [fingerprint({"model": model_fingerprint(teacher), "windows": seen}) for teacher in teachers]
-    paths = [directory / f"logits-{name}.npy" for name in names]
-    for teacher, path in zip(teachers, paths, strict=True):
-        if not path.exists():
-            _compute(teacher, windows, path)
-    total = sum(len(window.input_ids) for window in windows)
-    return CachedLogits([_opened(path, total) for path in paths], windows)
+    pairs = zip(teachers, translations or [None] * len(teachers), strict=True)
+    arrays = [
+        _said(teacher, windows, directory)[1] if translation is None else _carried(teacher, translation, directory)
+        for teacher, translation in pairs
+    ]
+    return CachedLogits(arrays, windows)
+
+
+def _tokens(windows: Sequence[Window]) -> int:
+    return sum(len(window.input_ids) for window in windows)
+
+
+def _said(teacher: Any, windows: Sequence[Window], directory: Path) -> tuple[str, Logits]:
+    """Logits of windows in the teacher's own tokens, and the name under which they are stored."""
+    name = fingerprint({"model": model_fingerprint(teacher), "windows": windows_fingerprint(windows)})
+    path = directory / f"logits-{name}.npy"
+    if not path.exists():
+        _compute(teacher, windows, path)
+    return name, _opened(path, _tokens(windows))
+
+
+def _carried(teacher: Any, translation: Translation, directory: Path) -> Logits:
+    """Logits of the student's windows from a teacher with another tokenizer."""
+    ours, theirs = translation.student_windows, translation.windows
+    said, logits = _said(teacher, theirs, directory)
+    name = fingerprint({"said": said, "windows": windows_fingerprint(ours), "tokenizers": translation.tokenizers})
+    path = directory / f"carried-{name}.npy"
+    if not path.exists():
+        ends = np.cumsum([0, *(len(window.input_ids) for window in theirs)])
+        with atomic_file(path) as temporary:
+            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(2, _tokens(ours)))
+            start = 0
+            for number, window in enumerate(ours):
+                parts = [logits[:, ends[place] : ends[place + 1]] for place in translation.span(number)]
+                array[:, start : start + len(window.input_ids)] = translation.carried(number, parts)
+                start += len(window.input_ids)
+            array.flush()
+    return _opened(path, _tokens(ours))
 
 
 def _opened(path: Path, total: int) -> Logits:

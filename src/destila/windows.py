@@ -64,14 +64,14 @@ def longest_window(config: Mapping[str, Any]) -> int:
     return int(config["max_position_embeddings"]) - int(offset)
 
 
-class _Text(NamedTuple):
+class Tokenised(NamedTuple):
     """A tokenised text: ids (N,) and clean offsets (N, 2)."""
 
     ids: Ids
     offsets: Ids
 
 
-class _Slices(NamedTuple):
+class Slices(NamedTuple):
     """How to cut the context of one example: first tokens of the slices, and how many tokens each may hold."""
 
     firsts: range
@@ -98,32 +98,33 @@ class WindowBuilder:
         Raises:
             UserError: questions so long that fewer than 16 tokens of a longer context would fit beside them.
         """
-        questions = self._tokenise((example.question for example in examples), clean=False)
-        contexts = self._tokenise((example.context for example in examples), clean=True)
-        self._refuse_long_questions(examples, questions, contexts)
+        questions = self.tokenise((example.question for example in examples), clean=False)
+        contexts = self.tokenise((example.context for example in examples), clean=True)
+        self.refuse_long_questions(examples, questions, contexts)
         windows: list[Window] = []
         for index, example in enumerate(examples):
-            windows += self._cut(index, example, questions[example.question].ids, contexts[example.context])
+            windows += self.cut(index, example, questions[example.question].ids, contexts[example.context])
         return windows
 
-    def _tokenise(self, texts: Iterable[str], *, clean: bool) -> dict[str, _Text]:
-        """Each distinct text once, in parallel."""
+    def tokenise(self, texts: Iterable[str], *, clean: bool) -> dict[str, Tokenised]:
+        """Each distinct text once, in parallel; `clean`: with its offsets, which are empty otherwise."""
         distinct = list(dict.fromkeys(texts))
-        tokenised: dict[str, _Text] = {}
+        tokenised: dict[str, Tokenised] = {}
         for first in range(0, len(distinct), TEXTS_AT_ONCE):
             chunk = distinct[first : first + TEXTS_AT_ONCE]
             encodings = self.tokenizer.encode_batch([encodable(text) for text in chunk], add_special_tokens=False)
             for text, encoding in zip(chunk, encodings, strict=True):
                 offsets = _clean_offsets(encoding, text) if clean else np.zeros((0, 2), np.int32)
-                tokenised[text] = _Text(np.array(encoding.ids, np.int32), offsets)
+                tokenised[text] = Tokenised(np.array(encoding.ids, np.int32), offsets)
         return tokenised
 
     def _room(self, question: Ids) -> int:
         return self.length - len(self.front) - len(self.middle) - len(self.back) - len(question)
 
-    def _refuse_long_questions(
-        self, examples: Sequence[Example], questions: dict[str, _Text], contexts: dict[str, _Text]
+    def refuse_long_questions(
+        self, examples: Sequence[Example], questions: dict[str, Tokenised], contexts: dict[str, Tokenised]
     ) -> None:
+        """Raise a `UserError` that names every question that leaves too little room for a context."""
         problems = []
         for example in examples:
             ids = questions[example.question].ids
@@ -135,19 +136,21 @@ class WindowBuilder:
             remedy = "Shorten the question, or raise the window length if the model allows it."
             raise UserError.from_problems(f"windows of {self.length} tokens", problems, remedy)
 
-    def _slices(self, question: Ids, context: _Text) -> _Slices:
+    def slices(self, question: Ids, context: Tokenised) -> Slices:
+        """How a context is cut beside a question."""
         room, tokens = self._room(question), len(context.ids)
         if tokens <= room:
-            return _Slices(range(1), room)
+            return Slices(range(1), room)
         step = room - min(self.stride, room // 2)
-        return _Slices(range(0, tokens - room + step, step), room)
+        return Slices(range(0, tokens - room + step, step), room)
 
-    def _cut(self, index: int, example: Example, question: Ids, context: _Text) -> list[Window]:
+    def cut(self, index: int, example: Example, question: Ids, context: Tokenised) -> list[Window]:
+        """The windows of the `index`-th example, whose context is tokenised."""
         spans = {_token_span(answer.start, answer.end, context.offsets) for answer in example.answers}
         golds = sorted(span for span in spans if span)
         head = np.concatenate([self.front, question, self.middle])
         windows = []
-        slices = self._slices(question, context)
+        slices = self.slices(question, context)
         for first in slices.firsts:
             ids, offsets = context.ids[first : first + slices.room], context.offsets[first : first + slices.room]
             inside = [gold for gold in golds if first <= gold[0] and gold[1] < first + len(ids)]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from destila.commands.fitting import fit, load_training_data, report, training_windows
+from destila.commands.fitting import fit, load_training_data, report, training_windows, window_batches
 from destila.losses import TaskLoss
 from destila.models import LoadedModel, load_reader, random_model
 from destila.records import Example
@@ -20,7 +20,7 @@ def run(settings: FinetuneSettings) -> TrainingResult:
         reader,
         TaskLoss(),
         settings=settings,
-        windows=training_windows(reader, settings, train_examples),
+        batches=window_batches(training_windows(reader, settings, train_examples), settings),
         train_examples=train_examples,
         dev_examples=dev_examples,
         source={"command": "finetune", "model": settings.model.name or "random", "data": settings.data.train},

@@ -1,10 +1,13 @@
 """What `finetune` and `distill` share: questions -> windows -> the training loop -> a model with its metadata."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from destila.backends.torch_backend import TorchModel
 from destila.errors import UserError
@@ -14,34 +17,51 @@ from destila.models import LoadedModel, save_reader
 from destila.reader import Reader
 from destila.records import Example, Prediction
 from destila.runs import destila_version
-from destila.settings import RunSettings, TrainingCommandSettings
+from destila.settings import RunSettings, TrainingCommandSettings, TrainingSettings
 from destila.sources import load_examples
-from destila.tasks import Task, TrainingResult
+from destila.tasks import Batches, Task, TrainingResult
 from destila.training import device_of, is_main_process, open_run, train
 from destila.windows import Window, WindowBatches, WindowBuilder, collate, longest_window
 
+MAX_WORKERS = 12
 SLICE_OVER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
 
 
 def load_training_data(
-    settings: TrainingCommandSettings, *, unlabelled: bool = False
+    settings: TrainingCommandSettings, *, unlabelled: bool = False, optional: bool = False
 ) -> tuple[list[Example], list[Example]]:
     """The training examples (labelled ones alone, unless asked otherwise) and the dev examples.
+
+    Args:
+        optional: there may be no training data, because other rows are trained on.
 
     Raises:
         UserError: no training data is named, or it cannot be read or holds no labelled question.
     """
     data = settings.data
-    if not data.train:
+    if not data.train and not optional:
         raise UserError("data.train", "names no data", "Give a file or a named source to train on.")
-    train_examples = load_examples(data.train, repair=data.repair, limit=data.max_train_examples)
+    train_examples = load_examples(data.train, repair=data.repair, limit=data.max_train_examples) if data.train else []
     dev_examples = load_examples(data.dev, repair=data.repair, limit=data.max_dev_examples) if data.dev else []
     if not data.unanswerable:
         train_examples = [example for example in train_examples if example.answers or not example.labelled]
     labelled = [example for example in train_examples if example.labelled]
-    if not labelled:
+    if not labelled and not optional:
         raise UserError("data.train", "has no labelled question", "Give data with answers.")
     return train_examples if unlabelled else labelled, dev_examples
+
+
+def window_builder(reader: LoadedModel, settings: TrainingCommandSettings) -> WindowBuilder:
+    """Cuts texts for a reader.
+
+    Raises:
+        UserError: windows are longer than the reader can read.
+    """
+    window, longest = settings.window, longest_window(reader.model.config.to_dict())
+    if window.length > longest:
+        raise UserError("window.length", f"{window.length} is more than the model's {longest}", "Make it shorter.")
+    pad_id = int(reader.model.config.pad_token_id)
+    return WindowBuilder(reader.tokenizer, length=window.length, stride=window.stride, pad_id=pad_id)
 
 
 def training_windows(
@@ -50,18 +70,26 @@ def training_windows(
     """The windows of the training examples.
 
     Raises:
-        UserError: as `WindowBuilder.build` does; windows are longer than the reader can read.
+        UserError: as `window_builder` and `WindowBuilder.build` do.
     """
-    window, longest = settings.window, longest_window(reader.model.config.to_dict())
-    if window.length > longest:
-        raise UserError("window.length", f"{window.length} is more than the model's {longest}", "Make it shorter.")
-    pad_id = int(reader.model.config.pad_token_id)
-    builder = WindowBuilder(reader.tokenizer, length=window.length, stride=window.stride, pad_id=pad_id)
-    windows = builder.build(examples)
+    windows = window_builder(reader, settings).build(examples)
     device_of(settings.training)  # decided before anything asks for the process
     if is_main_process():
         print(f"{len(examples):,} questions, {len(windows):,} windows", file=sys.stderr)
     return windows
+
+
+def window_batches(windows: Sequence[Window], settings: TrainingCommandSettings) -> WindowBatches:
+    """The order in which windows are trained on."""
+    return WindowBatches(windows, batch_size=settings.training.batch_size, seed=settings.training.seed)
+
+
+def worker_count(workers: int, training: TrainingSettings) -> int:
+    """Processes that make rows: a GPU wants many, and a CPU that trains has no core to spare. -1: as many as fit."""
+    if workers >= 0:
+        return workers
+    on_gpu = torch.cuda.is_available() and training.device != "cpu"
+    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) - 2)) if on_gpu else 0
 
 
 def fit(
@@ -69,7 +97,7 @@ def fit(
     loss_fn: Callable[..., Any],
     *,
     settings: TrainingCommandSettings,
-    windows: Sequence[Window],
+    batches: Batches[Window],
     train_examples: Sequence[Example],
     dev_examples: Sequence[Example],
     source: Mapping[str, Any],
@@ -79,7 +107,7 @@ def fit(
     settings, data or models leaves none behind.
 
     Args:
-        windows: `training_windows` of the training examples.
+        batches: which windows each step reads.
         source: where the reader comes from, for its destila.json.
         prepare: adds to a batch what else is known of its rows.
 
@@ -113,7 +141,7 @@ def fit(
     task = Task(
         student=reader.model,
         loss_fn=loss_fn,
-        batches=WindowBatches(windows, batch_size=settings.training.batch_size, seed=settings.training.seed),
+        batches=batches,
         collate=lambda rows, device: prepare(to_tensors(collate(rows, pad_id=pad_id), device), rows),
         save=save,
         evaluate=evaluate if dev_examples else None,

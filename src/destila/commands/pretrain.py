@@ -1,15 +1,12 @@
 """`destila pretrain`: raw text -> a tokenizer and an encoder with a span head, for `destila finetune` to go on from."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
-from destila.commands.fitting import report
+from destila.commands.fitting import report, worker_count
 from destila.corpus import TokenStore, open_store
 from destila.masking import place_count
 from destila.mixture import RowMaker, Rows, row_makers, rows_by_step
@@ -21,8 +18,6 @@ from destila.settings import PretrainSettings
 from destila.tasks import Task, TrainingResult
 from destila.training import is_main_process, main_process_first, open_run, train
 from destila.vocabulary import pad_id
-
-MAX_WORKERS = 12
 
 
 def run(settings: PretrainSettings) -> TrainingResult:
@@ -43,7 +38,7 @@ def run(settings: PretrainSettings) -> TrainingResult:
         rows_by_step,
         (store.path, settings),
         steps_per_epoch=max(1, round(maker.mixture.tokens / row_tokens)),
-        workers=worker_count(settings),
+        workers=worker_count(settings.text.workers, training),
     )
     with batches:
         task = pretraining_task(settings, store, batches, apart)
@@ -51,14 +46,6 @@ def run(settings: PretrainSettings) -> TrainingResult:
         result = train(task, settings=training, run=opened, stop_after_seconds=settings.stop_after_seconds)
     report(settings, result, score="dev_score")
     return result
-
-
-def worker_count(settings: PretrainSettings) -> int:
-    """Processes that make rows: a GPU wants many, and a CPU that trains has no core to spare."""
-    if settings.text.workers >= 0:
-        return settings.text.workers
-    on_gpu = torch.cuda.is_available() and settings.training.device != "cpu"
-    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) - 2)) if on_gpu else 0
 
 
 def describe(store: TokenStore, maker: RowMaker) -> None:

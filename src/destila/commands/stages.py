@@ -59,8 +59,8 @@ def _expanded(settings: DistillSettings) -> list[DistillSettings]:
     expanded: list[DistillSettings] = []
     for stage in settings.stages:
         values: dict[str, Any] = dataclasses.asdict(settings) | {"stages": []}
-        for table, changes in (("data", stage.data), ("loss", stage.loss), ("training", stage.training)):
-            values[table] |= changes
+        for table in ("data", "teacher", "unlabelled", "loss", "training"):
+            values[table] |= getattr(stage, table)
         if stage is not settings.stages[-1]:
             values["output"] = f"{settings.output}-{stage.name}"
         if expanded:

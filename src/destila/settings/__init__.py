@@ -4,6 +4,15 @@ A settings file is TOML with one table per nested dataclass; the command line ov
 `destila.resolution` turns both into these classes and reports all mistakes at once. Importing this package is cheap.
 """
 
+from destila.settings.distilling import (
+    DistillSettings,
+    LossSettings,
+    StageSettings,
+    StudentSettings,
+    TeacherSettings,
+    UnlabelledSettings,
+)
+from destila.settings.documents import DocumentSettings, FolderSettings
 from destila.settings.pretraining import (
     ClozeSettings,
     MaskingSettings,
@@ -11,19 +20,15 @@ from destila.settings.pretraining import (
     PretrainSettings,
     TextSettings,
 )
+from destila.settings.reporting import ReportSettings
 from destila.settings.serving import LimitSettings, QueueSettings, ServeSettings
 from destila.settings.training import (
     CALL_SETTINGS,
     DataSettings,
-    DistillSettings,
     FinetuneSettings,
-    LossSettings,
     ModelSettings,
     RunSettings,
     ShapeSettings,
-    StageSettings,
-    StudentSettings,
-    TeacherSettings,
     TrainingCommandSettings,
     TrainingSettings,
     WindowSettings,
@@ -48,9 +53,11 @@ __all__ = [
     "DataFetchSettings",
     "DataSettings",
     "DistillSettings",
+    "DocumentSettings",
     "EvaluateSettings",
     "ExportSettings",
     "FinetuneSettings",
+    "FolderSettings",
     "LimitSettings",
     "LossSettings",
     "MaskingSettings",
@@ -58,6 +65,7 @@ __all__ = [
     "PretrainSettings",
     "PretrainedModelSettings",
     "QueueSettings",
+    "ReportSettings",
     "RunSettings",
     "ServeSettings",
     "ShapeSettings",
@@ -67,5 +75,6 @@ __all__ = [
     "TextSettings",
     "TrainingCommandSettings",
     "TrainingSettings",
+    "UnlabelledSettings",
     "WindowSettings",
 ]

@@ -1,7 +1,7 @@
-"""Settings of the commands that train."""
+"""Settings that commands share which train readers, and those of `destila finetune`."""
 
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
@@ -66,66 +66,6 @@ class ModelSettings:
     """Size of the tokenizer that is trained when none is given."""
     dropout: Fraction = 0.1
     """Dropout of hidden states and attention during training."""
-
-
-@settings
-class TeacherSettings:
-    name: str = ""
-    """A local directory or a hub id of a fine-tuned reader."""
-    revision: str | None = None
-    """Commit of the hub repository; pin it."""
-    others: list[str] = strings()
-    """More readers of the same tokenizer, such as other seeds; what all say is averaged. For losses of logits alone."""
-    other_paragraphs: CountOrZero = 0
-    """So many other paragraphs that each training question is read in, too, labelled by the teacher alone."""
-    cache: str = "runs/cache"
-    """Directory for what is computed once from a teacher, and used again by other runs."""
-
-
-@settings
-class StudentSettings:
-    name: str = ""
-    """A student to go on with, such as an earlier run's; empty: a new one of the given shape."""
-    shape: ShapeSettings = field(default_factory=ShapeSettings)
-    """Shape of the student."""
-    initial: Literal["random", "layers", "teacher"] = "random"
-    """random: all weights random (the paper); layers: the mapped layers of a teacher of the same width, as they are;
-    teacher: the mapped layers, pruned to the student's shape by what matters over real windows."""
-    vocabulary: list[str] = strings()
-    """Files or named sources whose texts, with those of the training data, say which of the teacher's tokens the
-    student keeps; empty: it keeps all."""
-    dropout: Fraction = 0.1
-    """Dropout of hidden states and attention during training."""
-
-
-@settings
-class LossSettings:
-    task: NonNegative = 1.0
-    """Weight of the cross-entropy with the gold answers."""
-    soft: NonNegative = 1.0
-    """Weight of the divergence from the teacher's start and end distributions."""
-    hidden: NonNegative = 1.0
-    """Weight of the mean squared error of the hidden states."""
-    attention: NonNegative = 1.0
-    """Weight of the error of the attention matrices."""
-    relations: NonNegative = 0.0
-    """Weight of the divergence of query-query, key-key and value-value relations (MiniLMv2) in the last layer."""
-    temperature: Positive = 1.0
-    """Temperature of the soft targets."""
-    soft_positions: Literal["all", "context"] = "all"
-    """Where the soft targets are compared: at all real tokens, or at the context and position 0 alone."""
-    doubt: Annotated[float, Ge(0), Le(1)] = 0.0
-    """How much less a gold answer counts where the teacher is sure of another: the share of its weight that goes."""
-    attention_error: Literal["squares", "divergence"] = "squares"
-    """How attention matrices are compared: mean squared error (the paper), or KL divergence of each row."""
-    relation_heads: Count = 32
-    """Heads that queries, keys and values are cut into for the relations; divides the width of teacher and student."""
-    relation_layer: CountOrZero = 0
-    """Teacher layer whose relations the student's last layer learns; 0: the last. Large teachers: 3/4 up."""
-    layer_map: Literal["uniform", "last"] | list[int] = "uniform"
-    """Teacher layer of each student layer: uniform (every L_teacher / L_student), last (the last ones), or a list."""
-    projections: Literal["shared", "per-layer"] = "shared"
-    """Linear maps from the student's width to the teacher's: one for all layers (the paper), or one each."""
 
 
 @settings
@@ -208,31 +148,3 @@ class FinetuneSettings(TrainingCommandSettings):
 
     model: ModelSettings = field(default_factory=ModelSettings)
     """What to start from."""
-
-
-@settings
-class StageSettings:
-    """One of several trainings in a row. Its tables hold what differs from those of the whole file."""
-
-    name: str
-    """Name of the stage; it trains in `output`-name, but for the last, which trains in `output`."""
-    data: dict[str, Any] = field(default_factory=dict)
-    """What differs in [data]."""
-    loss: dict[str, Any] = field(default_factory=dict)
-    """What differs in [loss]."""
-    training: dict[str, Any] = field(default_factory=dict)
-    """What differs in [training]."""
-
-
-@settings
-class DistillSettings(TrainingCommandSettings):
-    """Distill a teacher into a student. With only `loss.task` above zero, the same student without distillation."""
-
-    teacher: TeacherSettings = field(default_factory=TeacherSettings)
-    """Who teaches; its tokenizer is the student's too."""
-    student: StudentSettings = field(default_factory=StudentSettings)
-    """Who learns."""
-    loss: LossSettings = field(default_factory=LossSettings)
-    """What is matched, and how much each term weighs."""
-    stages: list[StageSettings] = field(default_factory=list)
-    """Trainings in a row, each of the student that the one before left; in a file, as [[stages]]. Empty: one."""
