@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from destila import reader as reader_module
+from destila import streams
 from destila.backends import load_backend
 from destila.backends.torch_backend import TorchModel
 from destila.errors import UserError
@@ -46,7 +47,8 @@ def alone(reader, examples):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_batches_change_no_answer(readers, architecture, monkeypatch):
     reader, examples = readers[architecture], tiny_examples()
-    monkeypatch.setattr(reader_module, "EXAMPLES_AT_ONCE", 4)
+    monkeypatch.setattr(streams, "EXAMPLES_AT_ONCE", 4)
+    monkeypatch.setattr(reader_module, "WORTH_A_THREAD", 100)
     monkeypatch.setattr(reader_module, "TOKENS_PER_BATCH", 200)
     expected, found = alone(reader, examples), reader.predict(examples)
     assert list(found) == [example.id for example in examples]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from destila import spans as spans_module
 from destila.records import Answer, Example
 from destila.spans import decode
 from destila.windows import Window, WindowBuilder
@@ -72,12 +73,14 @@ def cases(draw):
 
 
 @settings(max_examples=300, deadline=None)
-@given(cases(), st.one_of(st.none(), st.floats(-5, 5)))
-def test_decoder_equals_the_slow_reference(case, threshold):
+@given(cases(), st.one_of(st.none(), st.floats(-5, 5)), st.sampled_from([1, 2, 1024]))
+def test_decoder_equals_the_slow_reference(case, threshold, rows_at_once):
     context, windows, starts, ends, longest, top_k = case
-    prediction, answers = decode(
-        windows, starts, ends, context, max_answer_tokens=longest, top_k=top_k, no_answer_threshold=threshold
-    )
+    with pytest.MonkeyPatch.context() as patch:  # settled row by row, or all at the end
+        patch.setattr(spans_module, "ROWS_AT_ONCE", rows_at_once)
+        prediction, answers = decode(
+            windows, starts, ends, context, max_answer_tokens=longest, top_k=top_k, no_answer_threshold=threshold
+        )
     spans = reference_spans(windows, starts, ends, longest)
     null = min(s[0] + e[0] for s, e in zip(starts, ends, strict=True))
     total = math.log(sum(math.exp(score) for score in [*spans.values(), null]))
@@ -192,6 +195,27 @@ def test_no_answer_score_is_the_lowest_over_the_windows():
     assert prediction.no_answer_score == pytest.approx(4 - 6)
     assert prediction.answer.text == "dos", "a threshold that is met exactly still answers"
     assert decode(windows, starts, starts, context, no_answer_threshold=-2.5)[0].answer.text is None
+
+
+@pytest.mark.parametrize("top_k", [1, 7])
+def test_few_rows_are_kept_of_a_long_context_and_no_answer_is_lost(top_k, monkeypatch):
+    words = [f"p{'x' * (n % 9)}" for n in range(6000)]
+    context = " ".join(words)
+    builder = WindowBuilder(tiny_tokenizer(), length=96, stride=32, pad_id=1)
+    windows = builder.build([Example(id="1", question="¿a?", context=context)])
+    generator = np.random.default_rng(top_k)
+    logits = [[generator.normal(0, 3, len(w.input_ids)).astype(np.float32) for w in windows] for _ in range(2)]
+    kept = []
+    joined = spans_module._joined
+    monkeypatch.setattr(
+        spans_module, "_joined", lambda parts: kept.append(sum(len(p.scores) for p in parts)) or joined(parts)
+    )
+    found = decode(windows, *logits, context, top_k=top_k)
+    assert max(kept) <= 2 * top_k * spans_module.ROWS_PER_ANSWER + spans_module.ROWS_AT_ONCE + 96
+    monkeypatch.setattr(spans_module, "ROWS_PER_ANSWER", 10**9)
+    everything = decode(windows, *logits, context, top_k=top_k)
+    assert found == everything
+    assert max(kept) > 12_000, "the context was not long"
 
 
 def test_logits_may_be_padded_and_huge():

@@ -25,13 +25,14 @@ from destila.records import Answer, Example, Prediction
 from destila.resolution import resolve
 from destila.runs import METADATA_FILE
 from destila.settings import WindowSettings
-from destila.spans import decode
+from destila.spans import SpanDecoder
+from destila.streams import ahead, stream
 from destila.vocabulary import pad_id as find_pad_id
 from destila.windows import Window, WindowBuilder, collate, inference_batches, longest_window
 
 SHIPPED = Path(__file__).parent / "shipped"  # the reader that comes with the package: an int8 ONNX export
 SHIPPED_NAME = "the reader that ships"  # in messages and reports; where it lies depends on the installation
-EXAMPLES_AT_ONCE = 2048  # sorted by length together: enough that hardly anything is padding
+WORTH_A_THREAD = 20_000  # characters; less is tokenised sooner than a thread has started
 TOKENS_PER_BATCH = 2048  # on a CPU; 8192 take 17 % more time for each question: they leave the caches
 
 Pair = tuple[str, str]
@@ -149,11 +150,28 @@ class Reader:
     ) -> Iterator[tuple[Prediction, list[Answer]]]:
         """Prediction and answers of each example, in order."""
         _refuse_empty(examples)
-        for first in range(0, len(examples), EXAMPLES_AT_ONCE):
-            part = examples[first : first + EXAMPLES_AT_ONCE]
-            windows = self.windows(part)
+        parts, decoder = stream(self.builder, examples), None
+        if sum(len(example.context) for example in examples) > WORTH_A_THREAD:
+            parts = ahead(parts)
+        for windows in parts:
             starts, ends = self.logits(windows, progress)
-            yield from self.decode(part, windows, starts, ends, top_k=top_k)
+            for window, start, end in zip(windows, starts, ends, strict=True):
+                if window.first_token == 0:
+                    if decoder:
+                        yield decoder.finish()
+                    decoder = self._decoder(examples[window.example].context, top_k=top_k)
+                assert decoder is not None  # every example has a first window
+                decoder.add(window, start, end)
+        if decoder:
+            yield decoder.finish()
+
+    def _decoder(self, context: str, *, top_k: int) -> SpanDecoder:
+        return SpanDecoder(
+            context,
+            max_answer_tokens=min(self.window.max_answer_tokens, self.window.length),
+            top_k=top_k,
+            no_answer_threshold=self.no_answer_threshold,
+        )
 
     def windows(self, examples: Sequence[Example]) -> list[Window]:
         """First step of the path: the model inputs of the examples, in order.
@@ -197,15 +215,10 @@ class Reader:
     ) -> Iterator[tuple[Prediction, list[Answer]]]:
         """Third step: what the logits of the examples' windows say about each example, in order."""
         for example, (left, right) in zip(examples, _groups(windows), strict=True):
-            yield decode(
-                windows[left:right],
-                starts[left:right],
-                ends[left:right],
-                example.context,
-                max_answer_tokens=self.window.max_answer_tokens,
-                top_k=top_k,
-                no_answer_threshold=self.no_answer_threshold,
-            )
+            decoder = self._decoder(example.context, top_k=top_k)
+            for place in range(left, right):
+                decoder.add(windows[place], starts[place], ends[place])
+            yield decoder.finish()
 
 
 def place_of(model: str | Path | None) -> str:
