@@ -25,7 +25,7 @@ LAYERS = [
     ["backends"],
     ["reader"],
     ["pipelines", "serving"],
-    ["reports", "cards", "snippets", "charts", "training", "quantize", "export", "measure"],
+    ["reports", "cards", "snippets", "charts", "training", "quantize", "export", "measure", "reporting"],
     ["commands"],
     ["cli"],
 ]

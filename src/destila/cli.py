@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "distill": ("distill", "DistillSettings", "teacher + questions -> student"),
     "evaluate": ("evaluate", "EvaluateSettings", "score models or predictions"),
     "export": ("export", "ExportSettings", "reader -> ONNX or OpenVINO, proven to answer the same"),
+    "report": ("report", "ReportSettings", "one page: scores, curves, errors, cost, how to repeat it"),
     "bench": ("bench", "BenchSettings", "time readers against each other"),
     "answer": ("answer", "AnswerSettings", "answer a question from a text"),
     "serve": ("serve", "ServeSettings", "answer over HTTP, with a page for people"),
@@ -30,7 +31,15 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 
 # library -> the extra that brings it
-EXTRAS = {"torch": "train", "transformers": "train", "accelerate": "train", "safetensors": "train", "pyarrow": "data"}
+EXTRAS = {
+    "torch": "train",
+    "transformers": "train",
+    "accelerate": "train",
+    "safetensors": "train",
+    "pyarrow": "data",
+    "jinja2": "report",
+    "markupsafe": "report",
+}
 
 
 def usage() -> str:

@@ -18,9 +18,13 @@ ATTRIBUTIONS = {
     "xquad-es": "XQuAD (Artetxe, Ruder, Yogatama, 2020)",
     "mlqa-es": "MLQA (Lewis et al., 2020)",
     "sqac": "SQAC (Gutiérrez-Fandiño et al., 2022)",
+    "squad-es-dist": "SQuAD-es-dist, questions on paragraphs of SQuAD-es",
     "nativa": "nativa, the Destila authors",
 }
-LICENCES = {source.name: source.licence for source in SOURCES} | {"nativa": "CC BY 4.0"}
+LICENCES = {source.name: source.licence for source in SOURCES} | {
+    "squad-es-dist": "Apache-2.0; contexts CC BY 4.0",
+    "nativa": "CC BY 4.0",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,13 +304,14 @@ def _assumed_watts(run: Provenance) -> tuple[float, str]:
     return WATTS_PER_CORE * cores, f"{WATTS_PER_CORE:g} W for each of {cores} processor cores"
 
 
-def reader_snippet(name: str) -> str:
-    """The lines of Python that load a reader and ask it."""
+def reader_snippet(name: str | None) -> str:
+    """The lines of Python that load a reader (None: the one that ships) and ask it."""
+    argument = "" if name is None else json.dumps(name, ensure_ascii=False)
     return "\n".join(
         [
             "from destila import Reader",
             "",
-            f"reader = Reader.load({json.dumps(name, ensure_ascii=False)})  # Destila {destila_version()}",
+            f"reader = Reader.load({argument})  # Destila {destila_version()}",
             'answer = reader.answer("¿Quién...?", text)',
             "print(answer.text, answer.start, answer.end, answer.score)  # text is None: no answer",
         ]

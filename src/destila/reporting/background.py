@@ -1,0 +1,248 @@
+"""The sections about where the models come from: training, layers, mistakes, cost, data and licences, how to repeat."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from destila.provenance import Provenance, all_data, all_licences, reader_snippet, repeat_commands
+from destila.reader import SHIPPED, SHIPPED_NAME
+from destila.reporting import pictures
+from destila.reporting.document import Block, Browser, Code, Paragraph, Picture, Pictures, Section, Table
+from destila.reporting.facts import Curve, Facts, Missing, RunFacts
+from destila.reporting.mistakes import KINDS, VERSUS
+from destila.reporting.wording import count, date, duration, share, small, words
+
+CURVE_KINDS = {
+    "loss": "the loss and its terms before their weights",
+    "dev": "scores on dev",
+    "other": "learning rate, gradient and speed",
+}
+
+
+# ---------------------------------------------------------------------------------------------------- training
+def training(facts: Facts) -> Section:
+    """The curves of every run behind the models."""
+    blocks: list[Block] = []
+    for run in facts.runs:
+        if run.curves:
+            blocks += _curves(run)
+    missing = [
+        model.label for model in facts.models if not model.origin.has_run and not _has_curves(facts, model.origin)
+    ]
+    if missing:
+        blocks.append(Paragraph(f"No training run is here for {words(missing)}, so there are no curves of it."))
+    return Section("training", "How it learned", tuple(blocks))
+
+
+def _has_curves(facts: Facts, origin: Provenance) -> bool:
+    """Whether the run of the model, or of that which it was exported from, is among the runs."""
+    known = {run.origin.name for run in facts.runs}
+    return any(parent.name in known for parent in origin.parents if parent.role == "exported from")
+
+
+def _curves(run: RunFacts) -> list[Block]:
+    blocks: list[Block] = [Paragraph(f"{run.label} ({run.origin.verb or 'run'}), {count(run.steps)} steps.")]
+    for kind, what in CURVE_KINDS.items():
+        drawn = [curve for curve in run.curves if curve.kind == kind]
+        if drawn:
+            blocks.append(Pictures(tuple(_curve(run.label, curve) for curve in drawn)))
+            blocks.append(_curve_table(f"{run.label}: {what}", drawn))
+    return blocks
+
+
+def _curve(label: str, curve: Curve) -> Picture:
+    first, last = curve.points[0], curve.points[-1]
+    return pictures.curves(
+        [pictures.Line(curve.name, curve.points)],
+        title=f"{label}: {curve.name}",
+        description=f"{curve.name} over the steps of {label}: {small(first[1])} at step {first[0]}, {small(last[1])} at step "
+        f"{last[0]}, lowest {small(curve.low[1])} at step {curve.low[0]}, highest {small(curve.high[1])} at step {curve.high[0]}.",
+        across="step",
+    )
+
+
+def _curve_table(caption: str, drawn: Sequence[Curve]) -> Table:
+    rows = tuple(
+        (
+            curve.name,
+            count(curve.count),
+            small(curve.points[0][1]),
+            f"{small(curve.low[1])} (step {curve.low[0]:,})",
+            f"{small(curve.high[1])} (step {curve.high[0]:,})",
+            small(curve.points[-1][1]),
+        )
+        for curve in drawn
+    )
+    return Table(caption, ("Number", "Values", "First", "Lowest", "Highest", "Last"), rows)
+
+
+# ---------------------------------------------------------------------------------------------------- layers
+def inside(facts: Facts) -> Section:
+    """How alike teacher and student are, layer by layer."""
+    found = facts.agreement
+    title = "How alike they are inside"
+    if isinstance(found, Missing):
+        return Section("inside", title, (Paragraph(f"Not computed: {found.reason}"),))
+    whose = "its run mapped it to" if found.trained else "the uniform map gives it"
+    text = (
+        f"{found.student} and {found.teacher} read the same {found.windows} windows ({found.tokens:,} tokens). Hidden states "
+        "of different widths are compared by linear CKA (1: the same up to a rotation and a scale), attention by 1 minus the "
+        f"Jensen-Shannon divergence of the mean over heads, in bits (1: the same). Each layer stands beside the teacher's that {whose}."
+    )
+    rows = []
+    for layer, mapped in enumerate(found.mapping):
+        best = max(range(len(found.hidden[layer])), key=lambda other: found.hidden[layer][other])
+        attention = f"{found.attention[layer - 1][mapped - 1]:.3f}" if layer else "–"
+        rows.append((str(layer), str(mapped), f"{found.hidden[layer][mapped]:.3f}", attention, str(best)))
+    head = ("Student's layer", "Teacher's", "Hidden states", "Attention", "Most alike")
+    note = "Layer 0 is the embedding output, which has no attention. Most alike: the teacher's layer of highest CKA."
+    table = Table("Agreement with the teacher, layer by layer", head, tuple(rows), note=note)
+    means = [
+        sum(float(row[2]) for row in rows) / len(rows),
+        sum(float(row[3]) for row in rows[1:]) / max(1, len(rows) - 1),
+    ]
+    shown = (
+        pictures.heatmap(
+            found.hidden,
+            found.mapping,
+            first=0,
+            title="Agreement of hidden states",
+            description=f"CKA of every layer of {found.student} with every layer of {found.teacher}; {means[0]:.3f} on "
+            "average between the layers that belong together.",
+        ),
+        pictures.heatmap(
+            found.attention,
+            found.mapping[1:],
+            first=1,
+            title="Agreement of attention",
+            description=f"Agreement of attention of every layer of {found.student} with every layer of {found.teacher}; "
+            f"{means[1]:.3f} on average between the layers that belong together.",
+        ),
+    )
+    return Section("inside", title, (Paragraph(text), Pictures(shown), table))
+
+
+# ---------------------------------------------------------------------------------------------------- mistakes
+def mistakes(facts: Facts) -> Section:
+    """The browser of errors, and how many there are of each kind."""
+    found, scored = facts.mistakes, facts.questions["scored"]
+    kinds = tuple(
+        (f"{name}: {KINDS[name]}", count(number), share(number / scored)) for name, number in found.kinds.items()
+    )
+    blocks: list[Block] = [
+        Paragraph(
+            f"{count(found.total)} of {count(scored)} questions on which {facts.subject}"
+            + (f" or {facts.reference}" if facts.reference else "")
+            + f" is not exactly right by the {facts.normalizer} rules."
+        ),
+        Table("Kinds of error", (f"What {facts.subject} does", "Questions", "of all"), kinds),
+    ]
+    if facts.reference:
+        versus = tuple((VERSUS[name], count(number), share(number / scored)) for name, number in found.versus.items())
+        table = Table(
+            f"{facts.subject} (the model) and {facts.reference} (the reference)",
+            ("Who is wrong", "Questions", "of all"),
+            versus,
+        )
+        blocks.append(table)
+    models = (("model", facts.subject), *((("reference", facts.reference),) if facts.reference else ()))
+    blocks.append(Browser(found, models))
+    return Section("errors", "What it gets wrong", tuple(blocks))
+
+
+# ---------------------------------------------------------------------------------------------------- cost
+def cost(facts: Facts) -> Section:
+    """Time and energy of the runs."""
+    if not facts.runs:
+        text = "No training run is here, so nothing is known of its time, and energy cannot be estimated."
+        return Section("cost", "What it cost to make", (Paragraph(text),))
+    rows = tuple(
+        (
+            run.label,
+            run.origin.verb or "?",
+            run.origin.status,
+            run.origin.device or run.origin.environment.get("processor", "?"),
+            count(run.steps),
+            duration(run.origin.seconds) + ("*" if run.origin.paused else ""),
+            f"{run.energy.kilowatt_hours:.4g} kWh" if run.energy else "–",
+        )
+        for run in facts.runs
+    )
+    starred = any(run.origin.paused for run in facts.runs)
+    note = "* from the start to the last line of metrics, pauses included." if starred else ""
+    head = ("Run", "Command", "State", "Device", "Steps", "Time", "Energy, estimated")
+    table = Table("Time, and an estimate of energy", head, rows, frozenset({0, 1, 2, 3}), note)
+    assumptions = [f"{run.label}: {run.energy.assumption}." for run in facts.runs if run.energy]
+    estimate = "Energy is an estimate, not a measurement: time multiplied by an assumed power. " + " ".join(assumptions)
+    return Section("cost", "What it cost to make", (table, Paragraph(estimate)))
+
+
+# ---------------------------------------------------------------------------------------------------- use and repeat
+def data(facts: Facts) -> Section:
+    """What it was made of and judged on, under which licences."""
+    subject = facts.model(facts.subject).origin
+    used = [*all_data(subject), *facts.judged]
+    rows = tuple(
+        (item.name, item.use, source.name, source.licence or "not stated", source.attribution or "not stated")
+        for item in used
+        for source in item.sources
+    )
+    table = Table("Data", ("File or name", "Used for", "Holds", "Licence", "To be named"), rows, frozenset(range(5)))
+    return Section("data", "Data and licences", (Paragraph(licence_sentence(subject)), table))
+
+
+def licence_sentence(subject: Provenance) -> str:
+    """What the licences of the data behind a model say about using it."""
+    found = all_licences(subject)
+    text = "Destila's code is under Apache-2.0."
+    if not found:
+        return f"{text} Nothing here says which data the weights were trained on: ask whoever gave you the model."
+    stated = [licence for licence in found if licence]
+    if stated:
+        text += f" The weights were trained or chosen on data under {words(stated)}: name those who made them (below)."
+    if any("-SA" in licence for licence in stated):
+        text += " Some are share-alike (SA): who passes weights on does so most safely under the same licence."
+    if any("-NC" in licence for licence in stated):
+        text += " Some are not for commercial use (NC)."
+    if unknown := [source.name for source in found.get("", [])]:
+        text += (
+            f" No licence is stated for {words(unknown)}: find it out before you use the weights for more than a trial."
+        )
+    return text
+
+
+def repeat(facts: Facts) -> Section:
+    """How to load it, check the numbers, and make everything again."""
+    subject = facts.model(facts.subject)
+    ships = subject.name == SHIPPED_NAME or Path(subject.name).resolve() == SHIPPED
+    blocks: list[Block] = [Code("Load it in Python", reader_snippet(None if ships else subject.name), "python")]
+    model = "" if ships else f" --model {subject.name}"
+    blocks.append(Code("Ask it from the shell", f"destila answer '¿Quién...?' --context text.txt{model}", "sh"))
+    checks = "\n".join(
+        f"destila evaluate --from-predictions {one.predictions.removesuffix('l')} --data {item}"
+        for one in facts.models
+        for item in [" --data ".join(judged.name for judged in facts.judged)]
+    )
+    blocks.append(Code("Score the predictions beside this page again, without any model", checks, "sh"))
+    blocks.append(Code("Make this report again", facts.command, "sh"))
+    if commands := repeat_commands(subject.origin):
+        blocks.append(Code(f"Make {subject.label} again, from the settings of its runs", "\n".join(commands), "sh"))
+    else:
+        blocks.append(Paragraph(f"No run of {subject.label} is here, so the commands that made it are not known."))
+    for run in facts.runs:
+        blocks.append(Code(f"{run.label}: command and environment", _environment(run), "text", folded=True))
+        blocks.append(Code(f"{run.label}: settings", run.origin.settings_text, "toml", folded=True))
+    blocks.append(
+        Code("Where this report was made", json.dumps(dict(facts.environment), indent=2), "json", folded=True)
+    )
+    if subject.origin.metadata:
+        about = json.dumps(dict(subject.origin.metadata), indent=2, ensure_ascii=False)
+        blocks.append(Code(f"{subject.label}: destila.json", about, "json", folded=True))
+    return Section("repeat", "Load it, repeat it", tuple(blocks))
+
+
+def _environment(run: RunFacts) -> str:
+    origin = run.origin
+    lines = [f"command  {origin.command}", f"started  {date(origin.started)}", f"seed     {origin.seed}"]
+    lines += [f"version  {origin.version}", f"device   {origin.device or 'not recorded'}"]
+    return "\n".join([*lines, json.dumps(dict(origin.environment), indent=2)])

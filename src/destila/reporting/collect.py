@@ -1,0 +1,279 @@
+"""From settings to `Facts`: find the models, ask them, measure, and look up where they come from.
+
+Mental model: the reference is read first, then the others, one in memory at a time; what they said goes into raw files
+at once, and all numbers are computed from that. Invariant: nothing is guessed: what is not on the disk, or was not
+measured, is missing from the facts with a reason. This module writes no page; torch is only loaded where a model needs
+it.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from destila import measure, metrics, reports
+from destila.cores import thread_count
+from destila.errors import UserError
+from destila.predictions import answer_texts
+from destila.provenance import Provenance, describe_data, estimate_energy, lineage, read_metrics, trace
+from destila.reader import SHIPPED, SHIPPED_NAME, name_of, place_of
+from destila.records import Example, Prediction
+from destila.reporting import breakdowns, calibration, curves, inside, mistakes, rawfiles
+from destila.reporting.facts import Facts, LayerAgreement, Missing, ModelFacts, RunFacts, Speed
+from destila.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, command_line, destila_version, environment
+from destila.settings import ReportSettings
+from destila.sources import load_examples
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model without its network, and what it said.
+
+    Attributes:
+        given: its name on the command line; None: the reader that ships.
+        place: its directory or hub id.
+        facts: what `ModelFacts` repeats: backend, precision, parameters, bytes, threshold, window.
+        scores: under the normalizer of the report.
+    """
+
+    label: str
+    given: str | None
+    place: str
+    origin: Provenance
+    facts: Mapping[str, Any]
+    predictions: Mapping[str, Prediction]
+    scores: metrics.Scores
+
+
+def collect(settings: ReportSettings, directory: Path) -> Facts:
+    """Everything that the report says.
+
+    Args:
+        directory: where raw predictions are written, as predictions/LABEL.jsonl.
+
+    Raises:
+        UserError: a model, the data or the timings cannot be read, or nothing says which data to judge on.
+    """
+    subject, models = _choose(settings)
+    data = _data_of(settings, subject)
+    examples = load_examples(data, repair=settings.repair, limit=settings.max_examples)
+    if not any(example.labelled for example in examples):
+        raise UserError(", ".join(data), "holds no labelled example", "Give data with gold answers.")
+    bench = _read_bench(settings.bench)
+    labels = _labels(models)
+    asked = [_ask(model, labels[model], examples, settings, directory) for model in models]
+    by_label = {one.label: one for one in asked}
+    about = by_label[labels[subject]]
+    reference = asked[0] if len(asked) > 1 else None
+    groups = breakdowns.all_groups(about.scores.ids, examples, data)
+    options: Options = {"seed": settings.seed, "resamples": settings.resamples}
+    texts = [(one.label, answer_texts(one.predictions)) for one in asked]
+    rules = _rules(settings)
+    return Facts(
+        title=settings.title or f"Report of {about.label}",
+        made=time.time(),
+        version=destila_version(),
+        command=command_line(),
+        subject=about.label,
+        reference=reference.label if reference else None,
+        models=tuple(_model_facts(one, examples, data, groups, bench, settings) for one in asked),
+        comparisons=tuple(reports.compare_all(examples, texts, normalizers=rules, **options)),
+        runs=tuple(_run_facts(asked, settings.watts)),
+        agreement=_agreement(about, reference, examples, settings),
+        mistakes=mistakes.find_mistakes(
+            examples,
+            [(one.label, one.predictions, one.scores) for one in asked],
+            subject=about.label,
+            reference=reference.label if reference else None,
+            most=settings.max_errors,
+        ),
+        judged=tuple(describe_data(name, use="judged") for name in data),
+        limited=bool(settings.max_examples and len(examples) == settings.max_examples),
+        questions=_count(examples, about.scores),
+        bench=bench.get("environment", {}),
+        environment={**environment(), "threads": thread_count(settings.threads)},
+        normalizer=settings.normalizer,
+        **options,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- what to ask
+def _choose(settings: ReportSettings) -> tuple[str | None, list[str | None]]:
+    """The model that the report is about, and all models, the reference first."""
+    named: list[str | None] = list(dict.fromkeys(settings.runs)) or [None]
+    reference = settings.reference or _teacher_of(named[0]) or (named[0] if len(named) > 1 else "")
+    if not reference:
+        return named[0], named
+    others = [name for name in named if name is None or Path(name).resolve() != Path(reference).resolve()]
+    if not others:  # a report of the reference alone
+        return named[0], named
+    return others[0], [reference, *others]
+
+
+def _teacher_of(name: str | None) -> str:
+    """The nearest ancestor that taught the model and can be asked; empty if there is none."""
+    ancestors = reversed(lineage(trace(place_of(name))))
+    return next((one.name for one in ancestors if one.role == "teacher" and inside.weights_of(one)), "")
+
+
+def _data_of(settings: ReportSettings, subject: str | None) -> list[str]:
+    """The data to judge on: those given, else what the nearest run was chosen on."""
+    if settings.data:
+        return settings.data
+    for one in reversed(lineage(trace(place_of(subject)))):
+        if found := [item.name for item in one.data if item.use == "dev"]:
+            print(f"judging on what {one.name} was chosen on: {', '.join(found)}", file=sys.stderr)
+            return found
+    raise UserError("--data", f"is required: nothing says what {name_of(subject)} is to be judged on", "Name a file.")
+
+
+def _labels(models: Sequence[str | None]) -> dict[str | None, str]:
+    """A short name for each model: the last part of its path, as many parts as make it unique."""
+    parts = {model: Path("shipped" if model is None else model).parts or ("model",) for model in models}
+    labels: dict[str | None, str] = {}
+    for model, own in parts.items():
+        others = [other for another, other in parts.items() if another != model]
+        size = next((n for n in range(1, len(own)) if all(own[-n:] != other[-n:] for other in others)), len(own))
+        labels[model] = "/".join(own[-size:])
+    return labels
+
+
+def _ask(
+    model: str | None, label: str, examples: Sequence[Example], settings: ReportSettings, directory: Path
+) -> Asked:
+    """Load a model, ask it everything, and write down what it said."""
+    candidate = measure.load_candidate(model, backend=settings.backend, threads=thread_count(settings.threads))
+    path = directory / _file(label)
+    if settings.reuse and path.exists():
+        print(f"{label}: answers of an earlier report, {path}", file=sys.stderr)
+        predictions = rawfiles.read(path)
+    else:
+        predictions = candidate.reader.predict(examples)
+        rawfiles.write(predictions, path)
+    scores = metrics.score(examples, answer_texts(predictions), normalizer=settings.normalizer, where=str(path))
+    reader = candidate.reader
+    facts = {
+        "backend": candidate.backend,
+        "precision": candidate.precision,
+        "parameters": candidate.parameters or None,
+        "bytes": _bytes(candidate),
+        "threshold": reader.no_answer_threshold,
+        "window": {"length": reader.window.length, "stride": reader.window.stride},
+    }
+    return Asked(label, model, candidate.place, trace(candidate.place), facts, predictions, scores)
+
+
+def _file(label: str) -> str:
+    return (
+        "predictions/" + "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in label) + ".jsonl"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- one model
+def _model_facts(
+    asked: Asked,
+    examples: Sequence[Example],
+    data: Sequence[str],
+    groups: Mapping[str, Mapping[str, Any]],
+    bench: Mapping[str, Any],
+    settings: ReportSettings,
+) -> ModelFacts:
+    options: Options = {"seed": settings.seed, "resamples": settings.resamples}
+    texts = answer_texts(asked.predictions)
+    made = reports.evaluate_texts(
+        texts, examples, model=asked.label, data=", ".join(data), normalizers=_rules(settings), **options
+    )
+    given = np.array([asked.predictions[name].answer.score for name in asked.scores.ids])
+    return ModelFacts(
+        label=asked.label,
+        name=asked.given or SHIPPED_NAME,
+        reports=tuple(made),
+        groups=tuple(breakdowns.group_scores(asked.scores, groups, **options)),
+        reliability=calibration.reliability(given, asked.scores.em),
+        no_answer=calibration.no_answer_curve(
+            examples, asked.predictions, threshold=asked.facts["threshold"], normalizer=settings.normalizer
+        ),
+        speed=_speed(asked, bench),
+        predictions=_file(asked.label),
+        origin=asked.origin,
+        **asked.facts,
+    )
+
+
+def _rules(settings: ReportSettings) -> list[str]:
+    """All normalizers, the report's own first."""
+    return sorted(metrics.NORMALIZERS, key=lambda name: name != settings.normalizer)
+
+
+def _bytes(candidate: measure.Candidate) -> int | None:
+    """Bytes of the model's files, without those of its run."""
+    kept = [Path(candidate.place, name) for name in (RUN_FILE, SETTINGS_FILE, METRICS_FILE)]
+    return candidate.bytes - sum(path.stat().st_size for path in kept if path.exists()) or None
+
+
+def _read_bench(path: str | None) -> dict[str, Any]:
+    """The JSON object that `destila bench` ends with; empty without a file."""
+    if path is None:
+        return {}
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8").strip().rpartition("\n")[2])
+        return {"rows": list(found["rows"]), "environment": dict(found["environment"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = "Make one: destila bench --model ... --json > bench.json"
+        raise UserError(path, f"is not what destila bench prints ({error})", remedy) from error
+
+
+def _speed(asked: Asked, bench: Mapping[str, Any]) -> tuple[Speed, ...]:
+    names = {asked.given or SHIPPED_NAME, asked.place} | ({SHIPPED_NAME} if Path(asked.place) == SHIPPED else set())
+    return tuple(
+        Speed(row["tokens"], row["p50_ms"], row["p95_ms"], row["queries_per_s"])
+        for row in bench.get("rows", ())
+        if row["model"] in names or Path(row["model"]).resolve() == Path(asked.place).resolve()
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- around them
+def _run_facts(asked: Sequence[Asked], watts: float) -> list[RunFacts]:
+    """Every run behind the models, each once, oldest first."""
+    found: dict[str, Provenance] = {}
+    for model in asked:
+        for one in lineage(model.origin):
+            if one.has_run:
+                found.setdefault(str(Path(one.name).resolve()), one)
+    labels = _labels([one.name for one in found.values()])
+    made = []
+    for one in found.values():
+        lines = read_metrics(Path(one.name))
+        steps = max((int(line["step"]) for line in lines), default=None)
+        energy = estimate_energy(one, watts=watts)
+        made.append(RunFacts(labels[one.name], one, curves.curves_of(lines), steps, energy))
+    return made
+
+
+def _agreement(
+    about: Asked, reference: Asked | None, examples: Sequence[Example], settings: ReportSettings
+) -> LayerAgreement | Missing:
+    if reference is None:
+        return Missing("there is no teacher to compare with; name one with --reference.")
+    print(f"comparing the layers of {about.label} and {reference.label}", file=sys.stderr)
+    return inside.compare_layers(
+        (about.label, about.origin), (reference.label, reference.origin), examples, windows=settings.layer_windows
+    )
+
+
+def _count(examples: Sequence[Example], scores: metrics.Scores) -> dict[str, int]:
+    return {
+        "scored": len(scores.ids),
+        "with an answer": int(scores.has_answer.sum()),
+        "without an answer": int((~scores.has_answer).sum()),
+        "unlabelled, left out": scores.unlabelled,
+        "articles": len(set(scores.clusters.tolist())),
+        "contexts": len({example.context for example in examples if example.labelled}),
+    }

@@ -1,0 +1,51 @@
+"""The raw predictions beside a report: what every number of it can be computed again from.
+
+For each model two files: NAME.jsonl, one line for each question with everything that the reader said, and NAME.json,
+{id: text}, which `destila evaluate --from-predictions` and the official scripts score. Invariant: what `write` writes,
+`read` gives back, equal and in order; an infinite no-answer score (no legal span) is null, because JSON has none.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from destila.predictions import answer_texts
+from destila.records import Answer, Prediction
+from destila.runs import write_json, write_text
+
+
+def write(predictions: Mapping[str, Prediction], path: Path) -> None:
+    """Write both files.
+
+    Args:
+        path: of the .jsonl file; the other one stands beside it.
+    """
+    lines = [json.dumps(_row(name, one), ensure_ascii=False) + "\n" for name, one in predictions.items()]
+    write_text(path, "".join(lines))
+    write_json(path.with_suffix(".json"), answer_texts(predictions))
+
+
+def _row(name: str, prediction: Prediction) -> dict[str, Any]:
+    odds = prediction.no_answer_score
+    return {
+        "id": name,
+        "answer": asdict(prediction.answer),
+        "best": asdict(prediction.best) if prediction.best else None,
+        "no_answer_score": odds if math.isfinite(odds) else None,
+    }
+
+
+def read(path: Path) -> dict[str, Prediction]:
+    """Read a .jsonl file that `write` wrote."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    return {
+        row["id"]: Prediction(
+            answer=Answer(**row["answer"]),
+            best=Answer(**row["best"]) if row["best"] else None,
+            no_answer_score=math.inf if row["no_answer_score"] is None else row["no_answer_score"],
+        )
+        for row in rows
+    }

@@ -1,0 +1,140 @@
+"""From `Facts` to a `Document`: the questions that people come with, answered first, and the sections behind them."""
+
+from destila.provenance import all_licences, lineage
+from destila.reader import SHIPPED_NAME
+from destila.reporting import background, scores
+from destila.reporting.document import Document, Pairs, Section
+from destila.reporting.facts import Facts
+from destila.reporting.wording import count, date, ratio, share, size, words
+
+
+def make_document(facts: Facts) -> Document:
+    """The whole report."""
+    subtitle = f"Made by Destila {facts.version} on {date(facts.made)}"
+    sections = (
+        minute(facts),
+        scores.scores(facts),
+        scores.differences(facts),
+        scores.parts(facts),
+        scores.calibration(facts),
+        scores.no_answer(facts),
+        background.mistakes(facts),
+        background.training(facts),
+        background.inside(facts),
+        background.cost(facts),
+        background.data(facts),
+        background.repeat(facts),
+    )
+    return Document(facts.title, subtitle, sections)
+
+
+def minute(facts: Facts) -> Section:
+    """Ten questions that everybody has, in a sentence each."""
+    rows = (
+        ("Which model is it?", _which(facts), "repeat"),
+        ("How good is it?", _good(facts), "scores"),
+        ("On what?", _on_what(facts), "data"),
+        ("How sure is that?", _sure(facts), "differences"),
+        ("How fast is it?", _fast(facts), "scores"),
+        ("How big is it?", _big(facts), "scores"),
+        ("What does it get wrong?", _wrong(facts), "errors"),
+        ("May I use it?", _may(facts), "data"),
+        ("How do I repeat it?", _repeat(facts), "repeat"),
+        ("How do I load it?", _load(facts), "repeat"),
+    )
+    pairs = Pairs(tuple((question, answer) for question, answer, _ in rows), tuple(link for *_, link in rows))
+    return Section("minute", "In a minute", (pairs,))
+
+
+def _which(facts: Facts) -> str:
+    model = facts.model(facts.subject)
+    text = f"{model.label} ({model.name}), run by {model.backend} in {model.precision}."
+    teachers = [one.name for one in lineage(model.origin) if one.role == "teacher"]
+    if teachers:
+        text += f" Its teacher is {words(teachers)}."
+    return text + f" It reads windows of {model.window['length']} tokens."
+
+
+def _good(facts: Facts) -> str:
+    report = scores.main_report(facts)
+    text = f"F1 {report.f1:.2f} and exact match {report.em:.2f} of 100, by the {report.normalizer} rules."
+    if facts.reference:
+        first = facts.model(facts.reference).reports[0]
+        kept = share(report.f1 / first.f1) if first.f1 else "–"
+        text += f" {facts.reference} has F1 {first.f1:.2f}: {kept} of it is kept."
+    return text
+
+
+def _on_what(facts: Facts) -> str:
+    names = [item.name for item in facts.judged]
+    questions = facts.questions
+    first = "the first " if facts.limited else ""
+    text = f"On {first}{count(questions['scored'])} questions about {count(questions['articles'])} articles of {words(names)}"
+    return f"{text}; {count(questions['without an answer'])} of them have no answer."
+
+
+def _sure(facts: Facts) -> str:
+    report = scores.main_report(facts)
+    text = (
+        f"95 % of F1 lies in [{report.f1_ci[0]:.2f}, {report.f1_ci[1]:.2f}], resampling {report.details['resampled']}."
+    )
+    found = next((item for item in facts.comparisons if item["second"] == facts.subject), None)
+    if found:
+        low, high = found["f1"]["ci"]
+        text += (
+            f" Its difference to {facts.reference} is {found['f1']['difference']:+.2f} points [{low:+.2f}, {high:+.2f}], "
+            f"p = {found['f1']['p']:.4f}."
+        )
+    return text
+
+
+def _fast(facts: Facts) -> str:
+    model = facts.model(facts.subject)
+    if not model.speed:
+        return "Not measured: run destila bench and give its output with --bench."
+    one = model.speed[0]
+    text = f"{one.p50_ms:.1f} ms for a question of {one.tokens} tokens (median)"
+    other = {speed.tokens: speed for speed in facts.model(facts.reference).speed} if facts.reference else {}
+    if facts.reference != facts.subject and one.tokens in other:
+        text += f", {ratio(one.p50_ms, other[one.tokens].p50_ms)} faster than {facts.reference}"
+    return text + f"; {one.queries_per_s:.0f} questions a second at once."
+
+
+def _big(facts: Facts) -> str:
+    model = facts.model(facts.subject)
+    text = f"{count(model.parameters)} parameters, {size(model.bytes)} on disk"
+    if facts.reference:
+        first = facts.model(facts.reference)
+        text += f"; {ratio(model.bytes, first.bytes)} smaller on disk than {facts.reference}"
+    return text + "."
+
+
+def _wrong(facts: Facts) -> str:
+    found = facts.mistakes.kinds
+    common = sorted((name for name in found if name != "right"), key=lambda name: -found[name])[:3]
+    wrong = sum(number for name, number in found.items() if name != "right")
+    most = words([f"{name} {count(found[name])}" for name in common])
+    return f"{count(wrong)} of {count(facts.questions['scored'])} answers are not exactly right; most often: {most or '–'}."
+
+
+def _may(facts: Facts) -> str:
+    found = all_licences(facts.model(facts.subject).origin)
+    if not found:
+        return "Nothing here says which data it was trained on: ask whoever gave it to you."
+    text = f"Its data are under {words([licence or 'an unstated licence' for licence in found])}."
+    return text + " Name those who made them; see the section for what else to heed."
+
+
+def _repeat(facts: Facts) -> str:
+    runs = [run.label for run in facts.runs]
+    text = "The predictions beside this page can be scored again without a model."
+    return f"{text} Settings and commands of {words(runs)} are at the end." if runs else text
+
+
+def _load(facts: Facts) -> str:
+    name = facts.model(facts.subject).name
+    return (
+        "Reader.load() in Python."
+        if name == SHIPPED_NAME
+        else f'Reader.load("{name}") in Python, --model {name} in the shell.'
+    )
