@@ -236,5 +236,6 @@ def _is_mark(letter: str) -> bool:
 
 
 def is_letter(letter: str) -> bool:
+    """Whether it is part of the same word as a letter beside it."""
     spaced = letter < "\u0e00" or not any(ord(letter) in block for block in UNSPACED)
     return spaced and (letter.isalnum() or _is_mark(letter))

@@ -113,15 +113,19 @@ class ExportSettings:
     """Write a reader in a form that answers fast without torch, and prove that it still answers the same."""
 
     model: str = ""
-    """Local directory or hub id of the reader."""
+    """Local directory or hub id of the reader; for web, none: the reader that ships."""
     revision: str | None = None
     """Commit of the hub repository."""
     output: str = ""
     """Directory to write."""
-    format: Literal["onnx", "openvino"] = "onnx"
-    """onnx: runs with the base install; openvino: faster on x86 processors, needs the openvino extra."""
-    precision: Literal["fp32", "bf16", "int8"] = "fp32"
-    """Arithmetic: fp32 equals torch; bf16 (openvino only) and int8 are faster and must pass the accuracy gate."""
+    format: Literal["onnx", "openvino", "web"] = "onnx"
+    """onnx: runs with the base install; openvino: faster on x86 processors, needs the openvino extra; web: a page that
+    runs the reader in the browser, a folder for any static server."""
+    precision: Literal["fp32", "bf16", "int8"] | None = None
+    """Arithmetic: fp32 equals torch; bf16 (openvino only) and int8 are faster and must pass the accuracy gate. None:
+    fp32; for web, that of the reader's own ONNX export, or int8 if it is none."""
+    runtime: str | None = None
+    """Directory with the files of onnxruntime-web (web); none: the cache, where npm puts them."""
     data: list[str] = strings()
     """Files or named sources to measure the loss of bf16 and int8 on, and to calibrate int8 on."""
     max_examples: CountOrZero = 1000

@@ -1,0 +1,1 @@
+"""The page without a server: a static folder whose reader runs in the visitor's browser."""
