@@ -1,22 +1,16 @@
 """The page in a real headless Chromium, against a real server. Skipped where there is no Playwright or no Chromium."""
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
 
+from browsing import CHROMIUM, DESKTOP, PHONE, visiting
 from destila.reader import Reader
 from destila.settings import LimitSettings, ServeSettings
 from serving import serving
 from tiny import TEXTS, tiny_reader
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
-SCREENSHOTS = os.environ.get("DESTILA_SCREENSHOTS")  # a directory, to look at what the tests saw
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 KEY = "0123456789abcdef"
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script></mark> & "Lima" \u202e fin'
 
@@ -33,41 +27,10 @@ def address(reader):
         yield f"http://127.0.0.1:{port}/"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def visit(browser, address, request):
-    """Opens the page; afterwards nothing foreign was asked for and nothing went wrong in it."""
-    contexts, complaints, asked = [], [], []
-    expected_errors = []
-
-    def open_page(*, size=DESKTOP, locale="es-ES", address=address, errors=()):
-        expected_errors.extend(errors)
-        context = browser.new_context(viewport=size, locale=locale, reduced_motion="reduce")
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("request", lambda seen: asked.append((seen.url, address)))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.goto(address)
-        return page
-
-    yield open_page
-    for number, context in enumerate(contexts):
-        if SCREENSHOTS:
-            path = Path(SCREENSHOTS) / f"{request.node.name}-{number}.png"
-            context.pages[0].screenshot(path=path, full_page=True)
-        context.close()
-    assert [text for text in complaints if not any(known in text for known in expected_errors)] == []
-    assert asked
-    assert [url for url, home in asked if not url.startswith((home, "data:"))] == []
+    with visiting(browser, address, name=request.node.name) as open_page:
+        yield open_page
 
 
 def put(page, text, question):

@@ -1,0 +1,64 @@
+"""A headless Chromium, and what every visit to a page must fulfil: what the tests of pages share."""
+
+import contextlib
+import functools
+import http.server
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SCREENSHOTS = os.environ.get("DESTILA_SCREENSHOTS")  # a directory, to look at what the tests saw
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+
+
+@contextlib.contextmanager
+def visiting(browser: Any, address: str, *, name: str) -> Iterator[Callable[..., Any]]:
+    """Gives a function that opens a page; afterwards nothing foreign was asked for and nothing went wrong in it."""
+    contexts, complaints, asked, expected_errors = [], [], [], []
+
+    def open_page(
+        *, size: Any = DESKTOP, locale: str = "es-ES", address: str = address, errors: tuple[str, ...] = ()
+    ) -> Any:
+        expected_errors.extend(errors)
+        context = browser.new_context(viewport=size, locale=locale, reduced_motion="reduce")
+        contexts.append(context)
+        # Of the context and not of the page: workers ask, too.
+        context.on("request", lambda seen: asked.append((seen.url, address)))
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto(address)
+        return page
+
+    yield open_page
+    for number, context in enumerate(contexts):
+        if SCREENSHOTS:
+            context.pages[0].screenshot(path=Path(SCREENSHOTS) / f"{name}-{number}.png", full_page=True)
+        context.close()
+    assert [text for text in complaints if not any(known in text for known in expected_errors)] == []
+    assert asked
+    assert [url for url, home in asked if not url.startswith((home, "data:", "blob:"))] == []
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def static_server(directory: Path) -> Iterator[str]:
+    """Serve a directory as any static server would; gives its address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(directory)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,21 @@
+"""Fixtures of several test files."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from browsing import CHROMIUM
+
+
+@pytest.fixture(scope="module")  # no longer: its event loop would forbid others to tests of other files
+def browser() -> Iterator[Any]:
+    """A headless Chromium for which no other machine exists."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    with playwright.sync_playwright() as driver:
+        alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", alone])
+        yield browser
+        browser.close()
