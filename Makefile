@@ -19,7 +19,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(DEV): $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,data,serve,documents,report,export,openvino,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,pretrain,data,serve,documents,report,export,openvino,haystack,ray,dev]"
 	@touch $(DEV) $(BASE)
 
 $(BASE): $(BIN)/python pyproject.toml constraints.txt

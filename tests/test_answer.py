@@ -6,12 +6,10 @@ import os
 import subprocess
 import sys
 import time
-import tracemalloc
 
 import pytest
 
 from destila.cli import dispatch
-from destila.commands import answer as command
 from destila.errors import UserError
 from destila.reader import Reader
 from tiny import TEXTS, tiny_reader
@@ -148,96 +146,3 @@ def test_time_is_linear_in_the_text(model, tmp_path):
 
     seconds(10)
     assert seconds(400) < 10 * seconds(80)  # 5 times the text; a quadratic path would take 25 times as long
-
-
-# ---------------------------------------------------------------------------------------------------- many questions
-def ask(model, path, tmp_path, *more):
-    output = tmp_path / "answers.jsonl"
-    dispatch(["answer", "--input", str(path), "--output", str(output), "--model", model, *more])
-    return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
-
-
-def test_a_file_of_questions_keeps_order_and_survives_bad_lines(model, tmp_path, capsys):
-    good = {"question": QUESTION, "context": TEXTS[0]}
-    lines = [
-        b"\xef\xbb\xbf" + json.dumps(good | {"id": "a"}).encode(),
-        b"{not json",
-        b"   ",
-        json.dumps([1]).encode(),
-        json.dumps({"question": QUESTION, "id": 7}).encode(),
-        json.dumps({"question": QUESTION, "context": 5}).encode(),
-        json.dumps({"question": " ", "context": "x"}).encode(),
-        b'{"question": "a\xf1o", "context": "x"}',
-        b"[" * 100_000,
-        json.dumps({"question": "palabra " * 99, "context": TEXTS[0], "id": "long"}).encode(),
-        json.dumps({"question": "¿Qué?", "context": "\ud83d", "id": "\udc00"}).encode(),
-        json.dumps(good, ensure_ascii=False).encode() + b"\r",
-        json.dumps(good | {"context": "", "id": None}).encode(),
-    ]
-    path = tmp_path / "questions.jsonl"
-    path.write_bytes(b"\n".join(lines))
-    results = ask(model, path, tmp_path, "--top-k", "2")
-    expected = Reader.load(model).answers(QUESTION, TEXTS[0], top_k=2)
-    kinds = ["error" if "error" in result else len(result["answers"]) for result in results]
-    assert kinds == [2, *["error"] * 8, 1, 2, 1]
-    assert results[0]["id"] == "a"
-    assert [answer["text"] for answer in results[0]["answers"]] == [answer.text for answer in expected]
-    assert "line 2 is not JSON" in results[1]["error"]
-    assert results[3] == {"id": 7, "error": "line 5 needs the strings question and context"}
-    assert "the question is empty" in results[5]["error"]
-    assert "line 10: windows of 64 tokens" in results[8]["error"]
-    assert results[9]["id"] == "\udc00"
-    assert "id" not in results[10]
-    assert results[11] == {"id": None, "answers": [{"text": None, "start": None, "end": None, "score": 1.0}]}
-    assert "12 questions, 8 errors" in capsys.readouterr().err
-
-
-def test_chunks_change_nothing(model, tmp_path, monkeypatch):
-    path = tmp_path / "questions.jsonl"
-    records = [{"id": n, "question": f"¿Qué {n}?", "context": TEXTS[n % 6]} for n in range(40)]
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    whole = ask(model, path, tmp_path)
-    monkeypatch.setattr(command, "LINES_AT_ONCE", 3)
-    chunked = ask(model, path, tmp_path)
-    assert [result["id"] for result in whole] == list(range(40))
-    assert [r["answers"][0]["start"] for r in chunked] == [r["answers"][0]["start"] for r in whole]
-
-
-def test_streams_can_be_piped(model, monkeypatch):
-    standard_input(monkeypatch, json.dumps({"question": QUESTION, "context": TEXTS[0]}).encode())
-    out = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out))
-    dispatch(["answer", "--input", "-", "--model", model])
-    (line,) = out.getvalue().splitlines()
-    assert json.loads(line)["answers"][0]["text"] in TEXTS[0]
-
-
-def test_memory_stays_flat(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "LINES_AT_ONCE", 16)
-    line = json.dumps({"question": "¿Qué?", "context": TEXTS[0]}) + "\n"
-
-    def peak(lines):
-        path = tmp_path / "questions.jsonl"
-        path.write_text(line * lines)
-        tracemalloc.start()
-        try:
-            assert len(ask(model, path, tmp_path)) == lines
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-
-    peak(16)
-    assert peak(640) < 1.5 * peak(64) + 500_000
-
-
-def test_a_broken_model_stops_and_leaves_the_old_output(model, tmp_path, monkeypatch):
-    path, output = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
-    path.write_text(json.dumps({"question": QUESTION, "context": TEXTS[0]}))
-    output.write_text("old")
-    reader = Reader.load(model)
-    monkeypatch.setattr(reader.model, "logits", lambda ids, mask: (ids * float("nan"), ids * 1.0))
-    monkeypatch.setattr(command, "_load", lambda settings: reader)
-    with pytest.raises(UserError, match="not finite"):
-        ask(model, path, tmp_path)
-    assert output.read_text() == "old"
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["answers.jsonl", "questions.jsonl"]

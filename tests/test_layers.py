@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "destila"
 # From the bottom up; a module imports only from the rows below its own.
 LAYERS = [
     ["errors"],
-    ["records", "cores", "settings", "runs", "progress", "signals"],
+    ["records", "cores", "settings", "runs", "journal", "progress", "signals"],
     ["resolution"],
     ["squad", "repair", "fields", "windows", "streams", "spans", "metrics", "statistics", "predictions", "vocabulary"],
     ["pairing", "alignment", "lexicon", "corpus", "clozes", "masking", "mixture", "unlabelled", "prefetch"],
@@ -20,18 +20,19 @@ LAYERS = [
     ["provenance", "licences"],
     ["shapes", "relations"],
     ["models", "fingerprints", "trimming"],
-    ["losses", "pretraining", "tasks", "checkpoints", "speed", "importance"],
+    ["losses", "pretraining", "initialization", "tasks", "checkpoints", "speed", "importance"],
     ["pruning", "distillation", "teacher_cache"],
     ["backends"],
     ["reader"],
-    ["folders", "pipelines", "serving", "web"],
+    ["questions"],
+    ["folders", "pipelines", "haystack", "ray", "serving", "web"],
     ["reports", "cards", "snippets", "charts", "training", "quantize", "export", "measure", "reporting"],
     ["commands"],
     ["cli"],
 ]
 # Within these rows a module may use its neighbours, as long as there is no circle.
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-HEAVY = {"torch", "transformers", "accelerate", "onnxruntime", "openvino", "pyarrow", "nncf", "onnx"}
+HEAVY = {"torch", "transformers", "accelerate", "onnxruntime", "openvino", "pyarrow", "nncf", "onnx", "ray", "haystack"}
 
 
 def modules() -> list[Path]:

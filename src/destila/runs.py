@@ -108,7 +108,8 @@ def _free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until a file's content, or a directory's names, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -124,9 +125,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            _flush(temporary)
+            flush(temporary)
             os.replace(temporary, path)
-            _flush(path.parent)
+            flush(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -143,10 +144,10 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             for file in sorted(temporary.rglob("*")):
-                _flush(file)
-            _flush(temporary)
+                flush(file)
+            flush(temporary)
             os.replace(temporary, path)
-            _flush(path.parent)
+            flush(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
+from destila.settings.documents import DocumentSettings, FolderSettings
 from destila.settings.types import Count, CountOrZero, NonNegative, Positive, positional, settings, strings
 
 
@@ -53,7 +54,7 @@ class AnswerSettings(RunTimeSettings):
     question: str | None = positional(default=None)
     """The question."""
     context: str | None = None
-    """File with the text; - reads standard input."""
+    """File with the text (.txt, .md, .html, .pdf, .docx), or a folder of them; - reads standard input as text."""
     model: str | None = None
     """Local directory or hub id; none: the reader that ships."""
     revision: str | None = None
@@ -70,6 +71,10 @@ class AnswerSettings(RunTimeSettings):
     """Answer a file with so many readers on a Ray cluster, or on this machine if there is none; 0: without Ray."""
     json: bool = False
     """Print the answers as one JSON object."""
+    documents: DocumentSettings = field(default_factory=DocumentSettings)
+    """What reading one file may cost."""
+    folder: FolderSettings = field(default_factory=FolderSettings)
+    """How a folder is searched."""
 
 
 @settings

@@ -1,0 +1,362 @@
+"""Files of questions: order, bad lines, flat memory, and what is left after kills at any moment."""
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from destila import journal as journal_module
+from destila import questions
+from destila.cli import dispatch
+from destila.commands import answer as command
+from destila.errors import UserError
+from destila.journal import Journal
+from destila.questions import Position, pieces
+from destila.reader import Reader
+from tiny import TEXTS, tiny_reader
+
+QUESTION = "¿Quién fundó Lima?"
+GOOD = {"question": QUESTION, "context": TEXTS[0]}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    window = {"length": 64, "stride": 16, "max_answer_tokens": 10}
+    return str(tiny_reader(tmp_path_factory.mktemp("model"), seed=3, metadata={"window": window}))
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Where questions come from and answers go."""
+    return tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
+
+
+def write_questions(path, count):
+    records = [{"id": n, "question": f"¿Qué {n}?", "context": TEXTS[n % 6]} for n in range(count)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def arguments(model, places, *more):
+    source, target = places
+    return ["answer", "--input", str(source), "--output", str(target), "--model", model, *more]
+
+
+def ask(model, places, *more):
+    dispatch(arguments(model, places, *more))
+    return [json.loads(line) for line in places[1].read_text(encoding="utf-8").splitlines()]
+
+
+# ------------------------------------------------------------------------------------------ lines
+def test_order_is_kept_and_bad_lines_become_errors(model, places, capsys, monkeypatch):
+    monkeypatch.setattr(questions, "LONGEST_LINE", 200_000)
+    lines = [
+        b"\xef\xbb\xbf" + json.dumps(GOOD | {"id": "a"}).encode(),
+        b"{not json",
+        b"   ",
+        json.dumps([1]).encode(),
+        json.dumps({"question": QUESTION, "id": 7}).encode(),
+        json.dumps({"question": QUESTION, "context": 5}).encode(),
+        json.dumps({"question": " ", "context": "x"}).encode(),
+        b'{"question": "a\xf1o", "context": "x"}',
+        b"[" * 100_000,
+        json.dumps({"question": "palabra " * 99, "context": TEXTS[0], "id": "long"}).encode(),
+        b'{"question": "' + b"x" * 700_000 + b'"}',
+        json.dumps({"question": "¿Qué?", "context": "\ud83d", "id": "\udc00"}).encode(),
+        json.dumps(GOOD, ensure_ascii=False).encode() + b"\r",
+        json.dumps(GOOD | {"context": "", "id": None}).encode(),
+    ]
+    places[0].write_bytes(b"\n".join(lines))
+    results = ask(model, places, "--top-k", "2")
+    expected = Reader.load(model).answers(QUESTION, TEXTS[0], top_k=2)
+    kinds = ["error" if "error" in result else len(result["answers"]) for result in results]
+    assert kinds == [2, *["error"] * 9, 1, 2, 1]
+    assert results[0]["id"] == "a"
+    assert [answer["text"] for answer in results[0]["answers"]] == [answer.text for answer in expected]
+    assert "line 2 is not JSON" in results[1]["error"]
+    assert results[3] == {"id": 7, "error": "line 5 needs the strings question and context"}
+    assert "the question is empty" in results[5]["error"]
+    assert "line 10: windows of 64 tokens" in results[8]["error"]
+    assert results[9] == {"error": "line 11 is longer than 200000 bytes"}
+    assert results[10]["id"] == "\udc00"
+    assert "id" not in results[11]
+    assert results[12] == {"id": None, "answers": [{"text": None, "start": None, "end": None, "score": 1.0}]}
+    assert "13 questions, 9 errors" in capsys.readouterr().err
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=20), st.booleans())
+def test_pieces_cover_the_file_and_can_begin_at_any_of_their_ends(lines, ended):
+    content = b"\n".join(lines) + b"\n" * ended
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(questions, "LINES_AT_ONCE", 3)
+        patch.setattr(questions, "BYTES_AT_ONCE", 20)
+        patch.setattr(questions, "LONGEST_LINE", 8)
+        whole = list(pieces(io.BytesIO(content)))
+        for number, piece in enumerate(whole):
+            file = io.BytesIO(content)
+            file.seek(piece.start.bytes)
+            assert list(pieces(file, piece.start)) == whole[number:]
+    found = [line for piece in whole for line in piece.lines]
+    assert found == [line if len(line.rstrip(b"\n")) <= 8 else None for line in io.BytesIO(content)]
+    ends = [Position(), *(piece.end for piece in whole)]
+    assert [piece.start for piece in whole] == ends[:-1]
+    assert ends[-1] == Position(len(found), len(content))
+
+
+def test_pieces_change_nothing(model, places, monkeypatch):
+    write_questions(places[0], 40)
+    whole = ask(model, places)
+    monkeypatch.setattr(questions, "LINES_AT_ONCE", 3)
+    cut = ask(model, places, "--overwrite")
+    assert [result["id"] for result in whole] == list(range(40))
+    assert [r["answers"][0]["start"] for r in cut] == [r["answers"][0]["start"] for r in whole]
+
+
+def test_a_refused_question_does_not_keep_its_neighbours_from_running_together(model, places, monkeypatch):
+    lines = [json.dumps(GOOD)] * 64
+    lines[41] = json.dumps(GOOD | {"question": "palabra " * 99})
+    places[0].write_text("\n".join(lines))
+    reader = Reader.load(model)
+    runs, logits = [], reader.model.logits
+    monkeypatch.setattr(reader.model, "logits", lambda ids, mask: runs.append(len(ids)) or logits(ids, mask))
+    monkeypatch.setattr(command, "_load", lambda settings: reader)
+    results = ask(model, places)
+    assert ["error" in result for result in results] == [place == 41 for place in range(64)]
+    assert len(runs) <= 10  # alone they would be 64 runs at least
+
+
+def test_streams_can_be_piped(model, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(GOOD).encode())))
+    out = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out))
+    dispatch(["answer", "--input", "-", "--model", model])
+    (line,) = out.getvalue().splitlines()
+    assert json.loads(line)["answers"][0]["text"] in TEXTS[0]
+
+
+def test_a_stream_into_a_file_appears_whole_or_not_at_all(model, places, monkeypatch):
+    def stream(*more):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(GOOD).encode())))
+        return ask(model, ("-", places[1]), *more)
+
+    assert len(stream()) == 1
+    with pytest.raises(UserError, match="exists already"):
+        stream()
+    assert len(stream("--overwrite")) == 1
+    reader = Reader.load(model)
+    monkeypatch.setattr(reader.model, "logits", lambda ids, mask: (ids * float("nan"), ids * 1.0))
+    monkeypatch.setattr(command, "_load", lambda settings: reader)
+    before = places[1].read_bytes()
+    with pytest.raises(UserError, match="not finite"):
+        stream("--overwrite")
+    assert places[1].read_bytes() == before
+    assert [file.name for file in places[1].parent.iterdir()] == ["answers.jsonl"]
+
+
+def test_a_device_is_written_to_and_not_replaced(model, places):
+    write_questions(places[0], 3)
+    dispatch(arguments(model, (places[0], Path("/dev/null"))))
+    assert Path("/dev/null").is_char_device()
+
+
+def test_memory_stays_flat(model, places, monkeypatch):
+    monkeypatch.setattr(questions, "LINES_AT_ONCE", 16)
+
+    def peak(lines):
+        write_questions(places[0], lines)
+        tracemalloc.start()
+        try:
+            assert len(ask(model, places, "--overwrite")) == lines
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(16)
+    assert peak(640) < 1.5 * peak(64) + 500_000
+
+
+# ------------------------------------------------------------------------------------------ kills
+def test_three_kills_lose_and_repeat_nothing(model, places):
+    write_questions(places[0], 3_000)
+    process = [sys.executable, "-c", SLOW_ANSWER, *arguments(model, places)]
+    chance = random.Random(7)
+    for _ in range(3):
+        with subprocess.Popen(process, stderr=subprocess.DEVNULL) as running:
+            before = size(places[1])
+            while size(places[1]) <= before:  # it is at work again
+                assert running.poll() is None
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.3))
+            running.send_signal(signal.SIGKILL)
+        assert places[1].with_name("answers.jsonl.progress").exists()
+    done = subprocess.run(process, capture_output=True, text=True, check=True)
+    assert "going on after line" in done.stderr
+    assert "3000 questions, 0 errors" in done.stderr
+    results = [json.loads(line) for line in places[1].read_text(encoding="utf-8").splitlines()]
+    assert [result["id"] for result in results] == list(range(3_000))
+    for number in (0, 1_234, 2_999):
+        assert results[number]["answers"][0]["text"] in TEXTS[number % 6]
+    assert sorted(file.name for file in places[1].parent.iterdir()) == ["answers.jsonl", "questions.jsonl"]
+
+
+# Pieces so small, and records so frequent, that a kill falls into every part of the work. Token ids stand in for the
+# network's scores: loading torch five times would take longer than the test.
+SLOW_ANSWER = """
+import sys
+from tokenizers import Tokenizer
+from destila import Reader, journal, questions
+from destila.cli import dispatch
+from destila.commands import answer
+from destila.settings import WindowSettings
+
+class Ids:
+    def logits(self, input_ids, attention_mask):
+        return input_ids % 17.0, input_ids % 19.0
+
+def load(settings):
+    tokenizer = Tokenizer.from_file(f"{settings.model}/tokenizer.json")
+    return Reader(Ids(), tokenizer, window=WindowSettings(64, 16, 10), pad_id=1)
+
+questions.LINES_AT_ONCE, journal.RECORD_SECONDS, answer._load = 20, 0.05, load
+dispatch(sys.argv[1:])
+"""
+
+
+def size(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+class Killed(BaseException):
+    """What a kill looks like from within."""
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 16), max_size=4), st.integers(0, 9))
+def test_a_kill_at_any_write_or_record_is_mended(tmp_path_factory, kills, torn):
+    """Eight blocks are written; each run dies in the middle of its n-th, with some bytes torn."""
+    path = tmp_path_factory.mktemp("journal") / "out"
+    blocks = [f"{number:02}\n".encode() for number in range(8)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_module, "RECORD_SECONDS", 0.0)
+        for last in [*kills, None]:
+            journal = Journal.open(path, {"input": "x"})
+            first = journal.place.get("next", 0)
+            assert path.read_bytes() == b"".join(blocks[:first])
+            for number in range(first, 8):
+                if last == number - first:
+                    journal.close()
+                    with open(path, "ab") as file:
+                        file.write((blocks[number] * 3)[:torn])
+                    break
+                journal.append(blocks[number], {"next": number + 1})
+            else:
+                journal.finish()
+                break
+    assert path.read_bytes() == b"".join(blocks)
+    assert [file.name for file in path.parent.iterdir()] == ["out"]
+
+
+def test_a_signal_ends_after_the_piece_in_hand_and_the_same_command_goes_on(model, places, capsys, monkeypatch):
+    write_questions(places[0], 600)
+    reader = Reader.load(model)
+    logits = reader.model.logits
+
+    def interrupted(ids, mask):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return logits(ids, mask)
+
+    monkeypatch.setattr(command, "_load", lambda settings: reader)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as left:
+        patch.setattr(reader.model, "logits", interrupted)
+        patch.setattr(questions, "LINES_AT_ONCE", 4)
+        ask(model, places)
+    assert left.value.code == 128 + signal.SIGTERM
+    assert "stopped after line 4 of 600" in capsys.readouterr().err
+    assert len(places[1].read_text().splitlines()) == 4
+    assert [result["id"] for result in ask(model, places)] == list(range(600))
+    assert "going on after line 4 of 600" in capsys.readouterr().err
+
+
+def unfinished(model, places, monkeypatch):
+    """A run that was stopped after its first piece."""
+    write_questions(places[0], 12)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(questions, "LINES_AT_ONCE", 4)
+        patch.setattr(journal_module, "RECORD_SECONDS", 0.0)
+        patch.setattr(Journal, "append", kill_after(1, Journal.append))
+        ask(model, places)
+    assert len(places[1].read_text().splitlines()) == 4
+
+
+def kill_after(calls, function):
+    left = iter(range(calls))
+
+    def called(*arguments):
+        if next(left, None) is None:
+            raise Killed
+        return function(*arguments)
+
+    return called
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model, places: places[0].write_text(places[0].read_text() + "{}\n"), "another input"),
+        (lambda model, places: (model / "destila.json").write_text("{}"), "another model"),
+        (lambda model, places: places[1].write_text("short"), "has 5 bytes, and"),
+        (lambda model, places: places[1].with_name("answers.jsonl.progress").write_text("[]"), "no record of progress"),
+        (lambda model, places: ["--top-k", "2"], "another top_k"),
+    ],
+)
+def test_what_changed_in_between_is_refused_and_nothing_is_touched(tmp_path, places, monkeypatch, change, message):
+    window = {"length": 64, "stride": 16, "max_answer_tokens": 10}
+    model = tiny_reader(tmp_path / "model", seed=3, metadata={"window": window})
+    unfinished(str(model), places, monkeypatch)
+    more = change(model, places)
+    more = more if isinstance(more, list) else []
+    before = places[1].read_bytes()
+    with pytest.raises(UserError, match=message) as caught:
+        ask(str(model), places, *more)
+    assert "--overwrite" in caught.value.remedy
+    assert places[1].read_bytes() == before
+    assert len(ask(str(model), places, "--overwrite", *more)) in (12, 13)
+
+
+def test_finished_answers_are_kept_unless_asked(model, places):
+    write_questions(places[0], 3)
+    assert len(ask(model, places)) == 3
+    with pytest.raises(UserError, match="exists already and is finished"):
+        ask(model, places)
+    places[0].write_text("")
+    assert ask(model, places, "--overwrite") == []
+
+
+def test_two_processes_do_not_write_one_file(tmp_path):
+    first = Journal.open(tmp_path / "out", {})
+    with pytest.raises(UserError, match="being written by another process"):
+        Journal.open(tmp_path / "out", {})
+    first.close()
+    Journal.open(tmp_path / "out", {}).finish()
+
+
+def test_a_broken_model_stops_and_what_was_answered_stays(model, places, monkeypatch):
+    unfinished(model, places, monkeypatch)
+    reader = Reader.load(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "_load", lambda settings: reader)
+        patch.setattr(reader.model, "logits", lambda ids, mask: (ids * float("nan"), ids * 1.0))
+        with pytest.raises(UserError, match="not finite"):
+            ask(model, places)
+    assert len(places[1].read_text().splitlines()) == 4
+    assert [result["id"] for result in ask(model, places)] == list(range(12))
