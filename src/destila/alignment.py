@@ -23,6 +23,7 @@ from destila.windows import Tokenised, Window, WindowBuilder
 
 Places = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Offsets = NDArray[np.integer[Any]]
 FLOOR = -100.0  # logarithm of no probability: finite, so that 0 * (log p - log q) is 0
 
 
@@ -44,8 +45,8 @@ class Translation:
         self.student, self.teacher, self.examples, self.student_windows = student, teacher, examples, windows
         questions, contexts = ([getattr(each, name) for each in examples] for name in ("question", "context"))
         self.questions = tuple(builder.tokenise(questions, clean=True) for builder in (student, teacher))
-        self.contexts = teacher.tokenise(contexts, clean=True)
-        teacher.refuse_long_questions(examples, self.questions[1], self.contexts)
+        self.contexts = tuple(builder.tokenise(contexts, clean=True) for builder in (student, teacher))
+        teacher.refuse_long_questions(examples, self.questions[1], self.contexts[1])
         self.windows: list[Window] = []
         self._firsts = [0]  # of the teacher's windows for each of the student's, and the end
         for number, window in enumerate(windows):
@@ -63,30 +64,22 @@ class Translation:
 
     def _stretch(self, window: Window) -> Tokenised:
         """The teacher's tokens on the characters of a student's window."""
-        whole = self.contexts[self.examples[window.example].context]
-        first, end = 0, len(whole.ids)
-        # The edges of the context belong to the outermost windows, also where no token of the student stands on them.
-        if window.first_token:
-            first = int(np.searchsorted(whole.offsets[:, 1], window.offsets[0, 0], side="right"))
-        if not self._reaches_end(window):
-            end = int(np.searchsorted(whole.offsets[:, 0], window.offsets[-1, 1], side="left"))
-        return Tokenised(whole.ids[first:end], whole.offsets[first:end])
-
-    def _reaches_end(self, window: Window) -> bool:
         context = self.examples[window.example].context
-        return len(window.offsets) == 0 or not context[int(window.offsets[-1, 1]) :].strip()
+        ours, theirs = (tokenised[context] for tokenised in self.contexts)
+        start, end = stretch(theirs.offsets, ours.offsets, window.first_token, len(window.offsets))
+        return Tokenised(theirs.ids[start:end], theirs.offsets[start:end])
 
     def _read(self, number: int, window: Window) -> list[Window]:
-        question, stretch = self.questions[1][self.examples[window.example].question], self._stretch(window)
+        question, piece = self.questions[1][self.examples[window.example].question], self._stretch(window)
         head = np.concatenate([self.teacher.front, question.ids, self.teacher.middle])
-        slices = self.teacher.slices(question.ids, stretch)
+        slices = self.teacher.slices(question.ids, piece)
         return [
             Window(
                 example=number,
-                input_ids=np.concatenate([head, stretch.ids[first : first + slices.room], self.teacher.back]),
+                input_ids=np.concatenate([head, piece.ids[first : first + slices.room], self.teacher.back]),
                 context_start=len(head),
-                context_end=len(head) + len(stretch.ids[first : first + slices.room]),
-                offsets=stretch.offsets[first : first + slices.room],
+                context_end=len(head) + len(piece.ids[first : first + slices.room]),
+                offsets=piece.offsets[first : first + slices.room],
                 labelled=False,
                 first_token=first,
             )
@@ -97,25 +90,23 @@ class Translation:
         """Logits (2, T) of a student's window, from the teacher's (2, U) of each of its windows for it."""
         window, theirs = self.student_windows[number], [self.windows[place] for place in self.span(number)]
         question = self.examples[window.example].question
-        stretch = self._stretch(window)
-        partners = self._partners(window, self.questions[0][question], self.questions[1][question], stretch)
-        joined = _joined(theirs, logits, len(stretch.ids))  # (2, U)
+        piece = self._stretch(window)
+        receivers = self._receivers(window, self.questions[0][question], self.questions[1][question], piece)
+        joined = _joined(theirs, logits, len(piece.ids))  # (2, U)
         mass = [
             np.bincount(places, weights=row, minlength=len(window.input_ids))
-            for places, row in zip(partners, joined, strict=True)
+            for places, row in zip(receivers, joined, strict=True)
         ]
         with np.errstate(divide="ignore"):
             return np.maximum(np.log(np.stack(mass)), FLOOR).astype(np.float32)
 
-    def _partners(
-        self, window: Window, ours: Tokenised, theirs: Tokenised, stretch: Tokenised
-    ) -> tuple[Places, Places]:
+    def _receivers(self, window: Window, ours: Tokenised, theirs: Tokenised, piece: Tokenised) -> tuple[Places, Places]:
         """For each token of the teacher's (U,), the student's token that gets its starts, and the one for its ends."""
         parts = [
             (_by_place(len(self.teacher.front), len(self.student.front)),) * 2,
             partners(theirs.offsets, ours.offsets),
             (_by_place(len(self.teacher.middle), len(self.student.middle)),) * 2,
-            partners(stretch.offsets, window.offsets),
+            partners(piece.offsets, window.offsets),
             (_by_place(len(self.teacher.back), len(self.student.back)),) * 2,
         ]
         sizes = [len(self.student.front), len(ours.ids), len(self.student.middle), len(window.offsets)]
@@ -128,7 +119,38 @@ class Translation:
         return np.concatenate([part[0] for part in moved]), np.concatenate([part[1] for part in moved])
 
 
-def partners(theirs: NDArray[np.integer[Any]], ours: NDArray[np.integer[Any]]) -> tuple[Places, Places]:
+def stretch(theirs: Offsets, ours: Offsets, first: int, count: int) -> tuple[int, int]:
+    """The range of their tokens on the characters of `count` tokens of ours from `first` on.
+
+    The edges of the text belong to our outermost tokens, also where none of them stands there. Where ours are cut
+    between several tokens of one letter, theirs are cut likewise.
+    """
+    start, end, last = 0, len(theirs), first + count - 1
+    our_keys, their_keys = _keys(ours), _keys(theirs)
+    if first and count:
+        low, high = _group(their_keys, our_keys[first])
+        missing = first - _group(our_keys, our_keys[first])[0]
+        start = min(int(np.searchsorted(theirs[:, 1], ours[first, 0], side="right")), low)
+        start += min(missing, max(high - low - 1, 0))
+    if last + 1 < len(ours) and count:
+        low, high = _group(their_keys, our_keys[last])
+        missing = _group(our_keys, our_keys[last])[1] - 1 - last
+        end = max(int(np.searchsorted(theirs[:, 0], ours[last, 1], side="left")), high)
+        end -= min(missing, max(high - low - 1, 0))
+    return start, end
+
+
+def _keys(offsets: Offsets) -> Places:
+    """One number for each pair, in the same order."""
+    return offsets[:, 0].astype(np.int64) << 32 | offsets[:, 1]
+
+
+def _group(keys: Places, key: Any) -> tuple[int, int]:
+    """The range of the tokens on exactly the same characters."""
+    return int(np.searchsorted(keys, key, side="left")), int(np.searchsorted(keys, key, side="right"))
+
+
+def partners(theirs: Offsets, ours: Offsets) -> tuple[Places, Places]:
     """The token that gets the starts of each of their tokens, and the one that gets its ends.
 
     Args:
@@ -144,7 +166,7 @@ def partners(theirs: NDArray[np.integer[Any]], ours: NDArray[np.integer[Any]]) -
     covering = np.searchsorted(ours[solid, 1], theirs[:, 0], side="right")
     closing = np.searchsorted(ours[solid, 0], theirs[:, 1], side="left") - 1
     starts, ends = solid[covering.clip(max=len(solid) - 1)], solid[closing.clip(min=0)]
-    our_keys, their_keys = (offsets[:, 0].astype(np.int64) << 32 | offsets[:, 1] for offsets in (ours, theirs))
+    our_keys, their_keys = _keys(ours), _keys(theirs)
     low, high = (np.searchsorted(our_keys, their_keys, side=side) for side in ("left", "right"))
     same, numbers = high > low, np.arange(len(theirs))
     before = numbers - np.searchsorted(their_keys, their_keys, side="left")

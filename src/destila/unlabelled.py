@@ -27,7 +27,7 @@ from destila.windows import Window
 NO_OFFSETS = np.zeros((0, 2), np.int32)  # nothing is decoded from rows that are only trained on
 SPARE = 8  # tokens: a text that is cut into tokens again may take some more
 GAP = "…"  # what stands in a question for the span that is asked for
-TRIES = 4  # passages looked at for each question that is wanted; some offer none
+TRIES = 10  # passages looked at for each question that is wanted; some offer none
 
 
 def text_store(settings: UnlabelledSettings, tokenizer: Tokenizer, *, reader: str) -> TokenStore:
@@ -88,11 +88,8 @@ def text_examples(store: TokenStore, settings: UnlabelledSettings, *, length: in
         UserError: the text offers too few.
     """
     asking = replace(settings, cloze=replace(settings.cloze, share=1.0))
-    maker, wanted, examples = (
-        row_maker(store, asking, length=length - SPARE, seed=seed),
-        settings.questions,
-        list[Example](),
-    )
+    maker, wanted = row_maker(store, asking, length=length - SPARE, seed=seed), settings.questions
+    examples: list[Example] = []
     for number in range(TRIES * wanted):
         if len(examples) == wanted:
             break
