@@ -67,7 +67,7 @@ def _pdf() -> Callable[[bytes, int], Parsed]:
         except pypdfium2.PdfiumError as error:
             if error.err_code == 4:  # FPDF_ERR_PASSWORD
                 raise Unreadable("encrypted", "is protected by a password") from None
-            raise Unreadable("broken", f"is a damaged PDF ({error})") from None
+            raise Unreadable("broken", f"is a damaged PDF ({str(error).rstrip('.')})") from None
         if not any(pages):
             raise Unreadable("no_text", "holds no text, only pictures of it, if anything")
         starts = [0]
