@@ -58,8 +58,8 @@ class FakeHub:
 
 
 class Refused(Exception):
-    def __init__(self, status: int, code: str = "", message: str = "") -> None:
-        self.status, self.code, self.message = status, code, message
+    def __init__(self, status: int, code: str = "", message: str = "", *, url: str = "") -> None:
+        self.status, self.code, self.message, self.url = status, code, message, url
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -80,7 +80,8 @@ class Handler(BaseHTTPRequestHandler):
             status = 200
         except Refused as error:
             status, headers = error.status, {"X-Error-Code": error.code, "X-Error-Message": error.message}
-            content = json.dumps({"error": error.message, "errors": [{"message": error.message}]}).encode()
+            details = {"error": error.message, "errors": [{"message": error.message}], "url": error.url}
+            content = json.dumps(details).encode()
         self.send_response(status)
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
             if value:
@@ -94,13 +95,15 @@ class Handler(BaseHTTPRequestHandler):
     # -------------------------------------------------------------------------------------------- what is asked
     def _answer(self, path: str, body: bytes) -> tuple[bytes, dict[str, str]]:
         if self.command in ("GET", "HEAD"):
-            if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/(.+)", path):
+            if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", path):
                 return self._json(self._tree(*self._commit(found[1], found[2])))
             if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
                 repository, sha = self._commit(found[1], found[2] or "main")
                 return self._json({"id": found[1], "sha": sha, "private": repository.private, "siblings": []})
             if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
                 repository, sha = self._commit(found[1], found[2])
+                if found[3] not in repository.commits[sha]:
+                    raise Refused(404, "EntryNotFound", "Entry not found")
                 content = repository.commits[sha][found[3]]
                 return content, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": sha}
             raise Refused(404)
@@ -119,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
             if wanted["organization"] == "others":
                 raise Refused(403, message="You have no rights in this namespace.")
             if name in self.hub.repositories:
-                raise Refused(409, message="You already created this model repo")
+                raise Refused(409, message="You already created this model repo", url=f"{self.hub.address}/{name}")
             self.hub.repositories[name] = Repository(private=wanted.get("visibility") == "private")
             self.hub.repositories[name].commit({".gitattributes": b""})
             return {"url": f"{self.hub.address}/{name}", "name": name}

@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "evaluate": ("evaluate", "EvaluateSettings", "score models or predictions"),
     "export": ("export", "ExportSettings", "reader -> ONNX or OpenVINO, proven to answer the same"),
     "report": ("report", "ReportSettings", "one page: scores, curves, errors, cost, how to repeat it"),
+    "card": ("card", "CardSettings", "the model card of a run or an export"),
+    "push": ("push", "PushSettings", "upload a reader to the Hugging Face hub"),
     "bench": ("bench", "BenchSettings", "time readers against each other"),
     "answer": ("answer", "AnswerSettings", "answer a question from a text"),
     "serve": ("serve", "ServeSettings", "answer over HTTP, with a page for people"),

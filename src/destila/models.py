@@ -112,9 +112,13 @@ def save_reader(
     with _quiet():
         model.save_pretrained(directory, state_dict=state, max_shard_size="1000GB")
     tokenizer.save(str(directory / TOKENIZER_FILE))
+    inputs = ["input_ids", "attention_mask"]
+    if model.config.model_type in SEGMENTED_TYPES and model.config.type_vocab_size > 1:
+        inputs.append("token_type_ids")  # left out by default, and a BERT reads badly without
     pad_token = tokenizer.id_to_token(model.config.pad_token_id)
     _write_json(
-        directory / TOKENIZER_CONFIG_FILE, {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": pad_token}
+        directory / TOKENIZER_CONFIG_FILE,
+        {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": pad_token, "model_input_names": inputs},
     )
     _write_json(directory / METADATA_FILE, metadata)
 

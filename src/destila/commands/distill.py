@@ -1,7 +1,6 @@
 """`destila distill`: a teacher's answers, hidden states and attention become a small student's."""
 
 import dataclasses
-import itertools
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -21,6 +20,8 @@ from destila.commands.fitting import (
     worker_count,
 )
 from destila.commands.stages import stages_to_do
+from destila.commands.starting import commits, load_start
+from destila.corpus import TokenStore
 from destila.distillation import DistillationLoss, logits_alone, looks_inside
 from destila.errors import UserError
 from destila.importance import WINDOWS
@@ -61,6 +62,8 @@ def distill(settings: DistillSettings) -> TrainingResult:
     train_examples, dev_examples = load_training_data(settings, unlabelled=is_taught(settings), optional=alone)
     teachers = load_teachers(settings, train_examples)
     student, mapping = starting_student(settings, teachers[0])
+    source = {"command": "distill", "teacher": settings.teacher.name, "data": settings.data.train}
+    source |= commits(*teachers, student)
     stored = logits_alone(settings.loss) and not alone
     check_tokens(settings, teachers, student, stored=stored)
     loss_fn = DistillationLoss(
@@ -73,8 +76,10 @@ def distill(settings: DistillSettings) -> TrainingResult:
     )
     with ExitStack() as stack:
         if alone:
-            batches: Batches[Window] = stack.enter_context(text_batches(settings, student))
-            examples, windows = train_examples, first_windows(batches, WINDOWS)
+            store = student_text(settings, student)
+            batches: Batches[Window] = stack.enter_context(text_batches(settings, store))
+            sample = windows_by_step(store.path, settings.unlabelled, settings.window.length, INPUTS_SEED, WINDOWS)
+            examples, windows = train_examples, sample(0)
         else:
             examples = [*train_examples, *further_examples(settings, student, train_examples)]
             windows = training_windows(student, settings, examples)
@@ -90,7 +95,7 @@ def distill(settings: DistillSettings) -> TrainingResult:
             batches=batches,
             train_examples=train_examples,
             dev_examples=dev_examples,
-            source={"command": "distill", "teacher": settings.teacher.name, "data": settings.data.train},
+            source=source,
             prepare=prepare,
         )
     report(settings, result)
@@ -105,8 +110,8 @@ def is_taught(settings: DistillSettings) -> bool:
 # ---------------------------------------------------------------------------------------------------- models
 def load_teachers(settings: DistillSettings, train_examples: Sequence[Example]) -> list[LoadedModel]:
     """The teacher and those that are averaged with it, with a smaller vocabulary if the settings ask for it."""
-    teacher = load_reader(settings.teacher.name, revision=settings.teacher.revision, dropout=0.0)
-    teachers = [teacher, *(load_reader(name, dropout=0.0) for name in settings.teacher.others)]
+    teacher = load_start(settings, settings.teacher.name, revision=settings.teacher.revision, dropout=0.0)
+    teachers = [teacher, *(load_start(settings, name, dropout=0.0) for name in settings.teacher.others)]
     return trimmed(teachers, settings, train_examples) if settings.student.vocabulary else teachers
 
 
@@ -200,19 +205,21 @@ def further_examples(
         return []
     examples = paired(train_examples, paragraphs=settings.teacher.other_paragraphs, seed=INPUTS_SEED)
     if settings.unlabelled.questions:
-        with main_process_first(settings.training):
-            store = text_store(settings.unlabelled, student.tokenizer, reader=student.name)
-        length = settings.window.length
+        store, length = student_text(settings, student), settings.window.length
         examples += text_examples(store, settings.unlabelled, length=length, seed=INPUTS_SEED)
     return examples
 
 
-def text_batches(settings: DistillSettings, student: LoadedModel) -> Prefetched[list[Window]]:
+def student_text(settings: DistillSettings, student: LoadedModel) -> TokenStore:
+    """The raw text in the student's tokens."""
+    window_builder(student, settings)  # refuses windows that are too long
+    with main_process_first(settings.training):
+        return text_store(settings.unlabelled, student.tokenizer, reader=student.name)
+
+
+def text_batches(settings: DistillSettings, store: TokenStore) -> Prefetched[list[Window]]:
     """Rows of raw text without end."""
     text, training, length = settings.unlabelled, settings.training, settings.window.length
-    window_builder(student, settings)  # refuses windows that are too long
-    with main_process_first(training):
-        store = text_store(text, student.tokenizer, reader=student.name)
     row_tokens = training.batch_size * length
     return Prefetched(
         windows_by_step,
@@ -220,12 +227,6 @@ def text_batches(settings: DistillSettings, student: LoadedModel) -> Prefetched[
         steps_per_epoch=max(1, round(store.counts["tokens"] / row_tokens)),
         workers=worker_count(text.workers, training),
     )
-
-
-def first_windows(batches: Batches[Window], count: int) -> list[Window]:
-    """Some windows of a stream."""
-    steps = (batches.at(step) for step in itertools.count())
-    return list(itertools.islice(itertools.chain.from_iterable(steps), count))
 
 
 # ---------------------------------------------------------------------------------------------------- before training

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from destila.commands.fitting import fit, load_training_data, report, training_windows, window_batches
+from destila.commands.starting import commits, load_start
 from destila.losses import TaskLoss
-from destila.models import LoadedModel, load_reader, random_model
+from destila.models import LoadedModel, random_model
 from destila.records import Example
 from destila.settings import FinetuneSettings
 from destila.tasks import TrainingResult
@@ -16,6 +17,7 @@ def run(settings: FinetuneSettings) -> TrainingResult:
     """Fine-tune as the settings say; the reader lies in `settings.output` afterwards."""
     train_examples, dev_examples = load_training_data(settings)
     reader = starting_model(settings, train_examples)
+    source = {"command": "finetune", "model": settings.model.name or "random", "data": settings.data.train}
     result = fit(
         reader,
         TaskLoss(),
@@ -23,7 +25,7 @@ def run(settings: FinetuneSettings) -> TrainingResult:
         batches=window_batches(training_windows(reader, settings, train_examples), settings),
         train_examples=train_examples,
         dev_examples=dev_examples,
-        source={"command": "finetune", "model": settings.model.name or "random", "data": settings.data.train},
+        source=source | commits(reader),
     )
     report(settings, result)
     return result
@@ -33,7 +35,7 @@ def starting_model(settings: FinetuneSettings, examples: Sequence[Example]) -> L
     """The named model, or a random one with a given tokenizer or one trained on the contexts of the examples."""
     model = settings.model
     if model.name:
-        return load_reader(model.name, revision=model.revision, dropout=model.dropout)
+        return load_start(settings, model.name, revision=model.revision, dropout=model.dropout)
     if model.tokenizer:
         tokenizer = load_tokenizer(Path(model.tokenizer))
     else:

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from destila.backends.torch_backend import TorchModel
+from destila.cards import CARD_FILE, write_card
 from destila.errors import UserError
 from destila.losses import TorchBatch, to_tensors
 from destila.metrics import fit_no_answer_threshold, score, summary, with_threshold
 from destila.models import LoadedModel, save_reader
 from destila.reader import Reader
 from destila.records import Example, Prediction
+from destila.reports import make_report, signature
 from destila.runs import destila_version
 from destila.settings import RunSettings, TrainingCommandSettings, TrainingSettings
 from destila.sources import load_examples
@@ -147,20 +149,30 @@ def fit(
         evaluate=evaluate if dev_examples else None,
     )
     run = open_run(settings)
-    return train(task, settings=settings.training, run=run, stop_after_seconds=settings.stop_after_seconds)
+    if is_main_process():
+        run.update(source=dict(source))
+    result = train(task, settings=settings.training, run=run, stop_after_seconds=settings.stop_after_seconds)
+    if result.finished and is_main_process() and not (run.path / CARD_FILE).exists():
+        write_card(run.path)
+    return result
 
 
 def dev_scores(
     examples: Sequence[Example], predictions: Mapping[str, Prediction], *, has_unanswerable: bool
 ) -> dict[str, Any]:
-    """F1 and EM by the SQuAD rules; with the best no-answer threshold where training and dev have such questions."""
+    """F1 and EM by the SQuAD rules, with intervals and their signature; with the best no-answer threshold where
+    training and dev have such questions.
+    """
     scores: dict[str, Any] = {}
     if has_unanswerable and any(example.labelled and not example.answers for example in examples):
         threshold, _ = fit_no_answer_threshold(examples, predictions)
         predictions = with_threshold(predictions, threshold)
         scores["no_answer_threshold"] = threshold
     texts = {name: prediction.answer.text for name, prediction in predictions.items()}
-    return {**summary(score(examples, texts, normalizer="squad")), **scores}
+    scored = score(examples, texts, normalizer="squad")
+    report = make_report(scored, examples, model="", data="")
+    certain = {"f1_ci": report.f1_ci, "em_ci": report.em_ci, "signature": signature(report)}
+    return {**summary(scored), **certain, **scores}
 
 
 def report(settings: RunSettings, result: TrainingResult, *, score: str = "dev_f1") -> None:

@@ -12,7 +12,7 @@ from destila.settings.distilling import (
     TeacherSettings,
     UnlabelledSettings,
 )
-from destila.settings.documents import DocumentSettings, FolderSettings
+from destila.settings.documents import DocumentSettings, FolderSettings, UploadSettings
 from destila.settings.pretraining import (
     ClozeSettings,
     MaskingSettings,
@@ -20,6 +20,7 @@ from destila.settings.pretraining import (
     PretrainSettings,
     TextSettings,
 )
+from destila.settings.publishing import CardSettings, PushSettings
 from destila.settings.reporting import ReportSettings
 from destila.settings.serving import LimitSettings, QueueSettings, ServeSettings
 from destila.settings.training import (
@@ -47,6 +48,7 @@ __all__ = [
     "CALL_SETTINGS",
     "AnswerSettings",
     "BenchSettings",
+    "CardSettings",
     "ClozeSettings",
     "DataCheckSettings",
     "DataConvertSettings",
@@ -64,6 +66,7 @@ __all__ = [
     "ModelSettings",
     "PretrainSettings",
     "PretrainedModelSettings",
+    "PushSettings",
     "QueueSettings",
     "ReportSettings",
     "RunSettings",
@@ -76,5 +79,6 @@ __all__ = [
     "TrainingCommandSettings",
     "TrainingSettings",
     "UnlabelledSettings",
+    "UploadSettings",
     "WindowSettings",
 ]

@@ -1,0 +1,41 @@
+"""`destila card`: the model card of a run or an export, with scores measured for it if data are given."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from destila import reports
+from destila.cards import SCORES_FILE, write_card
+from destila.reader import Reader
+from destila.runs import read_json, write_json
+from destila.settings import CardSettings
+from destila.sources import load_examples
+
+
+def run(settings: CardSettings) -> Path:
+    """Write the card, and print where it is as one JSON object.
+
+    Raises:
+        UserError: the directory holds no model; the data cannot be read; the card was changed by hand.
+    """
+    directory = Path(settings.directory)
+    if settings.data:
+        _measure(directory, settings.data)
+    path = write_card(directory, overwrite=settings.overwrite)
+    print(json.dumps({"card": str(path)}))
+    return path
+
+
+def _measure(directory: Path, data: list[str]) -> None:
+    """Score the reader, and keep the scores beside it: new ones replace those on the same data by the same rules."""
+    examples = load_examples(data)
+    made, _ = reports.evaluate_reader(Reader.load(directory), examples, model=str(directory), data=", ".join(data))
+    path = directory / SCORES_FILE
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for score in read_json(path) if path.exists() else []:
+        found[score["data"], score["normalizer"]] = score
+    for report in made:
+        kept = {key: value for key, value in asdict(report).items() if key not in ("details", "command", "model")}
+        found[report.data, report.normalizer] = kept | {"signature": reports.signature(report)}
+    write_json(path, list(found.values()))
