@@ -80,5 +80,6 @@ __all__ = [
     "TrainingSettings",
     "UnlabelledSettings",
     "UploadSettings",
+    "UploadSettings",
     "WindowSettings",
 ]
