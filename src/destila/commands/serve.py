@@ -30,9 +30,7 @@ def run(settings: ServeSettings) -> None:
         raise UserError("destila serve", f"needs {error.name}, which is missing", remedy) from error
     _check(settings)
     key = read_key(settings.api_key_file) if settings.api_key_file else None
-    reader = Reader.load(
-        settings.model, backend=settings.backend, revision=settings.revision, threads=settings.threads
-    )
+    reader = Reader.load(settings.model, backend=settings.backend, revision=settings.revision, threads=settings.threads)
     reader.answer(*WARM_UP)  # the first run of a model is the slowest, and shows whether it works at all
     _log_to(sys.stderr)
     with _listen(settings) as listener:
@@ -56,7 +54,10 @@ def make_server(app: Any, settings: ServeSettings) -> Any:
         server_header=False,
         h11_max_incomplete_event_size=16_384,
         # By then every open request is answered or refused; only clients that do not read are left.
-        timeout_graceful_shutdown=math.ceil(settings.queue.body_timeout + settings.queue.timeout) + 5,
+        timeout_graceful_shutdown=math.ceil(
+            max(settings.queue.body_timeout, settings.documents.arrival) + settings.queue.timeout
+        )
+        + 5,
     )
     return uvicorn.Server(config)
 

@@ -21,6 +21,7 @@ from destila.reader import Reader
 from destila.records import Answer, Prediction
 from destila.runs import destila_version
 from destila.serving.batching import QueueFullError
+from destila.serving.documents import add_document
 from destila.serving.gate import Gate, Refusal
 from destila.serving.measures import CONTENT_TYPE, Measures
 from destila.serving.schema import (
@@ -70,10 +71,12 @@ def create_app(reader: Reader, settings: ServeSettings, *, key: str | None = Non
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         service.close()
+        documents.close()
 
     # The interactive documentation of FastAPI loads scripts from outside, so there is none; /openapi.json stays.
     app = FastAPI(title="Destila", version=destila_version(), lifespan=lifespan, docs_url=None, redoc_url=None)
     _add_answer(app, service, settings)
+    documents = add_document(app, settings, REFUSALS)
     _add_state(app, service, measures)
     _add_page(app)
     _add_refusals(app, reader.name)

@@ -6,7 +6,8 @@ document of another; the other half goes to the jobs that came first, so that lo
 the slowest of a hundred requests took twelve times the median).
 
 Invariants: at most `queue_windows` windows wait; what was accepted is finished, also when the batcher is closed, unless
-its future is cancelled; a job that makes the model fail fails alone. This module knows no texts and no HTTP.
+its future is cancelled; what fails is tried again by itself, once, so that a job that
+makes the model fail fails alone. This module knows no texts and no HTTP.
 """
 
 import math
@@ -179,18 +180,19 @@ class Batcher:
         self._waiting -= sum(len(job.windows) - job.taken for job in self._jobs if job.future.done())
         self._jobs = deque(job for job in self._jobs if not job.future.done())
 
-    def _run(self, places: Sequence[_Place]) -> None:
+    def _run(self, places: Sequence[_Place], *, again: bool = False) -> None:
         """Run windows together and hand on what is finished; if that fails, one by one, to find whose fault it is."""
         windows = [job.windows[place] for job, place in places]
         began = time.perf_counter()
         try:
             starts, ends = self._logits(windows)
         except Exception as error:
-            if len(places) == 1:
+            if again:
                 places[0][0].settle(error=error)
                 return
-            for one in places:
-                self._run([one])
+            for one in places:  # also if it is one: perhaps the model died beside it
+                if not one[0].future.done():
+                    self._run([one], again=True)
             return
         for (job, place), start, end in zip(places, starts, ends, strict=True):
             job.starts[place], job.ends[place] = start, end

@@ -28,7 +28,9 @@ from destila.serving.measures import Measures
 from destila.settings import ServeSettings
 
 LOGGER = logging.getLogger("destila.serving")
-PATHS = ("/", "/page.js", "/ask.js", "/page.css", "/v1/answer", "/health", "/ready", "/metrics", "/openapi.json")
+DOCUMENT = "/v1/document"  # takes whole files, so it has limits of its own
+PAGE_PATHS = ("/", "/page.js", "/ask.js", "/page.css")
+PATHS = (*PAGE_PATHS, "/v1/answer", DOCUMENT, "/health", "/ready", "/metrics", "/openapi.json")
 GUARDED = ("/v1/", "/metrics")  # what needs the key, if there is one
 CLIENT_LEFT = 499  # never sent; what nginx logs for the same
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
@@ -52,14 +54,16 @@ SECURITY_HEADERS = (
 class Refusal(Exception):
     """A request that is not served, and why."""
 
-    def __init__(self, status: int, problem: str, remedy: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, problem: str, remedy: str, headers: Mapping[str, str] | None = None, *, code: str = ""
+    ) -> None:
         super().__init__(problem)
-        self.status, self.problem, self.remedy, self.headers = status, problem, remedy, headers
+        self.status, self.problem, self.remedy, self.headers, self.code = status, problem, remedy, headers, code
 
     def response(self) -> JSONResponse:
         """The refusal as the client sees it."""
-        content = {"error": {"problem": self.problem, "remedy": self.remedy}}
-        return _AsciiResponse(content, self.status, headers=self.headers)
+        error = {"problem": self.problem, "remedy": self.remedy} | ({"code": self.code} if self.code else {})
+        return _AsciiResponse({"error": error}, self.status, headers=self.headers)
 
 
 class _AsciiResponse(JSONResponse):
@@ -92,7 +96,7 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: ServeSettings, measures: Measures, *, key: str | None) -> None:
         self.app, self.settings, self.measures = app, settings, measures
         self.key = key.encode() if key is not None else None
-        self.open = 0
+        self.open = self.files = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the start and the end of the server
@@ -110,11 +114,13 @@ class Gate:
             await send(message)
 
         self.open += 1
+        self.files += path == DOCUMENT
         self.measures.open.set(self.open)
         try:
             await self._serve(visit, scope, receive, dressed)
         finally:
             self.open -= 1
+            self.files -= path == DOCUMENT
             self.measures.open.set(self.open)
             self._record(visit, log)
 
@@ -137,6 +143,8 @@ class Gate:
     def _admit(self, visit: _Visit, scope: Scope) -> None:
         if self.open > self.settings.queue.connections and visit.path not in ("/health", "/ready"):
             raise Refusal(503, "too many requests are open", "Try again soon.", {"Retry-After": "1"})
+        if visit.path == DOCUMENT and self.files > self.settings.documents.open:
+            raise Refusal(503, "too many files wait already", "Try again soon.", {"Retry-After": "2"})
         if self.key is not None and scope["path"].startswith(GUARDED):
             scheme, _, given = _header(scope, b"authorization").partition(b" ")
             # Both are compared whole, so that the time taken does not tell how much of a guess was right.
@@ -145,14 +153,16 @@ class Gate:
                 raise Refusal(401, "a key is needed", "Send the header Authorization: Bearer KEY.", headers)
 
     async def _body(self, visit: _Visit, scope: Scope, receive: Receive) -> bytes:
+        whole_file, settings = visit.path == DOCUMENT, self.settings
+        limit = settings.documents.file_bytes if whole_file else settings.limits.body_bytes
         try:
-            async with asyncio.timeout(self.settings.queue.body_timeout):
-                return await self._read(visit, receive)
+            async with asyncio.timeout(settings.documents.arrival if whole_file else settings.queue.body_timeout):
+                return await self._read(visit, receive, limit)
         except TimeoutError:
             raise Refusal(408, "the body did not arrive in time", "Send it faster.", {"Connection": "close"}) from None
 
-    async def _read(self, visit: _Visit, receive: Receive) -> bytes:
-        limit, parts, more = self.settings.limits.body_bytes, list[bytes](), True
+    async def _read(self, visit: _Visit, receive: Receive, limit: int) -> bytes:
+        parts, more = list[bytes](), True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -165,7 +175,7 @@ class Gate:
             more = message.get("more_body", False)
         if visit.body_bytes > limit:
             problem = f"the body has more than {limit} bytes"
-            raise Refusal(413, problem, "Send less text at once.", {"Connection": "close"})
+            raise Refusal(413, problem, "Send less at once.", {"Connection": "close"})
         return b"".join(parts)
 
     def _record(self, visit: _Visit, log: Mapping[str, Any]) -> None:

@@ -86,11 +86,20 @@ class AnswerResponse(BaseModel):
     milliseconds: float = Field(description="From the whole request to its answer, waiting included.")
 
 
+class DocumentResponse(BaseModel):
+    """The text of a file."""
+
+    text: str
+    pages: Sequence[int] = Field(description="First character of each page; empty where a format has no pages.")
+    milliseconds: float
+
+
 class Problem(BaseModel):
     """What is wrong, and what to do."""
 
     problem: str
     remedy: str
+    code: str | None = Field(None, description="What is wrong with a file, for programs.")
 
 
 class ErrorResponse(BaseModel):

@@ -22,6 +22,26 @@ class DocumentSettings:
 
 
 @settings
+class UploadSettings(DocumentSettings):
+    """What a file that is sent to the server may cost."""
+
+    file_bytes: Count = 20_000_000
+    """Bytes of a file; over it 413."""
+    characters: Count = 2_000_000
+    """Characters of its text; over it 422, as for the limits below."""
+    seconds: Positive = 20.0
+    """Seconds to parse it."""
+    memory_bytes: Annotated[int, Ge(100_000_000)] = 600_000_000
+    """Bytes of memory to parse it."""
+    at_once: Count = 2
+    """Files that are parsed at once, each in a process of its own."""
+    open: Count = 16
+    """Files that may be in the server, arriving or waiting; over it 503 with Retry-After."""
+    arrival: Positive = 60.0
+    """Seconds for a file to arrive; over it 408."""
+
+
+@settings
 class FolderSettings:
     """How a folder is searched for passages to read."""
 

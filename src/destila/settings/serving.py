@@ -5,6 +5,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
+from destila.settings.documents import UploadSettings
 from destila.settings.types import Count, Positive, settings
 from destila.settings.usage import RunTimeSettings
 
@@ -69,3 +70,5 @@ class ServeSettings(RunTimeSettings):
     """What one request may ask for."""
     queue: QueueSettings = field(default_factory=QueueSettings)
     """How requests wait and run together."""
+    documents: UploadSettings = field(default_factory=UploadSettings)
+    """What a file that is sent to /v1/document may cost."""
