@@ -73,9 +73,11 @@ def test_commands_repeat_the_model_from_resolved_settings(family: Path) -> None:
     assert [command.split()[1] for command in commands] == ["pretrain", "finetune", "distill", "export"]
     verb, *arguments = commands[2].split()[1:]
     again = parse_arguments(DistillSettings, arguments, command=f"destila {verb}")
-    assert again.teacher.name == str(family / "teacher")
+    assert again.teacher.name == str(family / "teacher-again")  # made by the command before
+    assert again.data.train == [str(family / "mine.json"), "sqac/train"]
     assert again.output == str(family / "student-again")
-    assert commands[3].split()[2:4] == ["--model", str(family / "student")]
+    assert commands[1].endswith(f"--model.name {family / 'encoder-again'}")
+    assert commands[3].split()[2:4] == ["--model", str(family / "student-again")]
     assert commands[3].endswith("--format onnx --precision int8")
 
 

@@ -41,6 +41,12 @@ WATTS_PER_CORE = 12.0  # of a processor whose kind is not known, at full load
 # Board power from the makers' data sheets, in watts; the first name that fits counts.
 BOARD_WATTS = {"H200": 700, "H100": 700, "A100": 400, "L40S": 350, "L4": 72, "RTX 4090": 450, "T4": 70, "V100": 300}
 
+# The setting that names a parent, by its role and the command.
+NAMED_BY = {
+    "teacher": {"distill": "--teacher.name"},
+    "starting point": {"distill": "--student.name", "finetune": "--model.name"},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -179,18 +185,27 @@ def all_licences(model: Provenance) -> dict[str, list[DataSource]]:
 def repeat_commands(model: Provenance) -> list[str]:
     """The command lines that make the model again, in order, from the settings that were written down.
 
-    `settings.toml` holds every setting resolved, so that they do not depend on defaults that may change.
+    `settings.toml` holds every setting resolved, so that they do not depend on defaults that may change. Each makes a
+    directory beside the old one, and what comes after it is made of the new one.
     """
-    commands = []
+    commands, made = list[str](), set[str]()
     for one in lineage(model):
         if one.has_run and one.verb:
             path = f"{one.name.rstrip('/')}/{SETTINGS_FILE}"
-            commands.append(shlex.join(["destila", one.verb, "--config", path, "--output", _again(one.name)]))
+            parts = ["destila", one.verb, "--config", path, "--output", _again(one.name)]
+            for parent in one.parents:
+                if parent.name in made and parent.role in NAMED_BY:
+                    flag = NAMED_BY[parent.role].get(one.verb, "")
+                    parts += [flag, _again(parent.name)] if flag else []
+            commands.append(shlex.join(parts))
+            made.add(one.name)
         exported = [parent.name for parent in one.parents if parent.role == "exported from"]
         if exported and "format" in one.metadata:
             form, precision = str(one.metadata["format"]), str(one.metadata.get("precision", "fp32"))
-            parts = ["destila", "export", "--model", exported[0], "--output", _again(one.name)]
+            source = _again(exported[0]) if exported[0] in made else exported[0]
+            parts = ["destila", "export", "--model", source, "--output", _again(one.name)]
             commands.append(shlex.join([*parts, "--format", form, "--precision", precision]))
+            made.add(one.name)
     return commands
 
 

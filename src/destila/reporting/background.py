@@ -1,6 +1,7 @@
 """The sections about where the models come from: training, layers, mistakes, cost, data and licences, how to repeat."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,13 +9,13 @@ from destila.provenance import Provenance, all_data, all_licences, reader_snippe
 from destila.reader import SHIPPED, SHIPPED_NAME
 from destila.reporting import pictures
 from destila.reporting.document import Block, Browser, Code, Paragraph, Picture, Pictures, Section, Table
-from destila.reporting.facts import Curve, Facts, Missing, RunFacts
+from destila.reporting.facts import Curve, Facts, LayerAgreement, Matrix, Missing, ModelFacts, RunFacts
 from destila.reporting.mistakes import KINDS, VERSUS
-from destila.reporting.wording import count, date, duration, share, small, words
+from destila.reporting.wording import NOTHING, count, date, duration, share, small, words
 
 CURVE_KINDS = {
     "loss": "the loss and its terms before their weights",
-    "dev": "scores on dev",
+    "dev": "on dev",
     "other": "learning rate, gradient and speed",
 }
 
@@ -52,13 +53,13 @@ def _curves(run: RunFacts) -> list[Block]:
 
 def _curve(label: str, curve: Curve) -> Picture:
     first, last = curve.points[0], curve.points[-1]
-    return pictures.curves(
-        [pictures.Line(curve.name, curve.points)],
-        title=f"{label}: {curve.name}",
-        description=f"{curve.name} over the steps of {label}: {small(first[1])} at step {first[0]}, {small(last[1])} at step "
-        f"{last[0]}, lowest {small(curve.low[1])} at step {curve.low[0]}, highest {small(curve.high[1])} at step {curve.high[0]}.",
-        across="step",
+    description = (
+        f"{curve.name} over the steps of {label}: {small(first[1])} at step {first[0]}, {small(last[1])} at step "
+        f"{last[0]}, lowest {small(curve.low[1])} at step {curve.low[0]}, highest {small(curve.high[1])} at step "
+        f"{curve.high[0]}."
     )
+    line = pictures.Line(curve.name, curve.points)
+    return pictures.curves([line], title=f"{label}: {curve.name}", description=description, across="step")
 
 
 def _curve_table(caption: str, drawn: Sequence[Curve]) -> Table:
@@ -85,41 +86,37 @@ def inside(facts: Facts) -> Section:
         return Section("inside", title, (Paragraph(f"Not computed: {found.reason}"),))
     whose = "its run mapped it to" if found.trained else "the uniform map gives it"
     text = (
-        f"{found.student} and {found.teacher} read the same {found.windows} windows ({found.tokens:,} tokens). Hidden states "
-        "of different widths are compared by linear CKA (1: the same up to a rotation and a scale), attention by 1 minus the "
-        f"Jensen-Shannon divergence of the mean over heads, in bits (1: the same). Each layer stands beside the teacher's that {whose}."
+        f"{found.student} and {found.teacher} read the same {found.windows} windows ({found.tokens:,} tokens). Hidden "
+        "states of different widths are compared by linear CKA (1: the same up to a rotation and a scale), attention "
+        "by 1 minus the Jensen-Shannon divergence of the mean over heads, in bits (1: the same). Each layer stands "
+        f"beside the teacher's that {whose}."
     )
-    rows = []
-    for layer, mapped in enumerate(found.mapping):
-        best = max(range(len(found.hidden[layer])), key=lambda other: found.hidden[layer][other])
-        attention = f"{found.attention[layer - 1][mapped - 1]:.3f}" if layer else "–"
-        rows.append((str(layer), str(mapped), f"{found.hidden[layer][mapped]:.3f}", attention, str(best)))
+    rows = tuple(_layer(found, layer) for layer in range(len(found.mapping)))
     head = ("Student's layer", "Teacher's", "Hidden states", "Attention", "Most alike")
     note = "Layer 0 is the embedding output, which has no attention. Most alike: the teacher's layer of highest CKA."
-    table = Table("Agreement with the teacher, layer by layer", head, tuple(rows), note=note)
-    means = [
-        sum(float(row[2]) for row in rows) / len(rows),
-        sum(float(row[3]) for row in rows[1:]) / max(1, len(rows) - 1),
-    ]
+    table = Table("Agreement with the teacher, layer by layer", head, rows, note=note)
     shown = (
-        pictures.heatmap(
-            found.hidden,
-            found.mapping,
-            first=0,
-            title="Agreement of hidden states",
-            description=f"CKA of every layer of {found.student} with every layer of {found.teacher}; {means[0]:.3f} on "
-            "average between the layers that belong together.",
-        ),
-        pictures.heatmap(
-            found.attention,
-            found.mapping[1:],
-            first=1,
-            title="Agreement of attention",
-            description=f"Agreement of attention of every layer of {found.student} with every layer of {found.teacher}; "
-            f"{means[1]:.3f} on average between the layers that belong together.",
-        ),
+        _heatmap("Agreement of hidden states", found, found.hidden, first=0),
+        _heatmap("Agreement of attention", found, found.attention, first=1),
     )
     return Section("inside", title, (Paragraph(text), Pictures(shown), table))
+
+
+def _layer(found: LayerAgreement, layer: int) -> tuple[str, ...]:
+    """What one layer of the student agrees with."""
+    mapped, hidden = found.mapping[layer], found.hidden[layer]
+    attention = f"{found.attention[layer - 1][mapped - 1]:.3f}" if layer else NOTHING
+    return str(layer), str(mapped), f"{hidden[mapped]:.3f}", attention, str(hidden.index(max(hidden)))
+
+
+def _heatmap(title: str, found: LayerAgreement, matrix: Matrix, *, first: int) -> Picture:
+    mapping = found.mapping[first:]
+    mean = sum(row[column - first] for row, column in zip(matrix, mapping, strict=True)) / len(mapping)
+    description = (
+        f"Every layer of {found.student} with every layer of {found.teacher}; {mean:.3f} on average between those that "
+        "belong together."
+    )
+    return pictures.heatmap(matrix, mapping, first=first, title=title, description=description)
 
 
 # ---------------------------------------------------------------------------------------------------- mistakes
@@ -164,7 +161,7 @@ def cost(facts: Facts) -> Section:
             run.origin.device or run.origin.environment.get("processor", "?"),
             count(run.steps),
             duration(run.origin.seconds) + ("*" if run.origin.paused else ""),
-            f"{run.energy.kilowatt_hours:.4g} kWh" if run.energy else "–",
+            f"{run.energy.kilowatt_hours:.4g} kWh" if run.energy else NOTHING,
         )
         for run in facts.runs
     )
@@ -172,8 +169,12 @@ def cost(facts: Facts) -> Section:
     note = "* from the start to the last line of metrics, pauses included." if starred else ""
     head = ("Run", "Command", "State", "Device", "Steps", "Time", "Energy, estimated")
     table = Table("Time, and an estimate of energy", head, rows, frozenset({0, 1, 2, 3}), note)
-    assumptions = [f"{run.label}: {run.energy.assumption}." for run in facts.runs if run.energy]
-    estimate = "Energy is an estimate, not a measurement: time multiplied by an assumed power. " + " ".join(assumptions)
+    assumptions: dict[str, list[str]] = {}
+    for run in facts.runs:
+        if run.energy:
+            assumptions.setdefault(run.energy.assumption, []).append(run.label)
+    estimate = "Energy is an estimate, not a measurement: time multiplied by an assumed power. "
+    estimate += " ".join(f"{words(labels)}: {assumption}." for assumption, labels in assumptions.items())
     return Section("cost", "What it cost to make", (table, Paragraph(estimate)))
 
 
@@ -218,12 +219,9 @@ def repeat(facts: Facts) -> Section:
     blocks: list[Block] = [Code("Load it in Python", reader_snippet(None if ships else subject.name), "python")]
     model = "" if ships else f" --model {subject.name}"
     blocks.append(Code("Ask it from the shell", f"destila answer '¿Quién...?' --context text.txt{model}", "sh"))
-    checks = "\n".join(
-        f"destila evaluate --from-predictions {one.predictions.removesuffix('l')} --data {item}"
-        for one in facts.models
-        for item in [" --data ".join(judged.name for judged in facts.judged)]
-    )
-    blocks.append(Code("Score the predictions beside this page again, without any model", checks, "sh"))
+    if not facts.limited:
+        title = "Score the predictions beside this page again, without any model"
+        blocks.append(Code(title, "\n".join(_check(facts, model) for model in facts.models), "sh"))
     blocks.append(Code("Make this report again", facts.command, "sh"))
     if commands := repeat_commands(subject.origin):
         blocks.append(Code(f"Make {subject.label} again, from the settings of its runs", "\n".join(commands), "sh"))
@@ -239,6 +237,14 @@ def repeat(facts: Facts) -> Section:
         about = json.dumps(dict(subject.origin.metadata), indent=2, ensure_ascii=False)
         blocks.append(Code(f"{subject.label}: destila.json", about, "json", folded=True))
     return Section("repeat", "Load it, repeat it", tuple(blocks))
+
+
+def _check(facts: Facts, model: ModelFacts) -> str:
+    """The command that scores the raw predictions of a model."""
+    path = Path(facts.directory, model.predictions).with_suffix(".json")
+    data = [part for item in facts.judged for part in ("--data", item.name)]
+    options = ["--seed", str(facts.seed), "--resamples", str(facts.resamples)]
+    return shlex.join(["destila", "evaluate", "--from-predictions", str(path), *data, *options])
 
 
 def _environment(run: RunFacts) -> str:

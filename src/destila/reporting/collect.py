@@ -78,6 +78,7 @@ def collect(settings: ReportSettings, directory: Path) -> Facts:
     rules = _rules(settings)
     return Facts(
         title=settings.title or f"Report of {about.label}",
+        directory=str(directory),
         made=time.time(),
         version=destila_version(),
         command=command_line(),

@@ -256,6 +256,7 @@ class Facts:
     Attributes:
         models: the reference first, if there is one; `subject`: the label of the one that the report is about.
         reference: label of the model that the others are compared with.
+        directory: where the report is written.
         comparisons: of each other model with the reference, by each normalizer; see `reports.compare`.
         runs: of the models and their ancestors, oldest first.
         judged: what the models were judged on.
@@ -266,6 +267,7 @@ class Facts:
     """
 
     title: str
+    directory: str
     made: float
     version: str
     command: str

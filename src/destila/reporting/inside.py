@@ -24,7 +24,7 @@ from destila.errors import UserError
 from destila.provenance import Provenance, lineage
 from destila.records import Example
 from destila.reporting.facts import LayerAgreement, Matrix, Missing
-from destila.windows import Window, WindowBuilder, collate
+from destila.windows import Window, WindowBuilder, collate, longest_window
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,10 +97,9 @@ def same_windows(ours: Any, theirs: Any, examples: Sequence[Example], count: int
     """The student's and the teacher's windows of at most `count` examples, where their tokens are the same pieces."""
     chosen = [examples[place * len(examples) // count] for place in range(count)] if len(examples) > count else examples
     built = []
+    length = min(WINDOW_TOKENS, *(longest_window(one.model.config.to_dict()) for one in (ours, theirs)))
     for one in (ours, theirs):
-        builder = WindowBuilder(
-            one.tokenizer, length=WINDOW_TOKENS, stride=0, pad_id=int(one.model.config.pad_token_id)
-        )
+        builder = WindowBuilder(one.tokenizer, length=length, stride=0, pad_id=int(one.model.config.pad_token_id))
         built.append([window for window in builder.build(list(chosen)) if window.first_token == 0])
     return [
         (left, right)
@@ -158,18 +157,19 @@ def _attention_agreement(ours: Sequence["Tensor"], theirs: Sequence["Tensor"], m
 
     rows = mask.bool()  # (B, T)
     left, right = ([map[rows].double() for map in side] for side in (ours, theirs))  # (N, T) each
-
-    def entropy(rows: Tensor) -> Tensor:
-        bits: Tensor = -torch.xlogy(rows, rows).sum(dim=-1) / math.log(2)
-        return bits
-
-    ours_entropy, theirs_entropy = [entropy(map) for map in left], [entropy(map) for map in right]
+    ours_entropy, theirs_entropy = [_entropy(map) for map in left], [_entropy(map) for map in right]
     return torch.tensor(
         [
             [
-                float((1 - entropy((p + q) / 2) + (hp + hq) / 2).sum())
+                float((1 - _entropy((p + q) / 2) + (hp + hq) / 2).sum())
                 for q, hq in zip(right, theirs_entropy, strict=True)
             ]
             for p, hp in zip(left, ours_entropy, strict=True)
         ]
     )
+
+
+def _entropy(rows: "Tensor") -> "Tensor":
+    """In bits, (N,) of (N, T) distributions."""
+    bits: Tensor = -rows.xlogy(rows).sum(dim=-1) / math.log(2)
+    return bits

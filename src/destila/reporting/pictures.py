@@ -8,6 +8,7 @@ Invariant: every picture is a role="img" with a <title> and a <desc>.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -16,8 +17,8 @@ from destila.reporting.document import Picture
 from destila.reporting.facts import Bin
 
 WIDTH, HEIGHT = 360, 220  # pixels of a plain picture
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
-DIGITS = 4
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 38
+STYLES = 4  # of lines and marks; a fifth model looks like the first
 
 Point = tuple[float, float]
 
@@ -74,11 +75,15 @@ def curves(lines: Sequence[Line], *, title: str, description: str, across: str, 
     for place, line in enumerate(lines):
         points = [axes.at(*point) for point in line.points]
         if len(points) == 1:  # a line of one point shows nothing
-            _circle(inside, *points[0], f"dot s{place}")
-        _add(inside, "polyline", {"class": f"line s{place}", "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points)})
+            _circle(inside, *points[0], f"dot {_style(place)}")
+        _add(
+            inside,
+            "polyline",
+            {"class": f"line {_style(place)}", "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points)},
+        )
     for place, mark in enumerate(marks):
-        _circle(inside, *axes.at(*mark), f"dot s{place}")
-    legend = tuple((f"s{place}", line.label) for place, line in enumerate(lines)) if len(lines) > 1 else ()
+        _circle(inside, *axes.at(*mark), f"dot {_style(place)}")
+    legend = tuple((_style(place), line.label) for place, line in enumerate(lines)) if len(lines) > 1 else ()
     return Picture(_text(svg), title, description, legend)
 
 
@@ -106,9 +111,9 @@ def intervals(
         for place, whisker in enumerate(whiskers):
             y = top + 13 + 14 * place
             ends = [axes.at(end, 0)[0] for end in (whisker.low, whisker.high)]
-            _add(inside, "line", {"class": f"line s{place}", "x1": ends[0], "x2": ends[1], "y1": y, "y2": y})
-            _circle(inside, axes.at(whisker.value, 0)[0], y, f"dot s{place}")
-    legend = tuple((f"s{place}", label) for place, label in enumerate(labels)) if len(labels) > 1 else ()
+            _add(inside, "line", {"class": f"line {_style(place)}", "x1": ends[0], "x2": ends[1], "y1": y, "y2": y})
+            _circle(inside, axes.at(whisker.value, 0)[0], y, f"dot {_style(place)}")
+    legend = tuple((_style(place), label) for place, label in enumerate(labels)) if len(labels) > 1 else ()
     return Picture(_text(svg), title, description, legend)
 
 
@@ -122,7 +127,7 @@ def reliability(bins: Sequence[Bin], *, title: str, description: str) -> Picture
     most = max(one.n for one in bins)
     for one in bins:
         _circle(inside, *axes.at(one.score, one.right), "dot s0 many", radius=3 + 6 * math.sqrt(one.n / most))
-    legend = (("s0", "answers; a larger circle holds more of them"), ("ideal", "score = share of right answers"))
+    legend = (("circle", "answers; a larger circle holds more of them"), ("ideal", "score = share of right answers"))
     return Picture(_text(svg), title, description, legend)
 
 
@@ -193,8 +198,8 @@ def _grid(inside: Element, axes: Axes, *, across: str) -> None:
 
 def _short(number: float) -> str:
     if abs(number) >= 10_000:
-        return f"{number / 1000:.{DIGITS}g}k"
-    return f"{number:.{DIGITS}g}"
+        return f"{number / 1000:.4g}k"
+    return re.sub(r"e-0(\d)", r"e-\1", f"{number:.4g}")
 
 
 # ---------------------------------------------------------------------------------------------------- elements
@@ -212,6 +217,10 @@ def _add(parent: Element, name: str, attributes: dict[str, str | float]) -> Elem
         for key, value in attributes.items()
     }
     return SubElement(parent, name, texts)
+
+
+def _style(place: int) -> str:
+    return f"s{place % STYLES}"
 
 
 def _circle(parent: Element, x: float, y: float, kind: str, *, radius: float = 4) -> None:

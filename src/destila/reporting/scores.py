@@ -6,7 +6,7 @@ from destila.records import Report
 from destila.reporting import pictures
 from destila.reporting.document import Block, Paragraph, Picture, Pictures, Section, Table
 from destila.reporting.facts import Facts, Group, Missing, ModelFacts, NoAnswerCurve
-from destila.reporting.wording import NOTHING, count, p_value, percent, ratio, share, size, small, with_interval
+from destila.reporting.wording import NOTHING, beside, count, p_value, percent, ratio, share, size, small, with_interval
 
 GROUP_TITLES = {
     "question_word": "Question word",
@@ -52,20 +52,14 @@ def _main_table(facts: Facts) -> Table:
                 with_interval(report.f1, report.f1_ci),
                 with_interval(report.em, report.em_ci),
                 share(kept),
-                count(model.parameters),
-                ratio(model.parameters, first.parameters if first else None),
-                size(model.bytes),
-                ratio(model.bytes, first.bytes if first else None),
+                beside(count(model.parameters), ratio(model.parameters, first.parameters if first else None)),
+                beside(size(model.bytes), ratio(model.bytes, first.bytes if first else None)),
             )
         )
-    head = ("Model", "Run by", "F1 [95 %]", "EM [95 %]", "F1 kept", "Parameters", "smaller by", "On disk", "smaller by")
-    return Table(
-        f"Scores by the {facts.normalizer} rules, and size",
-        head,
-        tuple(rows),
-        frozenset({0, 1}),
-        f'"F1 kept" is F1 over that of {facts.reference}.' if first else "",
-    )
+    note = f'"F1 kept" is F1 over that of {first.label}; in brackets, how many times smaller it is.' if first else ""
+    head = ("Model", "Run by", "F1 [95 %]", "EM [95 %]", "F1 kept", "Parameters", "On disk")
+    caption = f"Scores by the {facts.normalizer} rules, and size"
+    return Table(caption, head, tuple(rows), frozenset({0, 1}), note)
 
 
 def _rules_table(facts: Facts) -> Table:
@@ -89,7 +83,8 @@ def _rules_table(facts: Facts) -> Table:
         tuple(rows),
         frozenset({0, 1}),
         "squad: the official SQuAD script, English articles and punctuation; mlqa-es: that of MLQA for Spanish. "
-        f"{facts.questions['with an answer']:,} questions have an answer, {facts.questions['without an answer']:,} have none.",
+        f"{facts.questions['with an answer']:,} questions have an answer, "
+        f"{facts.questions['without an answer']:,} have none.",
     )
 
 
@@ -138,7 +133,8 @@ def differences(facts: Facts) -> Section:
         ("Model", "Rules", "F1 [95 %]", "p", "EM [95 %]", "p", "Same answer", "F1 kept"),
         rows,
         frozenset({0, 1}),
-        "p: two-sided approximate randomization test of whole articles; small means that chance alone rarely gives such a difference.",
+        "p: two-sided approximate randomization test of whole articles; small means that chance alone rarely "
+        "gives such a difference.",
     )
     return Section("differences", "Differences to the reference", (table,))
 
@@ -153,29 +149,34 @@ def parts(facts: Facts) -> Section:
         )
     ]
     kinds = list(dict.fromkeys(group.kind for group in facts.models[0].groups))
-    for kind in kinds:
-        columns = [[group for group in model.groups if group.kind == kind] for model in facts.models]
-        blocks += [_parts_picture(facts, kind, columns), _parts_table(facts, kind, columns)]
-    absent = [GROUP_TITLES[kind].lower() for kind in GROUP_TITLES if kind not in kinds]
+    columns = {
+        kind: [[group for group in model.groups if group.kind == kind] for model in facts.models] for kind in kinds
+    }
+    blocks.append(Pictures(tuple(_parts_picture(facts, kind, columns[kind]) for kind in kinds)))
+    blocks += [_parts_table(facts, kind, columns[kind]) for kind in kinds]
+    absent = [_lower(title) for kind, title in GROUP_TITLES.items() if kind not in kinds]
     if absent:
         blocks.append(Paragraph(f"The data name no {' and no '.join(absent)}."))
     return Section("parts", "Good and bad at what", tuple(blocks))
 
 
-def _parts_picture(facts: Facts, kind: str, columns: Sequence[Sequence[Group]]) -> Pictures:
+def _lower(title: str) -> str:
+    return title[0].lower() + title[1:]
+
+
+def _parts_picture(facts: Facts, kind: str, columns: Sequence[Sequence[Group]]) -> Picture:
     rows = [
         (groups[0].name or "(not given)", [pictures.Whisker(group.f1, *group.f1_ci) for group in groups])
         for groups in zip(*columns, strict=True)
     ]
-    best, worst = (choose(rows, key=lambda row: row[1][-1].value) for choose in (max, min))
+    subject = [model.label for model in facts.models].index(facts.subject)
+    best, worst = (choose(rows, key=lambda row: row[1][subject].value) for choose in (max, min))
     description = (
-        f"F1 with its 95 % interval for {len(rows)} groups. {facts.models[-1].label} is best at {best[0]} with "
-        f"{best[1][-1].value:.1f} and worst at {worst[0]} with {worst[1][-1].value:.1f}."
+        f"F1 with its 95 % interval, for each of {len(rows)}. {facts.subject} is best at {best[0]} with "
+        f"{best[1][subject].value:.1f} and worst at {worst[0]} with {worst[1][subject].value:.1f}."
     )
     labels = [model.label for model in facts.models]
-    return Pictures(
-        (pictures.intervals(rows, labels, title=f"F1 by {GROUP_TITLES[kind].lower()}", description=description),)
-    )
+    return pictures.intervals(rows, labels, title=f"F1 by {_lower(GROUP_TITLES[kind])}", description=description)
 
 
 def _parts_table(facts: Facts, kind: str, columns: Sequence[Sequence[Group]]) -> Table:
@@ -202,7 +203,8 @@ def calibration(facts: Facts) -> Section:
     """Whether scores are probabilities."""
     blocks: list[Block] = [
         Paragraph(
-            "Answers are put into ten bins by their score. Where a score is a probability, the share of exact matches in "
+            "Answers are put into ten bins by their score. Where a score is a probability, the share of "
+            "exact matches in "
             "a bin equals its mean score. The calibration error (ECE) is the mean distance from that, over answers."
         ),
         Pictures(tuple(_reliability_picture(model) for model in facts.models)),
@@ -247,7 +249,8 @@ def no_answer(facts: Facts) -> Section:
     if curves:
         text = (
             "A reader answers unless its no-answer score (in logits, against its best span) is above a threshold. A "
-            "higher threshold gives more questions an answer: more right answers, and more answers where there is none. "
+            "higher threshold gives more questions an answer: more right answers, and more answers where "
+            "there is none. "
             "The best threshold is chosen on these very questions, so its F1 flatters."
         )
         blocks += [
@@ -264,15 +267,14 @@ def _no_answer_picture(label: str, curve: NoAnswerCurve) -> Picture:
         pictures.Line(name, [(100 * point.answered, getattr(point, field)) for point in curve.points])
         for name, field in (("all", "f1"), ("with an answer", "has_answer"), ("without", "no_answer"))
     ]
-    used = curve.used
-    return pictures.curves(
-        lines,
-        title=f"F1 of {label} by how much it answers",
-        description=f"Three lines over the share of questions that get an answer. The reader answers {share(used.answered)} "
-        f"of them, where F1 is {used.f1:.1f} over all; at best it is {curve.best.f1:.1f}, answering {share(curve.best.answered)}.",
-        across="% of questions answered",
-        marks=[(100 * used.answered, used.f1)],
+    used, best = curve.used, curve.best
+    description = (
+        f"Three lines over the share of questions that get an answer. The reader answers {share(used.answered)} of "
+        f"them, where F1 is {used.f1:.1f} over all; at best it is {best.f1:.1f}, answering {share(best.answered)}."
     )
+    title = f"F1 of {label} by how much it answers"
+    marks = [(100 * used.answered, used.f1)]
+    return pictures.curves(lines, title=title, description=description, across="% of questions answered", marks=marks)
 
 
 def _thresholds(curves: dict[str, NoAnswerCurve]) -> Table:

@@ -69,20 +69,25 @@ def _on_what(facts: Facts) -> str:
     names = [item.name for item in facts.judged]
     questions = facts.questions
     first = "the first " if facts.limited else ""
-    text = f"On {first}{count(questions['scored'])} questions about {count(questions['articles'])} articles of {words(names)}"
+    text = (
+        f"On {first}{count(questions['scored'])} questions about {count(questions['articles'])} articles "
+        f"of {words(names)}"
+    )
     return f"{text}; {count(questions['without an answer'])} of them have no answer."
 
 
 def _sure(facts: Facts) -> str:
     report = scores.main_report(facts)
     text = (
-        f"95 % of F1 lies in [{report.f1_ci[0]:.2f}, {report.f1_ci[1]:.2f}], resampling {report.details['resampled']}."
+        f"The 95 % interval of F1 is [{report.f1_ci[0]:.2f}, {report.f1_ci[1]:.2f}], resampling "
+        f"{report.details['resampled']}."
     )
     found = next((item for item in facts.comparisons if item["second"] == facts.subject), None)
     if found:
         low, high = found["f1"]["ci"]
         text += (
-            f" Its difference to {facts.reference} is {found['f1']['difference']:+.2f} points [{low:+.2f}, {high:+.2f}], "
+            f" Its difference to {facts.reference} is {found['f1']['difference']:+.2f} points [{low:+.2f}, "
+            f"{high:+.2f}], "
             f"p = {found['f1']['p']:.4f}."
         )
     return text
@@ -114,7 +119,10 @@ def _wrong(facts: Facts) -> str:
     common = sorted((name for name in found if name != "right"), key=lambda name: -found[name])[:3]
     wrong = sum(number for name, number in found.items() if name != "right")
     most = words([f"{name} {count(found[name])}" for name in common])
-    return f"{count(wrong)} of {count(facts.questions['scored'])} answers are not exactly right; most often: {most or '–'}."
+    return (
+        f"{count(wrong)} of {count(facts.questions['scored'])} answers are not exactly right; most often: "
+        f"{most or '–'}."
+    )
 
 
 def _may(facts: Facts) -> str:

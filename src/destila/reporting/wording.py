@@ -36,6 +36,11 @@ def ratio(value: float | None, to: float | None) -> str:
     return NOTHING if not value or not to else f"{to / value:.2f} x"
 
 
+def beside(value: str, compared: str) -> str:
+    """A value with its ratio in brackets, if there is one."""
+    return value if compared == NOTHING else f"{value} ({compared})"
+
+
 def duration(seconds: float | None) -> str:
     """Hours, minutes and seconds."""
     if seconds is None:
