@@ -1,4 +1,4 @@
-"""One picture: horizontal bars on a logarithmic axis, written as SVG by hand, without a plotting library."""
+"""One picture: horizontal bars on a logarithmic or a plain axis, written as SVG by hand, without a plotting library."""
 
 import math
 from collections.abc import Sequence
@@ -18,18 +18,20 @@ class Bar:
     note: str
 
 
-def bar_chart(bars: Sequence[Bar], *, title: str, axis: str) -> str:
+def bar_chart(bars: Sequence[Bar], *, title: str, axis: str, logarithmic: bool = True) -> str:
     """The chart as the text of an SVG file.
 
     Args:
         bars: at least one, with positive values.
         axis: what the values are.
+        logarithmic: false: the axis begins at zero.
     """
-    lowest = 10 ** math.floor(math.log10(min(bar.value for bar in bars)))
-    highest = 10 ** math.ceil(math.log10(max(bar.upper for bar in bars)) + 1e-9)
+    ticks = _powers(bars) if logarithmic else _multiples(bars)
 
     def x(value: float) -> float:
-        return LEFT + WIDTH * math.log(value / lowest) / math.log(highest / lowest)
+        if logarithmic:
+            return LEFT + WIDTH * math.log(value / ticks[0]) / math.log(ticks[-1] / ticks[0])
+        return LEFT + WIDTH * value / ticks[-1]
 
     bottom = TOP + len(bars) * (BAR + GAP)
     parts = [
@@ -38,14 +40,28 @@ def bar_chart(bars: Sequence[Bar], *, title: str, axis: str) -> str:
         '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="10" y="28" font-size="17" font-weight="bold">{escape(title)}</text>',
     ]
-    for power in range(round(math.log10(lowest)), round(math.log10(highest)) + 1):
-        tick = x(10.0**power)
-        parts.append(f'<line x1="{tick:.1f}" y1="{TOP - 6}" x2="{tick:.1f}" y2="{bottom}" stroke="#ddd"/>')
-        parts.append(f'<text x="{tick:.1f}" y="{bottom + 18}" text-anchor="middle">{10.0**power:g}</text>')
+    for tick in ticks:
+        place = x(tick)
+        parts.append(f'<line x1="{place:.1f}" y1="{TOP - 6}" x2="{place:.1f}" y2="{bottom}" stroke="#ddd"/>')
+        parts.append(f'<text x="{place:.1f}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>')
     parts.append(f'<text x="{LEFT + WIDTH / 2}" y="{bottom + 40}" text-anchor="middle">{escape(axis)}</text>')
     for number, bar in enumerate(bars):
         parts += _bar(bar, y=TOP + number * (BAR + GAP), end=x(bar.value), whisker=x(bar.upper))
     return "\n".join([*parts, "</svg>\n"])
+
+
+def _powers(bars: Sequence[Bar]) -> list[float]:
+    """Powers of ten around all values."""
+    lowest = math.floor(math.log10(min(bar.value for bar in bars)))
+    highest = math.ceil(math.log10(max(bar.upper for bar in bars)) + 1e-9)
+    return [10.0**power for power in range(lowest, highest + 1)]
+
+
+def _multiples(bars: Sequence[Bar]) -> list[float]:
+    """Two to ten equal steps from zero to the highest value."""
+    highest = max(bar.upper for bar in bars)
+    step = 10.0 ** math.floor(math.log10(highest))
+    return [number * step for number in range(math.ceil(highest / step) + 1)]
 
 
 def _bar(bar: Bar, *, y: int, end: float, whisker: float) -> list[str]:

@@ -1,0 +1,144 @@
+"""The ablation: cells train once and go on after a stop, and the table says what the cells say."""
+
+import importlib.util
+import json
+import sys
+import xml.etree.ElementTree
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import spanish
+from destila.settings import DistillSettings
+from destila.squad import save
+from tiny import example, tiny_examples, tiny_reader
+
+ROOT = Path(__file__).parents[1]
+ROWS = ["alone", "paper", "born", "terms", "stages", "inputs", "general", "vocabulary"]
+
+
+@pytest.fixture(scope="module")
+def ablation() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("ablation", ROOT / "runs" / "ablation.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    teacher = tiny_reader(tmp_path / "teacher", layers=4, hidden=32)
+    examples = tiny_examples(unanswerable=False)
+    save(examples, tmp_path / "train.json")
+    save(examples[:4], tmp_path / "dev.json")
+    (tmp_path / "actas.txt").write_text(spanish.text(1, documents=4), encoding="utf-8")
+    return {
+        "TEACHER": str(teacher),
+        "TRAIN": str(tmp_path / "train.json"),
+        "DEV": str(tmp_path / "dev.json"),
+        "TEXT": str(tmp_path / "actas.txt"),
+        "OUT": str(tmp_path / "out"),
+        "SHAPE": "layers = 2\nheads = 2\nhidden = 16\nfeed_forward = 32",
+        "STEPS": "4",
+        "SEEDS": "1",
+        "BATCH": "4",
+        "LENGTH": "96",
+        "QUESTIONS": "4",
+        "RELATION_HEADS": "4",
+        "EVALUATIONS": "2",
+    }
+
+
+def test_every_row_has_what_the_row_above_has(ablation: ModuleType, environment: dict[str, str]) -> None:
+    plan = ablation.Plan.from_environment(environment)
+    assert [row for row, _ in plan.cells] == ROWS == list(ablation.LABELS)
+    made: dict[str, DistillSettings] = {row: ablation.settings_of(plan, row, 1) for row in ROWS}
+    alone, paper, born, terms, stages, inputs, general, last = made.values()
+    assert (alone.loss.task, alone.loss.soft, alone.loss.hidden, alone.loss.attention) == (1, 0, 0, 0)
+    assert paper.loss == DistillSettings().loss
+    assert replace(born, output="", student=paper.student) == replace(paper, output="")
+    assert replace(terms, output="", loss=born.loss) == replace(born, output="")
+    assert terms.loss.relations == 1
+    assert replace(stages, output="", stages=[]) == replace(terms, output="")
+    assert [stage.name for stage in inputs.stages] == ["inside", "answers"]
+    assert all(stage.unlabelled == {"questions": 4} for stage in inputs.stages)
+    assert [stage.name for stage in general.stages] == ["general", "inside", "answers"]
+    assert replace(last, output="", student=general.student) == replace(general, output="")
+    for settings in made.values():  # the same budget of steps
+        steps = [stage.training["steps"] for stage in settings.stages] or [settings.training.steps]
+        assert sum(steps) == 4
+        assert settings.training == replace(paper.training)
+    without = ablation.Plan.from_environment({**environment, "TEXT": "", "SEEDS": "3 4", "ROWS": "paper general"})
+    assert without.cells == [("paper", 3), ("paper", 4)]
+
+
+def test_cells_are_trained_once_and_make_a_table(
+    ablation: ModuleType,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(ROOT)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    out = Path(environment["OUT"])
+    ablation.main(["train", "1", "2"])  # the second of two shares
+    assert sorted(path.name for path in out.glob("*-1")) == sorted(f"{row}-1" for row in ROWS[1::2])
+    ablation.main(["train"])
+    changed = {path: path.stat().st_mtime_ns for path in out.glob("*-1/predictions.json")}
+    assert len(changed) == len(ROWS)
+    capsys.readouterr()
+    ablation.main(["train"])
+    assert capsys.readouterr().err == ""
+    assert {path: path.stat().st_mtime_ns for path in changed} == changed
+    ablation.main(["gather"])
+    table, line = capsys.readouterr().out.strip().split("\n")[:-1], json.loads((out / "ablation.json").read_text())
+    assert sum(row.startswith("| ") for row in table) == len(ROWS) + 1
+    assert [row["row"] for row in line["rows"]] == ROWS
+    assert all([step for step, _ in row["curves"][0]][-1] == 4 for row in line["rows"])
+    assert line["teacher"]["questions"] == 4
+    assert xml.etree.ElementTree.parse(out / "ablation.svg").getroot() is not None
+    assert len(list((out / "cache").glob("importance-*"))) == 4  # questions, more of them, text, text in fewer tokens
+
+
+def cell(plan: Any, row: str, seed: int, texts: list[str], points: list[tuple[int, float]]) -> None:
+    path = plan.cell(row, seed)
+    for number, part in enumerate((points[:1], points[1:])):
+        run = path / f"run{'-first' * (number == 0)}"
+        run.mkdir(parents=True)
+        (run / "run.json").write_text(json.dumps({"started": number, "seconds": 10.0, "status": "finished"}))
+        lines = [{"step": step, "loss": 1.0} for step, _ in part] + [{"step": step, "dev_f1": f1} for step, f1 in part]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    answers = {f"q{number}": text for number, text in enumerate(texts)}
+    (path / "predictions.json").write_text(json.dumps(answers))
+
+
+def test_the_table_says_what_the_cells_say(ablation: ModuleType, tmp_path: Path) -> None:
+    context = "Ana vive en Lima y Luis en Quito."
+    examples = [example(f"q{n}", "¿Dónde?", context, "Lima" if n % 2 else "Quito", title=f"t{n}") for n in range(8)]
+    save(examples, tmp_path / "dev.json")
+    plan = ablation.Plan("teacher", [], [str(tmp_path / "dev.json")], out=tmp_path / "out", steps=40, seeds=(1, 2))
+    right = ["Quito", "Lima"] * 4
+    none, half = ["Ana"] * 8, ["Quito"] * 8
+    for seed in (1, 2):
+        cell(plan, "paper", seed, half if seed == 1 else none, [(20, 0.0), (20, 25.0)])
+    cell(plan, "born", 1, right, [(10, 30.0), (30, 100.0)])
+    cell(plan, "born", 2, half, [(10, 20.0), (30, 20.0)])
+    result = ablation.gather(plan)
+    paper, born = result["rows"]
+    assert (paper["f1"], paper["f1_seeds"], born["f1"]) == (25.0, [50.0, 0.0], 75.0)
+    assert born["over_paper"] == born["over_row_above"]
+    assert born["over_paper"]["f1"] == pytest.approx(50.0)
+    assert "over_row_above" not in paper
+    assert paper["steps_to_paper"] == [40, 40]  # stages one after the other
+    assert born["steps_to_paper"] == [10, None]
+    assert born["seconds"] == 20.0
+    table = ablation.markdown(result)
+    assert "| + born from the teacher | 75.0 [" in table
+    assert "| 10 (0.25, 1 of 2 seeds) |" in table
+    assert "+50.0 [" in table
