@@ -1,9 +1,11 @@
-// Who answers on the page of `destila serve`: the server, over HTTP. See page.js for what the page asks of it.
+// Who answers on the page of `destila serve`: the server, over HTTP. It reads PDF and Word files, too. See page.js for what
+// the page asks of it.
 //
 // The server tells its limits in its description (/openapi.json) and its refusals by status; its key, if it has one, is
 // kept nowhere but in the field where it was typed.
 "use strict";
 
+const BYTES = "application/octet-stream";
 const OVER_HTTP = {
   texts: {
     es: {
@@ -12,6 +14,15 @@ const OVER_HTTP = {
       503: "Hay demasiadas preguntas en espera. Inténtalo de nuevo en {seconds} s.",
       504: "La respuesta tardó demasiado. Prueba con un texto más corto.", 500: "El servidor ha fallado.",
       offline: "No se puede conectar con el servidor.",
+      paste: "Pega aquí un texto, o suelta un archivo .txt, .md, .html, .pdf o .docx",
+      fileKind: "{name}: solo se leen archivos .txt, .md, .html, .pdf y .docx. Copia el texto y pégalo.",
+      file_kind: "{name}: el contenido no es el que anuncia su nombre.",
+      file_encrypted: "{name}: está protegido con contraseña. Guarda una copia sin ella.",
+      file_no_text: "{name}: no contiene texto. Si sus páginas son imágenes, pásalo antes por un OCR.",
+      file_broken: "{name}: está dañado y no se puede leer.",
+      file_too_large: "{name}: es demasiado grande para este servidor.",
+      file_too_slow: "{name}: se tarda demasiado en leer. Prueba con una parte.",
+      file_missing: "{name}: este servidor no puede leer PDF ni Word. Quien lo administra debe instalar destila[documents].",
     },
     en: {
       401: "This server asks for its access key.", 408: "The text took too long to arrive.",
@@ -19,14 +30,27 @@ const OVER_HTTP = {
       503: "Too many questions are waiting. Try again in {seconds} s.",
       504: "The answer took too long. Try a shorter text.", 500: "The server failed.",
       offline: "The server cannot be reached.",
+      paste: "Paste a text here, or drop a .txt, .md, .html, .pdf or .docx file",
+      fileKind: "{name}: only .txt, .md, .html, .pdf and .docx files are read. Copy the text and paste it.",
+      file_kind: "{name}: its content is not what its name says.",
+      file_encrypted: "{name}: it is protected by a password. Save a copy without it.",
+      file_no_text: "{name}: it holds no text. If its pages are pictures, run it through OCR first.",
+      file_broken: "{name}: it is damaged and cannot be read.",
+      file_too_large: "{name}: it is too large for this server.",
+      file_too_slow: "{name}: it takes too long to read. Try a part of it.",
+      file_missing: "{name}: this server cannot read PDF or Word. Whoever runs it must install destila[documents].",
     },
   },
 
+  endings: ["pdf", "docx"],
+  longestFile: Infinity,
+
   async start() {
     try {
-      const description = await (await fetch("openapi.json")).json();
-      const { question, context, top_k: answers } = description.components.schemas.AnswerRequest.properties;
+      const { components, paths } = await (await fetch("openapi.json")).json();
+      const { question, context, top_k: answers } = components.schemas.AnswerRequest.properties;
       const longest = (field) => field.oneOf.find((form) => form.maxLength).maxLength;
+      this.longestFile = paths["/v1/document"].post.requestBody.content[BYTES].schema.maxLength;
       return { context: longest(context), question: longest(question), answers: Math.min(WANTED, answers.maximum) };
     } catch {
       return {}; // the server checks all of it again
@@ -34,22 +58,39 @@ const OVER_HTTP = {
   },
 
   async ask({ question, context, count }, signal) {
-    const headers = { "Content-Type": "application/json" };
-    if ($("key").value) headers.Authorization = `Bearer ${$("key").value}`;
     const body = JSON.stringify({ question, context, top_k: count });
-    let response, content;
-    try {
-      response = await fetch("v1/answer", { method: "POST", headers, body, signal, credentials: "omit" });
-      content = await response.json();
-    } catch {
-      throw new Refusal("offline");
-    }
+    const { response, content } = await post("v1/answer", "application/json", body, signal);
     if (response.ok) return content.results[0].answers;
-    if (response.status === 401) askForKey();
     const status = response.status in OVER_HTTP.texts.es ? response.status : 500;
     throw new Refusal(String(status), { problem: content.error?.problem, seconds: response.headers.get("Retry-After") ?? "1" });
   },
+
+  async read(file, signal) {
+    const name = wellFormed(file.name.slice(-200)), path = `v1/document?name=${encodeURIComponent(name)}`;
+    if (file.size > this.longestFile) throw new Refusal("file_too_large", { name });
+    const { response, content } = await post(path, BYTES, file, signal);
+    if (response.ok) return content;
+    throw new Refusal(fileRefusal(response.status, content.error?.code), { name, seconds: response.headers.get("Retry-After") ?? "1" });
+  },
 };
+
+// The name of the message for a file that the server refused.
+function fileRefusal(status, code) {
+  if (`file_${code}` in OVER_HTTP.texts.es) return `file_${code}`;
+  return { 401: "401", 408: "408", 413: "file_too_large", 503: "503", 504: "file_too_slow" }[status] ?? (status < 500 ? "file_broken" : "500");
+}
+
+async function post(path, type, body, signal) {
+  const headers = { "Content-Type": type };
+  if ($("key").value) headers.Authorization = `Bearer ${$("key").value}`;
+  try {
+    const response = await fetch(path, { method: "POST", headers, body, signal, credentials: "omit" });
+    if (response.status === 401) askForKey();
+    return { response, content: await response.json() };
+  } catch {
+    throw new Refusal("offline");
+  }
+}
 
 function askForKey() {
   $("guard").hidden = false;

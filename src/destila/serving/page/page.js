@@ -6,6 +6,8 @@
 //     start(showProgress)       called once; -> limits {context, question, answers}, each of which may be missing
 //     ask({question, context, count}, signal, showProgress)
 //                               -> answers {text, start, end, score}, best first; throws a Refusal, or what aborted it
+//     endings                   of the files that it can read besides text, Markdown and HTML; may be missing
+//     read(file, signal)        -> {text, pages}, the first character of each page if it has pages; throws like ask
 //
 // `destila serve` asks over HTTP; a folder of `destila export --format web` has another ask.js, which asks a worker.
 //
@@ -27,7 +29,7 @@ const TEXTS = {
     noQuestion: "Escribe una pregunta.", tooLong: "El texto tiene {count} caracteres; el máximo es {most}.",
     fileKind: "{name}: solo se leen archivos .txt, .md y .html. Copia el texto y pégalo.",
     fileEmpty: "{name}: el archivo no contiene texto.", fileBroken: "{name}: no se puede leer.",
-    broken: "La página ha fallado. Cárgala de nuevo.",
+    broken: "La página ha fallado. Cárgala de nuevo.", reading: "Leyendo el archivo…", page: "página {page}",
   },
   en: {
     tagline: "Ask your text", language: "Language", text: "Text", example: "Example", open: "Open file",
@@ -41,7 +43,7 @@ const TEXTS = {
     noQuestion: "Write a question.", tooLong: "The text has {count} characters; at most {most} are allowed.",
     fileKind: "{name}: only .txt, .md and .html files are read. Copy the text and paste it.",
     fileEmpty: "{name}: the file holds no text.", fileBroken: "{name}: cannot be read.",
-    broken: "The page failed. Load it again.",
+    broken: "The page failed. Load it again.", reading: "Reading the file…", page: "page {page}",
   },
 };
 const EXAMPLE = {
@@ -53,12 +55,14 @@ const EXAMPLE = {
   question: "¿Quién dirige la biblioteca?",
 };
 const WANTED = 4; // answers to a question: the best and a few alternatives
-const BLOCKS = /^(ADDRESS|ARTICLE|ASIDE|BLOCKQUOTE|BR|DD|DIV|DL|DT|FIGCAPTION|FIGURE|FOOTER|FORM|H[1-6]|HEADER|HR|LI|MAIN|NAV|OL|P|PRE|SECTION|TABLE|TR|UL)$/;
+const BLOCKS = /^(ADDRESS|ARTICLE|ASIDE|BLOCKQUOTE|BR|CAPTION|DD|DIV|DL|DT|FIGCAPTION|FIGURE|FOOTER|FORM|H[1-6]|HEADER|HR|LI|MAIN|NAV|OL|P|PRE|SECTION|TABLE|TR|UL)$/;
+const CELLS = /^T[DH]$/;
 const UNREAD = /^(SCRIPT|STYLE|NOSCRIPT|TEMPLATE|HEAD|SVG|MATH|IFRAME|OBJECT|CANVAS)$/;
 
 const $ = (id) => document.getElementById(id);
 const state = {
-  language: "es", text: "", turns: [], active: -1, shown: 0, alert: null, progress: null, pending: null, limits: {}, reader: null,
+  language: "es", text: "", pages: [], turns: [], active: -1, shown: 0, alert: null, progress: null, pending: null, reading: null,
+  limits: {}, reader: null,
 };
 
 // Why a question, or the reader as a whole, is refused: the name of one of the reader's messages, and what stands in it.
@@ -137,7 +141,7 @@ function setText(text, name) {
 
 function forget() {
   state.pending?.abort();
-  Object.assign(state, { text: "", turns: [], active: -1 });
+  Object.assign(state, { text: "", pages: [], turns: [], active: -1 });
   setAlert(null);
   renderSize();
   renderTurns();
@@ -157,6 +161,7 @@ function renderSize() {
 
 // ---------------------------------------------------------------------------------------------- files
 async function openFile(file) {
+  if (state.reader.endings?.includes(/[^.]*$/.exec(file.name)[0].toLowerCase())) return openDocument(file);
   const markup = /\.html?$/i.test(file.name) || file.type === "text/html";
   if (!markup && !/\.(txt|md|markdown|text)$/i.test(file.name)) return setAlert("fileKind", { name: file.name });
   let text;
@@ -189,14 +194,46 @@ function textOfMarkup(markup) {
 }
 
 function textOfNodes(page) {
-  const walker = page.createTreeWalker(page.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, (node) =>
-    UNREAD.test(node.nodeName.toUpperCase()) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
-  const parts = [];
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    if (node.nodeType === Node.TEXT_NODE) parts.push(node.data.replace(/\s+/g, " "));
-    else if (BLOCKS.test(node.nodeName)) parts.push("\n");
+  return [...piecesOf(page.body)].join("").replace(/\s*\n\s*/g, "\n").replace(/ *\t\s*/g, "\t").trim();
+}
+
+// The text below a node, with breaks before and after everything that stands apart. Browsers bound the depth of what they parse.
+function* piecesOf(node) {
+  if (node.nodeType === Node.TEXT_NODE) yield node.data.replace(/\s+/g, " ");
+  if (node.nodeType !== Node.ELEMENT_NODE || UNREAD.test(node.nodeName.toUpperCase())) return;
+  const edge = BLOCKS.test(node.nodeName) ? "\n" : CELLS.test(node.nodeName) ? "\t" : "";
+  yield edge;
+  for (const child of node.childNodes) yield* piecesOf(child);
+  yield edge;
+}
+
+// A file that only the reader can make sense of.
+async function openDocument(file) {
+  state.pending?.abort();
+  const mine = (state.pending = state.reading = new AbortController());
+  setAlert(null);
+  announce(say("reading"));
+  showProgress("reading");
+  $("open").setAttribute("aria-busy", "true");
+  try {
+    const { text, pages } = await state.reader.read(file, mine.signal);
+    if (mine.signal.aborted) return; // another text was opened or written meanwhile
+    setText(text, file.name);
+    state.pages = pages;
+    $("question").focus();
+  } catch (error) {
+    if (!mine.signal.aborted) fail(error);
+  } finally {
+    if (state.reading === mine) {
+      showProgress(null);
+      $("open").removeAttribute("aria-busy");
+    }
   }
-  return parts.join("").replace(/ *\n */g, "\n").replace(/\n{3,}/g, "\n\n").trim();
+}
+
+// The page, counted from 1, that a character stands on; 0 if there are no pages.
+function pageOf(pages, offset) {
+  return pages.filter((start) => start <= offset).length;
 }
 
 // ---------------------------------------------------------------------------------------------- asking
@@ -250,7 +287,7 @@ function renderAlert() {
   if (state.alert) announce("");
 }
 
-// What takes long, and how much of it is done (0 to 1); without a name: nothing does any more.
+// What takes long, and how much of it is done (0 to 1, if that is known); without a name: nothing does any more.
 function showProgress(name, done) {
   state.progress = name && { name, done };
   renderProgress();
@@ -259,8 +296,10 @@ function showProgress(name, done) {
 function renderProgress() {
   $("progress").hidden = !state.progress;
   if (!state.progress) return;
-  $("progress-name").textContent = say(state.progress.name, { share: number(state.progress.done, { style: "percent" }) });
-  $("progress-bar").value = state.progress.done;
+  const { name, done } = state.progress;
+  $("progress-name").textContent = say(name, { share: number(done ?? 0, { style: "percent" }) });
+  if (done === undefined) $("progress-bar").removeAttribute("value");
+  else $("progress-bar").value = done;
 }
 
 function announce(text) {
@@ -340,6 +379,8 @@ function renderAnswer(answer, turn, rank) {
   const percent = element("span", "share", share(answer.score));
   percent.append(element("span", "hidden", ` ${say("confidence")}`));
   button.append(element("span", "words", answer.text.replace(/\s+/g, " ")), meter, percent);
+  const page = pageOf(state.pages, answer.start);
+  if (page) button.append(element("span", "quiet place", say("page", { page: number(page) })));
   button.addEventListener("click", () => {
     showTurn(turn, rank);
     const drawnAnew = document.querySelectorAll(".turn")[turn].querySelector(`[data-rank="${rank}"]`);
@@ -366,6 +407,7 @@ function start(reader) {
   $("source").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("question").focus();
   });
+  for (const ending of reader.endings ?? []) $("file").accept += `,.${ending}`;
   $("edit").addEventListener("click", () => { editText(true); $("source").focus(); });
   $("file").addEventListener("change", () => { if ($("file").files[0]) openFile($("file").files[0]); $("file").value = ""; });
   $("example").addEventListener("click", () => {
