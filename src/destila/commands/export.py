@@ -15,6 +15,7 @@ from typing import Any
 
 from destila.backends import LoadedBackend, load_backend
 from destila.backends.files import ONNX_FILE
+from destila.cards import write_card
 from destila.errors import UserError
 from destila.hub import locate
 from destila.reader import Reader, name_of, place_of
@@ -39,6 +40,8 @@ def run(settings: ExportSettings) -> dict[str, Any]:
         if settings.overwrite:
             shutil.rmtree(settings.output, ignore_errors=True)
     size = sum(file.stat().st_size for file in Path(settings.output).iterdir())
+    if settings.format != "web":
+        write_card(Path(settings.output))
     found |= {"output": settings.output, "format": settings.format, "bytes": size}
     print(json.dumps(found))
     return found
