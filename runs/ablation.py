@@ -37,13 +37,14 @@ from destila.statistics import bootstrap_interval, paired_test
 Table = dict[str, Any]
 INSIDE = {"task": 0.0, "soft": 1.0, "hidden": 1.0, "attention": 1.0, "relations": 1.0}
 ANSWERS: Table = {"task": 0.2, "soft": 0.8, "hidden": 0.0, "attention": 0.0, "relations": 0.0}
-ANSWERS |= {"temperature": 2.0, "doubt": 0.5, "soft_positions": "context"}
+ANSWERS |= {"scale": "none", "temperature": 2.0, "doubt": 0.5, "soft_positions": "context"}
 # Every row but the first two has all that the row above it has, and what is named here.
 LABELS = {
     "alone": "fine-tuned alone, without a teacher",
     "paper": "the paper's recipe",
     "born": "+ born from the teacher",
     "terms": "+ relations, attention divergence",
+    "scale": "+ terms on a common scale",
     "stages": "+ stages: inside, then answers",
     "inputs": "+ more inputs, labelled by the teacher",
     "general": "+ general stage on raw text",
@@ -138,6 +139,8 @@ def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
     if has["terms"]:
         values["loss"] = {"attention_error": "divergence", "projections": "per-layer", "relations": 1.0}
         values["loss"]["relation_heads"] = plan.relation_heads
+    if has["scale"]:
+        values["loss"]["scale"] = "start"
     if has["stages"]:
         values["stages"] = stages(plan, general=has["general"] and bool(plan.text), inputs=has["inputs"])
     if has["vocabulary"]:

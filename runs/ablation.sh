@@ -6,7 +6,7 @@
 #   TEXT           raw text files or directories, for the general stage and more inputs; without it those are left out
 #   SHAPE          the student, as TOML; its heads must be the teacher's (the paper's attention term compares them)
 #   STEPS, BATCH   optimizer steps of every row, all stages together, and windows of a step
-#   SEEDS, ROWS    "1 2 3"; "alone paper born terms stages inputs general vocabulary"
+#   SEEDS, ROWS    "1 2 3"; "alone paper born terms scale stages inputs general vocabulary"
 #   LENGTH, LIMIT  tokens of a window, and how many questions of TRAIN are read
 #   LR             learning rate of every row
 #   RELATION_HEADS divides the width of teacher and student

@@ -17,7 +17,7 @@ from destila.squad import save
 from tiny import example, tiny_examples, tiny_reader
 
 ROOT = Path(__file__).parents[1]
-ROWS = ["alone", "paper", "born", "terms", "stages", "inputs", "general", "vocabulary"]
+ROWS = ["alone", "paper", "born", "terms", "scale", "stages", "inputs", "general", "vocabulary"]
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +58,14 @@ def test_every_row_has_what_the_row_above_has(ablation: ModuleType, environment:
     plan = ablation.Plan.from_environment(environment)
     assert [row for row, _ in plan.cells] == ROWS == list(ablation.LABELS)
     made: dict[str, DistillSettings] = {row: ablation.settings_of(plan, row, 1) for row in ROWS}
-    alone, paper, born, terms, stages, inputs, general, last = made.values()
+    alone, paper, born, terms, scale, stages, inputs, general, last = made.values()
     assert (alone.loss.task, alone.loss.soft, alone.loss.hidden, alone.loss.attention) == (1, 0, 0, 0)
     assert paper.loss == DistillSettings().loss
     assert replace(born, output="", student=paper.student) == replace(paper, output="")
     assert replace(terms, output="", loss=born.loss) == replace(born, output="")
     assert terms.loss.relations == 1
-    assert replace(stages, output="", stages=[]) == replace(terms, output="")
+    assert replace(scale, output="", loss=terms.loss) == replace(terms, output="")
+    assert replace(stages, output="", stages=[]) == replace(scale, output="")
     assert [stage.name for stage in inputs.stages] == ["inside", "answers"]
     assert all(stage.unlabelled == {"questions": 4} for stage in inputs.stages)
     assert [stage.name for stage in general.stages] == ["general", "inside", "answers"]
