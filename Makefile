@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-installed
 BASE := $(VENV)/.base-installed
 
-.PHONY: help demo test lint install install-train bench clean
+.PHONY: help demo test lint install install-train fuzz bench clean
 
 help:
 	@echo "make demo     distill a small Spanish reader on two cores, score it, ask it a question (under ten minutes)"
@@ -47,6 +47,10 @@ lint: $(DEV)
 # One thread a worker: two workers fill two cores, and small matrices gain nothing from more threads.
 test: lint
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Ten thousand requests made from the OpenAPI document; make test sends some hundreds.
+fuzz: $(DEV)
+	DESTILA_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest -s tests/test_fuzz.py
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/training_step.py

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from destila.errors import UserError
+from destila.hub import locate
 from destila.journal import Journal
 from destila.progress import Progress
 from destila.questions import Answered, Position, answer_piece, pieces
@@ -24,8 +25,8 @@ from destila.signals import caught_signals
 Counts = dict[str, int]  # {"questions": n, "errors": m}
 BLOCK = 2**20
 # What answers depend on in a model's directory; its metrics, charts and checkpoints are not among it.
-MODEL_FILES = ("config.json", "destila.json", "tokenizer*", "vocab*", "merges.txt", "*.safetensors", "*.bin", "*.onnx*")
-EXPORT_FILES = ("*.xml", "*.data")
+MODEL_FILES = ("config.json", "destila.json", "tokenizer*", "vocab*", "merges.txt")
+MODEL_FILES += ("*.safetensors", "*.bin", "*.onnx*", "*.xml")
 
 
 def answer_file(settings: AnswerSettings, reader: Reader) -> Counts:
@@ -147,13 +148,10 @@ def _survey(file: BinaryIO) -> tuple[str, int]:
 
 
 def _model_identity(settings: AnswerSettings) -> str:
-    """Digest of a local model's files; the name and revision of one on the hub."""
-    place = Path(place_of(settings.model))
-    if not place.is_dir():
-        return f"{place}@{settings.revision or 'newest'}"
+    """Digest of the files of a model."""
+    place = locate(place_of(settings.model), settings.revision).directory
     digest = hashlib.blake2b(digest_size=16)
-    files = {path for pattern in (*MODEL_FILES, *EXPORT_FILES) for path in place.glob(pattern) if path.is_file()}
-    for path in sorted(files):
+    for path in sorted({path for pattern in MODEL_FILES for path in place.glob(pattern) if path.is_file()}):
         with open(path, "rb") as file:
             digest.update(f"{path.name} {hashlib.file_digest(file, 'blake2b').hexdigest()}\n".encode())
     return digest.hexdigest()

@@ -1,5 +1,6 @@
 """`destila serve`: load a reader and answer over HTTP until a signal comes; what was accepted is answered first."""
 
+import contextlib
 import ipaddress
 import logging
 import math
@@ -9,7 +10,7 @@ import webbrowser
 from typing import Any
 
 from destila.errors import UserError
-from destila.reader import Reader
+from destila.reader import Reader, name_of, place_of
 from destila.settings import ServeSettings
 
 WARM_UP = ("¿Qué es?", "Una prueba.")
@@ -25,19 +26,22 @@ def run(settings: ServeSettings) -> None:
     try:
         from destila.serving.app import create_app
         from destila.serving.gate import read_key
+        from destila.serving.worker import ModelProcess
     except ImportError as error:
         remedy = "Install the server: pip install 'destila[serve]'."
         raise UserError("destila serve", f"needs {error.name}, which is missing", remedy) from error
     _check(settings)
     key = read_key(settings.api_key_file) if settings.api_key_file else None
-    reader = Reader.load(settings.model, backend=settings.backend, revision=settings.revision, threads=settings.threads)
-    reader.answer(*WARM_UP)  # the first run of a model is the slowest, and shows whether it works at all
-    _log_to(sys.stderr)
-    with _listen(settings) as listener:
-        url = _announce(listener, guarded=key is not None)
-        if settings.open:
-            webbrowser.open(url)  # the listener already takes connections; they wait for the server
-        make_server(create_app(reader, settings, key=key), settings).run(sockets=[listener])
+    place, options = place_of(settings.model), {"backend": settings.backend, "revision": settings.revision}
+    with contextlib.closing(ModelProcess({"name": place, "threads": settings.threads, **options})) as model:
+        reader = Reader.of(model.loaded, name=model.loaded.location.label if settings.model else name_of(None))
+        reader.answer(*WARM_UP)  # the first run of a model is the slowest, and shows whether it works at all
+        _log_to(sys.stderr)
+        with _listen(settings) as listener:
+            url = _announce(listener, guarded=key is not None)
+            if settings.open:
+                webbrowser.open(url)  # the listener already takes connections; they wait for the server
+            make_server(create_app(reader, settings, key=key), settings).run(sockets=[listener])
 
 
 def make_server(app: Any, settings: ServeSettings) -> Any:

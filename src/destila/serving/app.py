@@ -36,6 +36,7 @@ from destila.serving.schema import (
 )
 from destila.serving.schema import request_model as limited_request
 from destila.serving.service import AnswerService
+from destila.serving.worker import ModelDownError
 from destila.settings import ServeSettings
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -46,7 +47,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         408: "The body did not arrive in time.",
         413: "The body is too long.",
         422: "A field is missing, of the wrong type or over a limit.",
-        503: "Too much waits already; see Retry-After.",
+        503: "Too much waits already, or the model is being started again; see Retry-After.",
         504: "It took too long.",
     }.items()
 }
@@ -177,6 +178,10 @@ def _add_refusals(app: FastAPI, reader_name: str) -> None:
     async def full(request: Request, error: QueueFullError) -> Response:
         headers = {"Retry-After": str(error.retry_after)}
         return Refusal(503, "too much waits already", "Try again later.", headers).response()
+
+    @app.exception_handler(ModelDownError)
+    async def down(request: Request, error: ModelDownError) -> Response:
+        return Refusal(503, "the model is being started again", "Try again later.", {"Retry-After": "5"}).response()
 
     @app.exception_handler(TimeoutError)
     async def late(request: Request, error: TimeoutError) -> Response:

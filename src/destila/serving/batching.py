@@ -6,8 +6,8 @@ document of another; the other half goes to the jobs that came first, so that lo
 the slowest of a hundred requests took twelve times the median).
 
 Invariants: at most `queue_windows` windows wait; what was accepted is finished, also when the batcher is closed, unless
-its future is cancelled; what fails is tried again by itself, once, so that a job that
-makes the model fail fails alone. This module knows no texts and no HTTP.
+its future is cancelled; what fails is tried once more by itself, so that a job that makes the model fail fails alone,
+and one beside which the model merely died does not. This module knows no texts and no HTTP.
 """
 
 import math

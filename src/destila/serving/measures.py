@@ -31,6 +31,7 @@ class Measures:
         )
         self.open = Gauge("destila_open_requests", "Requests in the server.", registry=registry)
         self.waiting = Gauge("destila_waiting_windows", "Model inputs that wait.", registry=registry)
+        self.restarts = Gauge("destila_model_restarts", "Starts of the model after it died.", registry=registry)
 
     def observe_batch(self, windows: int, tokens: int, seconds: float) -> None:
         """Count one run of the model."""
@@ -41,6 +42,10 @@ class Measures:
     def watch_queue(self, waiting: Callable[[], int]) -> None:
         """Ask for the length of the queue whenever the metrics are read."""
         self.waiting.set_function(waiting)
+
+    def watch_restarts(self, restarts: Callable[[], int]) -> None:
+        """Ask how often the model was started again whenever the metrics are read."""
+        self.restarts.set_function(restarts)
 
     def text(self) -> bytes:
         """All metrics as Prometheus reads them."""

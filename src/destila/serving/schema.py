@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, create_model
 
 from destila.records import Answer
 from destila.settings import LimitSettings
@@ -40,11 +40,16 @@ def request_model(limits: LimitSettings) -> type[AnswerRequest]:
         "question": (_one_or_many(asked, limits.pairs), Field(description="One question, or a list of them.")),
         "context": (_one_or_many(text, limits.pairs), Field(description="One text, or a list of them.")),
         "top_k": (
-            Annotated[int, Field(ge=1, le=limits.top_k)],
+            Annotated[int, Field(ge=1, le=limits.top_k), BeforeValidator(_whole)],
             Field(1, description="Most answers to a question from a context."),
         ),
     }
     return create_model("AnswerRequest", __base__=AnswerRequest, __doc__=AnswerRequest.__doc__, **fields)
+
+
+def _whole(value: Any) -> Any:
+    """3.0 as 3: JSON knows no difference, and JSON Schema calls both integers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _one_or_many(kind: Any, most: int) -> Any:

@@ -15,6 +15,7 @@ from destila.reader import Pair, Reader
 from destila.records import Answer, Example, Prediction
 from destila.serving.batching import Batcher, QueueFullError
 from destila.serving.measures import Measures
+from destila.serving.worker import ModelDownError, ModelProcess
 from destila.settings import ServeSettings
 
 HELPERS = 2  # tokenising and decoding are short beside the model; more threads would take its cores
@@ -35,20 +36,26 @@ class AnswerService:
             observe=measures.observe_batch,
         )
         measures.watch_queue(lambda: self._batcher.waiting)
+        self._process = reader.model if isinstance(reader.model, ModelProcess) else None
+        if self._process is not None:
+            measures.watch_restarts(lambda: self._process.restarts if self._process else 0)
 
     @property
     def ready(self) -> bool:
-        """Whether questions are taken."""
-        return self._batcher.alive
+        """Whether questions are taken and the model runs."""
+        return self._batcher.alive and (self._process is None or self._process.running)
 
     async def answer(self, pairs: Sequence[Pair], *, top_k: int) -> Answered:
         """Prediction and best answers of each (question, context), in order.
 
         Raises:
             QueueFullError: too much waits already.
+            ModelDownError: the model's process died, and no other could be started yet.
             TimeoutError: it took longer than `queue.timeout`.
             UserError: a question is empty or too long for the model, or the texts make too many windows.
         """
+        if self._process is not None and self._process.down:
+            raise ModelDownError
         if self.open >= self.settings.queue.requests:
             raise QueueFullError(self._batcher.retry_after())
         self.open += 1
@@ -75,3 +82,5 @@ class AnswerService:
         """Finish what was accepted and take no more."""
         self._batcher.close()
         self._helpers.shutdown()
+        if self._process is not None:
+            self._process.close()
