@@ -43,7 +43,7 @@ def _group(scores: Scores, kind: str, name: str, chosen: NDArray[np.bool_], *, s
         f1=100 * float(f1.mean()),
         f1_ci=interval.scaled(100),
         em=100 * float(scores.em[chosen].mean()),
-        resampled=interval.unit,
+        articles=len(np.unique(scores.clusters[chosen])),
     )
 
 

@@ -26,7 +26,7 @@ class Group:
 
     Attributes:
         kind: what the questions are grouped by, such as "question_word"; `name`: of the group.
-        resampled: "articles", or "questions" where the group has one article alone.
+        articles: how many it has; of one alone, the interval resamples questions.
     """
 
     kind: str
@@ -35,7 +35,7 @@ class Group:
     f1: float
     f1_ci: tuple[float, float]
     em: float
-    resampled: str
+    articles: int
 
 
 @dataclass(frozen=True, slots=True)

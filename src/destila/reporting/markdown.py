@@ -14,21 +14,22 @@ from destila.reporting.mistakes import KINDS
 
 SHOWN_MISTAKES = 25
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|~$#!])")
-# A line that begins like a list, a rule or a heading.
-_OPENING = re.compile(r"^(\s*)(\d+)([.)])(?=\s|$)|^(\s*)([-+=])", re.MULTILINE)
+_OPENING = re.compile(r"^(\d*)([.)+=-])")  # of a list or a rule
 
 
 def escape(text: str) -> str:
-    """A text that Markdown shows as it is, on one line."""
-    flat = _MARKUP.sub(r"\\\1", " ".join(text.replace("&", "&amp;").split()))
-    return _OPENING.sub(
-        lambda found: rf"{found[1]}{found[2]}\{found[3]}" if found[2] else rf"{found[4]}\{found[5]}", flat
-    )
+    """A text that Markdown shows as it is, on one line, anywhere but at the beginning of a block."""
+    return _MARKUP.sub(r"\\\1", " ".join(text.replace("&", "&amp;").split()))
+
+
+def paragraph(text: str) -> str:
+    """The same as a block of its own."""
+    return _OPENING.sub(r"\1\\\2", escape(text))
 
 
 def render(document: Document) -> str:
     """The whole report."""
-    parts = [f"# {escape(document.title)}", escape(document.subtitle)]
+    parts = [f"# {escape(document.title)}", paragraph(document.subtitle)]
     for section in document.sections:
         parts.append(f"## {escape(section.title)}")
         parts += [part for block in section.blocks for part in _block(block)]
@@ -38,7 +39,7 @@ def render(document: Document) -> str:
 def _block(block: Block) -> Iterator[str]:
     match block:
         case Paragraph(text):
-            yield escape(text)
+            yield paragraph(text)
         case Pairs(rows):
             yield "\n".join(f"- **{escape(term)}** {escape(text)}" for term, text in rows)
         case Table():
@@ -47,7 +48,7 @@ def _block(block: Block) -> Iterator[str]:
             yield "\n".join(f"- *Picture: {escape(one.title)}.* {escape(one.description)}" for one in pictures)
         case Code(title, text, language):
             fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-            yield f"{escape(title)}:"
+            yield f"{paragraph(title)}:"
             yield f"{fence}{language}\n{text.rstrip()}\n{fence}"
         case Browser():
             yield from _browser(block)
@@ -60,7 +61,7 @@ def _table(table: Table) -> Iterator[str]:
     lines = [rows[0], rule, *rows[1:]]
     yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
     if table.note:
-        yield escape(table.note)
+        yield paragraph(table.note)
 
 
 def _browser(browser: Browser) -> Iterator[str]:

@@ -6,7 +6,7 @@ from destila.records import Report
 from destila.reporting import pictures
 from destila.reporting.document import Block, Paragraph, Picture, Pictures, Section, Table
 from destila.reporting.facts import Facts, Group, Missing, ModelFacts, NoAnswerCurve
-from destila.reporting.wording import NOTHING, beside, count, p_value, percent, ratio, share, size, small, with_interval
+from destila.reporting.wording import NOTHING, beside, count, p_value, percent, ratio, share, size, with_interval
 
 GROUP_TITLES = {
     "question_word": "Question word",
@@ -144,8 +144,8 @@ def parts(facts: Facts) -> Section:
     """F1 by kind of question."""
     blocks: list[Block] = [
         Paragraph(
-            f"By the {facts.normalizer} rules, with 95 % intervals. Groups of fewer than {FEW} questions say little; "
-            "the intervals show how little."
+            f"By the {facts.normalizer} rules, with 95 % intervals. Groups of fewer than {FEW} questions, or of "
+            "a few articles, say little, and their intervals may be too narrow."
         )
     ]
     kinds = list(dict.fromkeys(group.kind for group in facts.models[0].groups))
@@ -184,6 +184,7 @@ def _parts_table(facts: Facts, kind: str, columns: Sequence[Sequence[Group]]) ->
         (
             groups[0].name or "(not given)",
             count(groups[0].n),
+            count(groups[0].articles),
             *(cell for one in groups for cell in (with_interval(one.f1, one.f1_ci) + _star(one), percent(one.em))),
         )
         for groups in zip(*columns, strict=True)
@@ -191,11 +192,11 @@ def _parts_table(facts: Facts, kind: str, columns: Sequence[Sequence[Group]]) ->
     head = [cell for model in facts.models for cell in (f"{model.label}: F1 [95 %]", "EM")]
     starred = any(_star(group) for column in columns for group in column)
     note = "* one article alone: the interval resamples questions." if starred else ""
-    return Table(f"{GROUP_TITLES[kind]}: F1 and EM", ("Group", "n", *head), rows, note=note)
+    return Table(f"{GROUP_TITLES[kind]}: F1 and EM", ("Group", "n", "Articles", *head), rows, note=note)
 
 
 def _star(group: Group) -> str:
-    return "*" if group.resampled == "questions" else ""
+    return "*" if group.articles == 1 else ""
 
 
 # ---------------------------------------------------------------------------------------------------- calibration
@@ -292,7 +293,7 @@ def _thresholds(curves: dict[str, NoAnswerCurve]) -> Table:
 def _curve_table(label: str, curve: NoAnswerCurve) -> Table:
     points = curve.points[:: max(1, len(curve.points) // 12)]
     rows = tuple(
-        (small(point.threshold or 0.0), share(point.answered), *_f1s(point.f1, point.has_answer, point.no_answer))
+        (f"{point.threshold:.4f}", share(point.answered), *_f1s(point.f1, point.has_answer, point.no_answer))
         for point in points
     )
     head = ("Threshold", "Answered", "F1, all", "F1, with answer", "F1, without")
