@@ -165,7 +165,7 @@ def _gaps(words: _Words, first: int, end: int, reach: int, *, recurring: bool) -
 
 
 def _phrases(words: _Words, first: int, end: int) -> list[_Gap]:
-    """Spans of a sentence that function words or signs set off on both sides: names, numbers, nouns with what belongs to them."""
+    """Spans of a sentence that function words or signs set off on both sides: names, numbers, nouns and company."""
 
     def apart(word: int) -> bool:
         return not first <= word < end or not _opens(words, word)
@@ -227,8 +227,8 @@ def _question(
         left, right = generator.integers(2, 9, 2).tolist()
         first, end = max(first, gap.first - left), min(end, gap.last + 1 + right)
     rate = generator.random() * settings.dropped
-    before = _thinned(passage, words, range(first, gap.first), rate, generator)
-    after = _thinned(passage, words, range(gap.last + 1, end), rate, generator)
+    before = _thinned(passage, words, range(first, gap.first), rate, lexicon, generator)
+    after = _thinned(passage, words, range(gap.last + 1, end), rate, lexicon, generator)
     if long:
         before = before[-MAX_QUESTION // 2 :]
     while after and after[-1] == lexicon.newline:
@@ -251,12 +251,18 @@ def _question(
 
 
 def _thinned(
-    passage: Ids, words: _Words, asked: range, rate: float, generator: np.random.Generator
+    passage: Ids, words: _Words, asked: range, rate: float, lexicon: Lexicon, generator: np.random.Generator
 ) -> list[int]:
     """The tokens of some words, without the share of them that a question leaves unsaid."""
-    kept = generator.random(len(asked)) >= rate if rate else np.ones(len(asked), np.bool_)
-    spans = [passage[words.starts[word] : words.starts[word + 1]] for word, said in zip(asked, kept, strict=True) if said]
-    return [int(token) for span in spans for token in span]
+    said = generator.random(len(asked)) >= rate if rate else np.ones(len(asked), np.bool_)
+    tokens: list[int] = []
+    for place, word in enumerate(asked):
+        if said[place]:
+            first, *rest = passage[words.starts[word] : words.starts[word + 1]].tolist()
+            # Words that came together with a sign between them must not run into one.
+            alone = place > 0 and not said[place - 1] and words.kinds[word] != Kind.SIGNS
+            tokens += [int(lexicon.with_space[first]) if alone else first, *rest]
+    return tokens
 
 
 def _unspaced(ids: list[int], lexicon: Lexicon) -> list[int]:

@@ -35,7 +35,7 @@ class Masked(NamedTuple):
 
 def place_count(length: int, settings: MaskingSettings) -> int:
     """K of rows of so many tokens."""
-    return max(1, round(length * settings.share))
+    return max(1, round(length * settings.share)) if settings.share else 0
 
 
 def mask_words(

@@ -90,7 +90,9 @@ class PretrainingLoss(nn.Module):
         start_logits, end_logits = student.qa_outputs(hidden).unbind(-1)  # (B, T)
         starts, ends = batch.start_positions, batch.end_positions
         span = _span_loss(start_logits, end_logits, starts, ends, torch.ones_like(batch.input_ids))
-        masked = self.masked_loss(hidden, encoder.embeddings.word_embeddings.weight, batch)
+        masked = span.new_zeros(())
+        if batch.places.shape[1]:
+            masked = self.masked_loss(hidden, encoder.embeddings.word_embeddings.weight, batch)
         right = _at_best(start_logits, starts) & _at_best(end_logits, ends)
         exact = right.sum() / starts.any(dim=1).sum().clamp(min=1)
         total = self.masking * masked + self.cloze * span

@@ -6,14 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from destila.commands.fitting import report, worker_count
 from destila.corpus import TokenStore, open_store
+from destila.initialization import position_width, start_matching, word_vectors
 from destila.masking import place_count
 from destila.mixture import RowMaker, Rows, row_makers, rows_by_step
 from destila.models import random_model, save_reader
 from destila.prefetch import Prefetched
 from destila.pretraining import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
-from destila.runs import destila_version
+from destila.runs import atomic_file, destila_version
 from destila.settings import PretrainSettings
 from destila.tasks import Task, TrainingResult
 from destila.training import is_main_process, main_process_first, open_run, train
@@ -61,6 +65,20 @@ def describe(store: TokenStore, maker: RowMaker) -> None:
     )
 
 
+def stored_vectors(store: TokenStore, *, width: int, passes: int, seed: int) -> NDArray[Any]:
+    """The word vectors of a text, made once and kept beside its tokens: a run that resumes needs the same ones."""
+    path = store.path / f"vectors-{width}-{passes}-{seed}.npy"
+    if not path.exists():
+        if is_main_process():
+            print(f"Word vectors of {width} channels from {len(store.tokens):,} tokens: minutes.", file=sys.stderr)
+        vocabulary = store.tokenizer.get_vocab_size()
+        vectors = word_vectors(store.tokens, vocabulary_size=vocabulary, width=width, passes=passes, seed=seed)
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            np.save(file, vectors)
+    found: NDArray[Any] = np.load(path)
+    return found
+
+
 def pretraining_task(
     settings: PretrainSettings, store: TokenStore, batches: Prefetched[Rows], apart: RowMaker
 ) -> Task[Rows]:
@@ -71,10 +89,14 @@ def pretraining_task(
         architecture="roberta",
         vocabulary_size=store.tokenizer.get_vocab_size(),
         pad_id=pad_id(store.tokenizer, {}),
-        positions=length + pad_id(store.tokenizer, {}) + 1,
+        positions=(model.positions or length) + pad_id(store.tokenizer, {}) + 1,
         dropout=model.dropout,
         seed=seed,
     )
+    if model.initial == "matching":
+        width = model.shape.hidden - position_width(model.shape.hidden)
+        vectors = stored_vectors(store, width=width, passes=model.vector_passes, seed=seed)
+        start_matching(student, vectors, seed=seed)
     loss_fn = PretrainingLoss(student.config, masking=settings.masking.weight, cloze=settings.cloze.weight, seed=seed)
     judged = apart.rows(0, settings.dev_rows) if settings.dev_rows else None
 

@@ -1,7 +1,7 @@
 """Settings of `destila pretrain`: raw text -> rows -> an encoder with a span head."""
 
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
@@ -45,7 +45,7 @@ class ClozeSettings:
     interrogative: Share = 0.3
     """Share of the questions that open with an interrogative instead of showing the gap."""
     stays: Share = 0.0
-    """Share of the answerable questions whose sentence stays in the context, so that finding it means matching words."""
+    """Share of the answerable questions whose sentence stays in the context: to find it is to match words."""
     dropped: Share = 0.0
     """Highest share of a question's words that are left out; each question draws its own up to this."""
     weight: NonNegative = 1.0
@@ -55,7 +55,7 @@ class ClozeSettings:
 @settings
 class MaskingSettings:
     share: Fraction = 0.15
-    """Share of the tokens that are to be guessed, in whole words."""
+    """Share of the tokens that are to be guessed, in whole words; 0: none, questions alone."""
     random: Share = 0.1
     """Share of these that show another token instead of <mask>."""
     kept: Share = 0.1
@@ -72,10 +72,20 @@ class MaskingSettings:
 class PretrainedModelSettings:
     shape: ShapeSettings = field(default_factory=ShapeSettings)
     """Shape of the encoder, a RoBERTa."""
+    initial: Literal["random", "matching"] = "random"
+    """Weights to start from: random ones, or word vectors and heads that match words and places, for little compute."""
+    vector_passes: Count = 3
+    """Passes over the text for the word vectors of "matching"."""
     dropout: Fraction = 0.0
     """Dropout of hidden states and attention; a text that is read a few times only needs none."""
     length: Annotated[int, Ge(32)] = 384
-    """Tokens of a row, and the longest window of the model."""
+    """Tokens of a row."""
+    positions: CountOrZero = 0
+    """Longest window that the model can be fine-tuned to; 0: `length`. Short rows are cheaper to learn from."""
+
+    def __post_init__(self) -> None:
+        if self.positions and self.positions < self.length:
+            raise ValueError(f"positions ({self.positions}) are fewer than the tokens of a row ({self.length})")
 
 
 @settings
