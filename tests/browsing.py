@@ -19,6 +19,7 @@ DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 def visiting(browser: Any, address: str, *, name: str) -> Iterator[Callable[..., Any]]:
     """Gives a function that opens a page; afterwards nothing foreign was asked for and nothing went wrong in it."""
     contexts, complaints, asked, expected_errors = [], [], [], []
+    unsent = ("data:", "blob:")
 
     def open_page(
         *, size: Any = DESKTOP, locale: str = "es-ES", address: str = address, errors: tuple[str, ...] = ()
@@ -42,7 +43,7 @@ def visiting(browser: Any, address: str, *, name: str) -> Iterator[Callable[...,
         context.close()
     assert [text for text in complaints if not any(known in text for known in expected_errors)] == []
     assert asked
-    assert [url for url, home in asked if not url.startswith((home, "data:", "blob:"))] == []
+    assert [url for url, home in asked if not url.startswith((home, *unsent))] == []
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

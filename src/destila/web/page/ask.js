@@ -12,22 +12,26 @@ const IN_THE_BROWSER = {
   texts: {
     es: {
       tagline: "Pregunta a tu texto; no sale de tu navegador",
-      loading: "Cargando el lector: {share}", reading: "Leyendo el texto: {share}",
+      loading: "Cargando el lector: {share}", searching: "Leyendo el texto: {share}",
       unreachable: "No se puede descargar {name}. Comprueba la conexión y pregunta otra vez.",
       damaged: "{name} está incompleto o no es el de esta página. Cierra sus pestañas y ábrela de nuevo.",
       longQuestion: "La pregunta es demasiado larga ({tokens} tokens).",
       openedAsFile: "El navegador no deja que una página abierta como archivo lea los archivos de su carpeta. " +
         "Sírvela desde esa carpeta con «python3 -m http.server» y abre http://localhost:8000/.",
+      fileKind: "{name}: sin servidor, esta página solo lee archivos .txt, .md y .html; con «destila serve», también PDF y Word. " +
+        "Copia el texto y pégalo.",
       oldBrowser: "Este navegador es demasiado antiguo para responder por sí solo. Actualízalo.",
     },
     en: {
       tagline: "Ask your text; it stays in your browser",
-      loading: "Loading the reader: {share}", reading: "Reading the text: {share}",
+      loading: "Loading the reader: {share}", searching: "Reading the text: {share}",
       unreachable: "{name} cannot be downloaded. Check the connection and ask again.",
       damaged: "{name} is cut short or belongs to another page. Close its tabs and open it again.",
       longQuestion: "The question is too long ({tokens} tokens).",
       openedAsFile: "The browser does not let a page that was opened as a file read the files of its folder. " +
         "Serve it from that folder with “python3 -m http.server” and open http://localhost:8000/.",
+      fileKind: "{name}: without a server this page reads only .txt, .md and .html files; with “destila serve”, PDF and Word, too. " +
+        "Copy the text and paste it.",
       oldBrowser: "This browser is too old to answer by itself. Update it.",
     },
   },

@@ -119,7 +119,7 @@ async function answer({ question, context, count }, progress, isStopped) {
   if (!room(asked, text, settings).enough) throw new Refusal("longQuestion", { tokens: asked.ids.length });
   const windows = cut(asked, text, settings);
   for (const [place, window] of windows.entries()) {
-    if (windows.length > 1) progress("reading", place / windows.length);
+    if (windows.length > 1) progress("searching", place / windows.length);
     Object.assign(window, await logits(window.ids));
     await messagesArrive();
     if (isStopped()) return [];
