@@ -157,7 +157,7 @@ def one_step(loss_fn: DistillationLoss, student: Any, batch: Any) -> float:
     torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
-    return float(loss)
+    return float(loss.item())
 
 
 def save_and_load(report: Report, student: Any) -> tuple[Any, int]:
