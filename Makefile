@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-installed
 BASE := $(VENV)/.base-installed
 
-.PHONY: help demo test lint install install-train fuzz bench clean
+.PHONY: help demo test lint install install-train fuzz screenshot bench clean
 
 help:
 	@echo "make demo     distill a small Spanish reader on two cores, score it, ask it a question (under ten minutes)"
@@ -19,7 +19,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(DEV): $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,pretrain,data,serve,documents,report,export,openvino,haystack,ray,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,pretrain,data,serve,documents,report,export,openvino,haystack,ray,browser,dev]"
 	@touch $(DEV) $(BASE)
 
 $(BASE): $(BIN)/python pyproject.toml constraints.txt
@@ -45,12 +45,18 @@ lint: $(DEV)
 	$(BIN)/mypy
 
 # One thread a worker: two workers fill two cores, and small matrices gain nothing from more threads.
+# What the tests of the pages saw stays in build/screenshots; -rs says what was skipped and why.
 test: lint
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false DESTILA_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest -n 2 --dist loadfile -rs
+	@echo "screenshots of the pages: $(CURDIR)/build/screenshots"
 
 # Ten thousand requests made from the OpenAPI document; make test sends some hundreds.
 fuzz: $(DEV)
 	DESTILA_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest -s tests/test_fuzz.py
+
+# The picture of the README: the page with the reader that ships (or MODEL=DIRECTORY), a question and its answer.
+screenshot: $(DEV)
+	$(BIN)/python runs/screenshot.py docs/page.png $(if $(MODEL),--model $(MODEL))
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/training_step.py
