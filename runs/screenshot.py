@@ -42,6 +42,8 @@ def draw(address: str, target: Path) -> None:
         page.click("#example")
         page.keyboard.press("Enter")
         page.locator(".turn").wait_for()
+        page.mouse.move(0, 0)
+        page.evaluate("document.activeElement.blur()")
         page.screenshot(path=target)
         browser.close()
 
