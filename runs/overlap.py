@@ -2,7 +2,7 @@
 
     python runs/overlap.py --test dev.json --questions train.json --text my-texts
 
-A sequence is 13 words in a row (the usual length since Brown et al. 2020), in small letters and without signs. For every
+A sequence is 13 words in a row (as in Brown et al. 2020), in small letters and without signs. For every
 paragraph of the test set it counts those that occur in a paragraph of the training questions or anywhere in the raw
 text. Paragraphs of fewer than 13 words count as one sequence. One line of JSON comes last.
 """

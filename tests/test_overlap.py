@@ -15,10 +15,11 @@ def made(seed: int, count: int = 60) -> str:
 
 
 def questions(path: Path, *contexts: str) -> Path:
+    answer = {"answer_start": 0}
     paragraphs = [
         {
             "context": context,
-            "qas": [{"id": f"{path.stem}{number}", "question": "¿Qué?", "answers": [{"text": context[:6], "answer_start": 0}]}],
+            "qas": [{"id": f"{path.stem}{number}", "question": "¿Qué?", "answers": [answer | {"text": context[:6]}]}],
         }
         for number, context in enumerate(contexts)
     ]  # fmt: skip
