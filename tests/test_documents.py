@@ -50,6 +50,11 @@ def test_a_pdf_has_pages_and_whole_words():
     assert document.page(document.text.index("Fin.")) == 4
 
 
+def test_words_over_the_edge_of_a_page_are_read():
+    line = "Una línea demasiado larga para una página, " * 4 + "hasta el fin."
+    assert parse_document("a.pdf", pdf([line])).text == line
+
+
 def test_pages_are_where_the_offsets_say():
     pages = [[f"Página {number} dice cosa{number}."] for number in range(1, 31)]
     document = parse_document("a.pdf", pdf(*pages))

@@ -25,6 +25,8 @@ CHARSET_WITHIN = 1024  # bytes of an HTML file in which its encoding is declared
 CHARSETS = {"utf-8": "utf-8", "utf8": "utf-8", "iso-8859-15": "iso-8859-15"} | dict.fromkeys(
     ("iso-8859-1", "latin1", "latin-1", "windows-1252", "cp1252", "us-ascii", "ascii"), "windows-1252"
 )
+# In points: the words that a careless program set over the edge of the page are read, too.
+EVERYWHERE = {"left": -1e6, "bottom": -1e6, "right": 1e6, "top": 1e6}
 CODECS = ("ascii", "cp437", "iso-8859-15", "latin-1", "utf-16", "utf-16-le", "utf-8-sig", "windows-1252")
 WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -63,7 +65,7 @@ def _pdf() -> Callable[[bytes, int], Parsed]:
     def parse(content: bytes, memory: int) -> Parsed:
         try:
             document = pypdfium2.PdfDocument(content)
-            pages = [_page_text(page.get_textpage().get_text_bounded()) for page in document]
+            pages = [_page_text(page.get_textpage().get_text_bounded(**EVERYWHERE)) for page in document]
         except pypdfium2.PdfiumError as error:
             if error.err_code == 4:  # FPDF_ERR_PASSWORD
                 raise Unreadable("encrypted", "is protected by a password") from None
