@@ -20,7 +20,7 @@ LAYERS = [
     ["provenance", "licences"],
     ["shapes", "relations"],
     ["models", "fingerprints", "trimming"],
-    ["losses", "pretraining", "initialization", "tasks", "checkpoints", "speed", "importance"],
+    ["losses", "pretraining", "initialization", "tasks", "checkpoints", "optimization", "speed", "importance"],
     ["pruning", "distillation", "teacher_cache"],
     ["backends"],
     ["reader"],

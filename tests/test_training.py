@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from destila.errors import UserError
+from destila.optimization import learning_rate_factor
 from destila.runs import Run
 from destila.settings import TrainingSettings
 from destila.tasks import Task, TrainingResult
-from destila.training import learning_rate_factor, train
+from destila.training import train
 
 SETTINGS = TrainingSettings(
     steps=12, batch_size=6, learning_rate=1e-2, evaluate_every=4, checkpoint_every=3, log_every=1, seed=5

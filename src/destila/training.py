@@ -25,13 +25,15 @@ from torch import Tensor, nn
 
 from destila.checkpoints import Checkpoints, publish_model
 from destila.errors import UserError
+from destila.optimization import learning_rate_factor, optimizer_for
 from destila.progress import Progress
 from destila.resolution import to_toml
-from destila.runs import Run, writing
+from destila.runs import Run
 from destila.settings import CALL_SETTINGS, RunSettings, TrainingSettings
 from destila.signals import caught_signals
 from destila.speed import Meter, compiling_pays, device_name
 from destila.tasks import Objective, Position, Row, Task, TrainingResult
+from destila.tracking import Boards, require_trackers
 
 OUT_OF_TIME = 1000  # stands among the signals for the end of a time slice; no signal has this number
 
@@ -55,6 +57,7 @@ def device_of(settings: TrainingSettings) -> torch.device:
 
 def open_run(settings: RunSettings) -> Run:
     """Open the run directory on the main process; the others get a view of it that they do not write to."""
+    require_trackers(settings.trackers)
     path, settings_text = Path(settings.output), to_toml(settings, without=CALL_SETTINGS)
     with main_process_first(settings.training):
         if is_main_process():
@@ -68,31 +71,14 @@ def open_run(settings: RunSettings) -> Run:
         return Run(path, {"status": "running"})
 
 
-def learning_rate_factor(step: float, *, steps: float, warmup: float) -> float:
-    """Linear warm-up over the first `warmup * steps` steps, then linear decay to zero after the last."""
-    rising = round(steps * warmup)
-    if step < rising:
-        return (step + 1) / rising
-    return (steps - step) / max(1, steps - rising)
-
-
-def optimizer_for(module: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW without weight decay on biases and normalization weights (everything with fewer than two dimensions)."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        groups,
-        lr=settings.learning_rate,
-        betas=(settings.adam_beta1, settings.adam_beta2),
-        eps=settings.adam_epsilon,
-        fused=True,
-    )
-
-
-def train(task: Task[Row], *, settings: TrainingSettings, run: Run, stop_after_seconds: float = 0.0) -> TrainingResult:
+def train(
+    task: Task[Row],
+    *,
+    settings: TrainingSettings,
+    run: Run,
+    stop_after_seconds: float = 0.0,
+    trackers: Sequence[str] = (),
+) -> TrainingResult:
     """Train, evaluate, checkpoint; resume if the run has a checkpoint.
 
     On SIGINT or SIGTERM, or when this call has taken `stop_after_seconds`, the step in hand is finished and saved, and
@@ -102,7 +88,8 @@ def train(task: Task[Row], *, settings: TrainingSettings, run: Run, stop_after_s
     Raises:
         UserError: the loss or the gradient is not finite; the precision does not work here; a checkpoint is damaged.
     """
-    loop = Loop(task, settings=settings, run=run, deadline=time.monotonic() + (stop_after_seconds or math.inf))
+    deadline = time.monotonic() + (stop_after_seconds or math.inf)
+    loop = Loop(task, settings=settings, run=run, deadline=deadline, trackers=trackers)
     loop.restore()
     total = None if settings.seconds else loop.steps
     progress = Progress(total, what="training", unit="step", initial=loop.position.step, show=loop.main)
@@ -121,7 +108,15 @@ def train(task: Task[Row], *, settings: TrainingSettings, run: Run, stop_after_s
 class Loop(Generic[Row]):
     """The state of one `train` call."""
 
-    def __init__(self, task: Task[Row], *, settings: TrainingSettings, run: Run, deadline: float = math.inf) -> None:
+    def __init__(
+        self,
+        task: Task[Row],
+        *,
+        settings: TrainingSettings,
+        run: Run,
+        deadline: float = math.inf,
+        trackers: Sequence[str] = (),
+    ) -> None:
         self.task, self.settings, self.run, self.deadline = task, settings, run, deadline
         self.accelerator = _accelerator(settings.precision)
         self.main = bool(self.accelerator.is_main_process)
@@ -140,7 +135,7 @@ class Loop(Generic[Row]):
         self.checkpoints = Checkpoints(run.checkpoints)
         self.position = Position()
         self.scores: Mapping[str, Any] = {}
-        self._board: Any = None
+        self.boards = Boards(run.path, trackers if self.main else ())
 
     @property
     def done(self) -> bool:
@@ -265,20 +260,12 @@ class Loop(Generic[Row]):
         return objective.student
 
     def log(self, values: Mapping[str, Any]) -> None:
-        """Write numbers of this step to metrics.jsonl and TensorBoard."""
+        """Write numbers of this step to metrics.jsonl, TensorBoard and the trackers."""
         if not self.main:
             return
         step = self.position.step
         self.run.log({"step": step, "epoch": round(step / self.epoch_steps, 4), **values})
-        with writing(self.run.path / "tensorboard"):
-            if self._board is None:
-                from torch.utils.tensorboard import SummaryWriter
-
-                # purge_step hides what an interrupted run had written beyond the checkpoint that it resumed from.
-                self._board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step)
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    self._board.add_scalar(name, value, step)
+        self.boards.log(values, step=step)
 
     # ------------------------------------------------------------------------------------------------ saving, resuming
     def checkpoint(self) -> None:
@@ -335,9 +322,7 @@ class Loop(Generic[Row]):
 
     def close(self) -> None:
         """Release what is open."""
-        if self._board is not None:
-            with writing(self.run.path / "tensorboard"):
-                self._board.close()
+        self.boards.close()
 
 
 def _accelerator(precision: str) -> Accelerator:

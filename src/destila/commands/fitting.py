@@ -151,7 +151,13 @@ def fit(
     run = open_run(settings)
     if is_main_process():
         run.update(source=dict(source))
-    result = train(task, settings=settings.training, run=run, stop_after_seconds=settings.stop_after_seconds)
+    result = train(
+        task,
+        settings=settings.training,
+        run=run,
+        stop_after_seconds=settings.stop_after_seconds,
+        trackers=settings.trackers,
+    )
     if result.finished and is_main_process() and not (run.path / CARD_FILE).exists():
         write_card(run.path)
     return result

@@ -47,7 +47,13 @@ def run(settings: PretrainSettings) -> TrainingResult:
     with batches:
         task = pretraining_task(settings, store, batches, apart)
         opened = open_run(settings)
-        result = train(task, settings=training, run=opened, stop_after_seconds=settings.stop_after_seconds)
+        result = train(
+            task,
+            settings=training,
+            run=opened,
+            stop_after_seconds=settings.stop_after_seconds,
+            trackers=settings.trackers,
+        )
     report(settings, result, score="dev_score")
     return result
 

@@ -112,6 +112,11 @@ class TrainingSettings:
     """Seed of initial weights, order of the data and dropout."""
 
 
+def no_trackers() -> list[Literal["mlflow", "wandb", "trackio"]]:
+    """None but what is always there."""
+    return []
+
+
 @settings
 class RunSettings:
     """What every command that trains shares."""
@@ -126,10 +131,12 @@ class RunSettings:
     """Replace a run that is in `output` already."""
     stop_after_seconds: NonNegative = 0.0
     """End this call after so many seconds, everything saved, with exit code 75; 0: never. The next one resumes."""
+    trackers: list[Literal["mlflow", "wandb", "trackio"]] = field(default_factory=no_trackers)
+    """Where to show numbers besides metrics.jsonl and TensorBoard; each needs its extra, such as destila[mlflow]."""
 
 
 # How a run is called rather than what it is: a run may be resumed with others.
-CALL_SETTINGS = ("output", "resume", "overwrite", "stop_after_seconds")
+CALL_SETTINGS = ("output", "resume", "overwrite", "stop_after_seconds", "trackers")
 
 
 @settings
