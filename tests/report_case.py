@@ -163,3 +163,35 @@ class Page(HTMLParser):
             self.tables[self._caption] = self._rows
         if tag in ("th", "td", "caption"):
             self._cell = None
+
+
+def onnx_reader(directory: Path, *, source: dict[str, object] | None = None, seed: int = 0) -> Path:
+    """An exported reader without a network in it: a random score for each token, looked up. Needs no torch to run."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from tiny import tiny_config, tiny_tokenizer
+
+    directory.mkdir(parents=True)
+    config = tiny_config() | {"model_type": "roberta"}
+    table = np.random.default_rng(seed).normal(size=(2, int(str(config["vocab_size"])))).astype(np.float32)
+    names = ("start_logits", "end_logits")
+    graph = helper.make_graph(
+        [helper.make_node("Gather", [f"{name}_table", "input_ids"], [name]) for name in names],
+        "reader",
+        [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["b", "t"])
+            for name in ("input_ids", "attention_mask")
+        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", "t"]) for name in names],
+        [numpy_helper.from_array(scores, f"{name}_table") for name, scores in zip(names, table, strict=True)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, directory / "model.onnx")
+    tiny_tokenizer().save(str(directory / "tokenizer.json"))
+    (directory / "config.json").write_text(json.dumps(config))
+    metadata = {"format": "onnx", "precision": "fp32", "parameters": int(table.size), "window": WINDOW}
+    metadata |= {"no_answer_threshold": None, "source": source or {}}
+    (directory / "destila.json").write_text(json.dumps(metadata))
+    return directory

@@ -46,13 +46,13 @@ def compare_layers(
         return Missing("it was switched off (--layer-windows 0).")
     if find_spec("torch") is None or find_spec("transformers") is None:
         return Missing("torch is not installed, and an exported reader shows its answers alone.")
-    named = {label: weights_of(origin) for label, origin in (student, teacher)}
-    if gone := [label for label, directory in named.items() if directory is None]:
+    named = [(label, weights_of(origin)) for label, origin in (student, teacher)]
+    if gone := [label for label, directory in named if directory is None]:
         return Missing(f"the weights that torch needs are not here for {' and '.join(gone)}: an export holds none.")
     from destila.models import load_reader
 
     try:
-        ours, theirs = (load_reader(str(directory)) for directory in named.values())
+        ours, theirs = (load_reader(str(directory)) for _, directory in named)
     except UserError as error:
         return Missing(f"a model cannot be loaded: {error}")
     pairs = same_windows(ours, theirs, examples, windows)
