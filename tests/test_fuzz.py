@@ -14,7 +14,8 @@ from destila.settings import LimitSettings, ServeSettings
 from serving import ask, serving
 from tiny import TEXTS, tiny_reader
 
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed (the dev extra)")
+pytest.importorskip("schemathesis", reason="schemathesis is not installed (the dev extra)")
+import schemathesis
 from schemathesis.checks import positive_data_acceptance
 
 REQUESTS = int(os.environ.get("DESTILA_FUZZ_REQUESTS", "400"))
@@ -40,7 +41,9 @@ def test_no_generated_request_is_a_fault_of_ours(port):
     for round in range(1_000):
         before = statuses.total()
         for operation in operations if round == 0 else posts:
-            for mode in schemathesis.GenerationMode:
+            # A GET without parameters cannot be wrong.
+            modes = schemathesis.GenerationMode if operation in posts else [schemathesis.GenerationMode.POSITIVE]
+            for mode in modes:
                 search(operation, mode, statuses, round)
         if statuses.total() >= REQUESTS or statuses.total() == before:
             break
