@@ -36,8 +36,11 @@ def test_what_is_shared_is_counted(tmp_path: Path) -> None:
     text = tmp_path / "libros-00.txt"
     text.write_text(made(5) + "\n" + made(6) + " " + " ".join(words[:20]) + " " + made(7) + "\n", encoding="utf-8")
     command = [sys.executable, str(SCRIPT), "--test", str(test), "--questions", str(train), "--text", str(text)]
+    command += ["--clean", str(tmp_path / "clean.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == {
         "questions": {"paragraphs": 3, "sharing": 1, "sharing_half": 1},
         "text": {"paragraphs": 3, "sharing": 1, "sharing_half": 0},
     }
+    clean = json.loads((tmp_path / "clean.json").read_text(encoding="utf-8"))
+    assert [paragraph["context"] for article in clean["data"] for paragraph in article["paragraphs"]] == [made(4)]
