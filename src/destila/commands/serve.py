@@ -25,6 +25,7 @@ def run(settings: ServeSettings) -> None:
     """
     try:
         from destila.serving.app import create_app
+        from destila.serving.connections import drop_who_does_not_read
         from destila.serving.gate import read_key
         from destila.serving.worker import ModelProcess
     except ImportError as error:
@@ -38,6 +39,7 @@ def run(settings: ServeSettings) -> None:
         reader.answer(*WARM_UP)  # the first run of a model is the slowest, and shows whether it works at all
         _log_to(sys.stderr)
         with _listen(settings) as listener:
+            drop_who_does_not_read(listener, settings.queue.body_timeout)
             url = _announce(listener, guarded=key is not None)
             if settings.open:
                 webbrowser.open(url)  # the listener already takes connections; they wait for the server
@@ -48,9 +50,11 @@ def make_server(app: Any, settings: ServeSettings) -> Any:
     """A uvicorn server that adds nothing to what `destila.serving` decides."""
     import uvicorn
 
+    from destila.serving.connections import protocol
+
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=protocol(settings.queue.body_timeout),
         ws="none",
         log_config=None,
         access_log=False,
