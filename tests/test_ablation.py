@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import spanish
+from destila.charts import Bar, bar_chart
 from destila.settings import DistillSettings
 from destila.squad import save
 from tiny import example, tiny_examples, tiny_reader
@@ -143,3 +144,13 @@ def test_the_table_says_what_the_cells_say(ablation: ModuleType, tmp_path: Path)
     assert "| + born from the teacher | 75.0 [" in table
     assert "| 10 (0.25, 1 of 2 seeds) |" in table
     assert "+50.0 [" in table
+
+
+def test_bars_on_a_plain_axis_are_as_long_as_their_values() -> None:
+    bars = [Bar("a", 10.0, 12.0, "10"), Bar("b", 40.0, 47.0, "40")]
+    root = xml.etree.ElementTree.fromstring(bar_chart(bars, title="t", axis="F1", logarithmic=False))
+    _paper, *drawn = root.iter("{http://www.w3.org/2000/svg}rect")
+    lengths = [float(bar.get("width", 0)) for bar in drawn]
+    assert lengths[1] == pytest.approx(4 * lengths[0], rel=0.01)
+    texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[1:7] == ["0", "10", "20", "30", "40", "50"]

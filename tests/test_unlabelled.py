@@ -122,7 +122,8 @@ def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def flags_of(teacher: Path, text: UnlabelledSettings, output: Path) -> list[str]:
     places = ["--teacher.name", str(teacher), "--teacher.cache", str(output.parent / "cache"), "--output", str(output)]
-    reading = ["--unlabelled.files", text.files[0], "--unlabelled.store", text.store, "--unlabelled.workers", "0"]
+    reading = ["--unlabelled.store", text.store, "--unlabelled.workers", "0"]
+    reading += [flag for file in text.files for flag in ("--unlabelled.files", file)]
     return ["distill", "--config", "configs/tiny/distill.toml", *places, *reading]
 
 
@@ -222,5 +223,24 @@ def test_rows_of_text_alone_need_no_questions(
     with pytest.raises(UserError, match="is more than the model's"):
         dispatch([*flags_of(teacher, text, tmp_path / "long"), *loss, "--window.length", "400"])
     beto = tiny_reader(tmp_path / "beto", "bert")
-    with pytest.raises(UserError, match=r"unlabelled\.files: the tokenizer of student"):
+    with pytest.raises(UserError, match=r"unlabelled\.files: the tokenizer of .*beto"):
         dispatch([*flags_of(beto, text, tmp_path / "beto-run"), *loss])
+
+
+@pytest.mark.parametrize(
+    ("files", "flags", "message"),
+    [
+        ([], [], r"unlabelled\.files: names no text"),
+        (["ninguno.txt"], [], r"unlabelled\.files: ninguno\.txt does not exist"),
+        (None, ["--unlabelled.weights", "{ otra = 2.0 }"], r"unlabelled\.weights: no file is of source otra"),
+    ],
+)
+def test_mistakes_about_the_text_are_named_before_training(
+    teacher: Path, text: UnlabelledSettings, tmp_path: Path, files: list[str] | None, flags: list[str], message: str
+) -> None:
+    file = tmp_path / "stages.toml"
+    file.write_text(STAGES)
+    reading = text if files is None else replace(text, files=files)
+    with pytest.raises(UserError, match=message):
+        dispatch([*flags_of(teacher, reading, tmp_path / "run"), "--config", str(file), *flags])
+    assert not list(tmp_path.glob("run*"))

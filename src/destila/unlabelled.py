@@ -9,7 +9,8 @@ Invariant: a row is a pure function of the store, the settings, the seed and its
 worker processes import it in a moment.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +48,19 @@ def text_store(settings: UnlabelledSettings, tokenizer: Tokenizer, *, reader: st
     reading = TextSettings(
         files=settings.files, weights=settings.weights, store=settings.store, workers=settings.workers
     )
-    return open_store(reading, tokenizer=tokenizer)
+    with _named_here():
+        return open_store(reading, tokenizer=tokenizer)
+
+
+@contextlib.contextmanager
+def _named_here() -> Iterator[None]:
+    """Let errors about the text name the settings that stand here, not those of pre-training."""
+    try:
+        yield
+    except UserError as error:
+        table, _, name = error.where.partition(".")
+        where = f"unlabelled.{name}" if table == "text" else error.where
+        raise UserError(where, error.problem, error.remedy) from error
 
 
 def row_maker(store: TokenStore, settings: UnlabelledSettings, *, length: int, seed: int) -> RowMaker:
@@ -57,7 +70,8 @@ def row_maker(store: TokenStore, settings: UnlabelledSettings, *, length: int, s
         model=PretrainedModelSettings(length=length),
         cloze=settings.cloze,
     )
-    return RowMaker(store, store.sources, pretraining, seed=seed)
+    with _named_here():
+        return RowMaker(store, store.sources, pretraining, seed=seed)
 
 
 def text_window(maker: RowMaker, number: int) -> Window:

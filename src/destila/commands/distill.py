@@ -51,6 +51,10 @@ def run(settings: DistillSettings) -> TrainingResult:
         remedy = "Give a fine-tuned reader; also without distillation, for its tokenizer and configuration."
         raise UserError("teacher.name", "is empty", remedy)
     *earlier, last = stages_to_do(settings)
+    for stage in (*earlier, last):
+        text = stage.unlabelled
+        if (text.alone or text.questions) and not text.files:
+            raise UserError("unlabelled.files", "names no text, and a stage wants some", "Give files or directories.")
     for stage in earlier:
         distill(stage)
     return distill(last)
@@ -156,7 +160,7 @@ def starting_student(settings: DistillSettings, teacher: LoadedModel) -> tuple[L
     mapping = layer_map(settings.loss.layer_map, teacher_layers=teacher_layers, student_layers=layers)
     if not student:
         model = build_student(teacher, own, mapping=mapping, seed=seed)
-        student = LoadedModel(model, teacher.tokenizer, metadata={}, name="student")
+        student = LoadedModel(model, teacher.tokenizer, metadata={}, name=teacher.name)
     return student, mapping
 
 
@@ -242,7 +246,7 @@ def ask_teachers(
 ) -> Prepare:
     """What is computed once from the teachers: the student's first weights, and the answers that its batches bring."""
     cache, device = Path(settings.teacher.cache), device_of(settings.training)
-    prepare: Prepare = lambda batch, _rows: batch  # noqa: E731
+    prepare: Prepare = unchanged
     models = [teacher.model.to(device) for teacher in teachers]
     with main_process_first(settings.training):
         if settings.student.initial == "teacher" and not settings.student.name:
@@ -254,6 +258,11 @@ def ask_teachers(
         # They are frozen: half the memory, and their weights need not be cast at every step.
         models[0].to(torch.bfloat16)
     return prepare
+
+
+def unchanged(batch: TorchBatch, _rows: Sequence[Window]) -> TorchBatch:
+    """A batch that brings nothing of the teachers'."""
+    return batch
 
 
 def translation(
