@@ -6,7 +6,7 @@
 A sequence is 13 words in a row (as in Brown et al. 2020), in small letters and without signs. For every
 paragraph of the test set it counts those that occur in a paragraph of the training questions or anywhere in the raw
 text. Paragraphs of fewer than 13 words count as one sequence. One line of JSON comes last.
-With --clean, the training questions are written again without the paragraphs that share half of their sequences.
+With --clean, the training questions are written again without the paragraphs that share a passage, 30 sequences.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from destila.sources import load_examples
 
 WORDS = 13
 HALF = 0.5
+PASSAGE = 30  # sequences, so 42 words in a row if they are one
 WORD = re.compile(r"\w+")
 
 
@@ -59,7 +60,9 @@ def write_clean(files: Iterable[str], tested: set[str], output: Path) -> int:
     articles, dropped = [], 0
     for file in files:
         for article in json.loads(Path(file).read_text(encoding="utf-8"))["data"]:
-            kept = [paragraph for paragraph in article["paragraphs"] if shared(paragraph["context"], tested) < HALF]
+            kept = [
+                part for part in article["paragraphs"] if len(tested.intersection(sequences(part["context"]))) < PASSAGE
+            ]
             dropped += len(article["paragraphs"]) - len(kept)
             articles += [article | {"paragraphs": kept}] if kept else []
     with atomic_file(output) as path:
