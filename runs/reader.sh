@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From raw text to the reader: TEXT=my-texts runs/reader.sh. Every step can be stopped and continued: run the script again.
 #   TEXT    directory of text files: a paragraph a line, a blank line between documents (.txt, .txt.gz, .txt.xz)
-#   SIZE    full (a large GPU, an hour) or small (two CPU cores, minutes; the same steps, and nothing worth having)
+#   SIZE    full (a large GPU, an hour), cpu (two cores, three hours: how the reader that ships was made) or small (two
+#           cores, minutes: the same steps as full, and nothing worth having)
 #   TRAIN, DEV    question files, several of them with spaces between; WEIGHTS of the text's sources as a TOML table
 #   SLICE   seconds after which a step ends with exit code 75, to be continued by another call; 0: never
 set -euo pipefail
@@ -23,6 +24,10 @@ if [ "$SIZE" = small ]; then
     --student.shape.feed_forward 256)
 fi
 
+# The size for a machine without a GPU: other shapes, another start, and a student that has been pre-trained, too.
+configs=(pretrain reader-teacher reader)
+if [ "$SIZE" = cpu ]; then configs=(pretrain-cpu teacher-cpu reader-cpu); fi
+
 # A step that has a run directory is continued; a new one is started.
 step() {
   local verb=$1 output=$2
@@ -36,14 +41,22 @@ for file in $TRAIN; do questions+=(--data.train "$file"); done
 for file in $DEV; do questions+=(--data.dev "$file"); done
 
 # Train a tokenizer and an encoder on the text: masked words, and questions whose answers are spans that recur.
-step pretrain "$OUT/encoder" --config configs/pretrain.toml --text.files "$TEXT" --text.store "$OUT/text" \
+step pretrain "$OUT/encoder" --config "configs/${configs[0]}.toml" --text.files "$TEXT" --text.store "$OUT/text" \
   --text.weights "$WEIGHTS" "${encoder[@]}"
 
 # Teach the encoder to answer questions: the teacher.
-step finetune "$OUT/teacher" --config configs/reader-teacher.toml --model.name "$OUT/encoder" "${questions[@]}" "${teacher[@]}"
+step finetune "$OUT/teacher" --config "configs/${configs[1]}.toml" --model.name "$OUT/encoder" "${questions[@]}" "${teacher[@]}"
+
+# Without a GPU: the student's own encoder, and questions on the text for the teacher to answer.
+if [ "$SIZE" = cpu ]; then
+  step pretrain "$OUT/student-encoder" --config configs/pretrain-cpu-student.toml --text.files "$TEXT" \
+    --text.store "$OUT/text" --text.weights "$WEIGHTS"
+  student=(--student.name "$OUT/student-encoder" --unlabelled.files "$TEXT" --unlabelled.store "$OUT/text"
+    --unlabelled.weights "$WEIGHTS" --teacher.cache "$OUT/cache")
+fi
 
 # Distill the teacher into a student of a seventh of its parameters: the reader.
-step distill "$OUT/student" --config configs/reader.toml --teacher.name "$OUT/teacher" "${questions[@]}" "${student[@]}"
+step distill "$OUT/student" --config "configs/${configs[2]}.toml" --teacher.name "$OUT/teacher" "${questions[@]}" "${student[@]}"
 
 # Score both on the questions kept apart, with intervals and a paired test.
 scores=()
