@@ -264,7 +264,9 @@ def hostile(tmp_path: Path) -> str:
     context = f"{HOSTILE} Pizarro fundó Lima. " + "y más " * 300
     gold = Answer.at(context, start := context.index("Pizarro"), start + 7)
     examples = [
-        Example(f"{HOSTILE}{number}", f"<b>¿{number}?</b>", context, (gold,) * (number > 1), title=HOSTILE, source=HOSTILE)
+        Example(
+            f"{HOSTILE}{number}", f"<b>¿{number}?</b>", context, (gold,) * (number > 1), title=HOSTILE, source=HOSTILE
+        )
         for number in range(4)
     ]
     save(examples, tmp_path / "hostile.json")
