@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
-from tqdm import tqdm
-
 Item = TypeVar("Item")
 
 QUIET_SECONDS = 2.0  # what takes less than this shows nothing
@@ -27,22 +25,21 @@ class Progress:
         self.total, self.what, self.unit, self.done, self.initial = total, what, unit, initial, initial
         self.started = self.last_line = time.monotonic()
         self.terminal, self.show = sys.stderr.isatty(), show
-        self.bar = tqdm(
-            total=total,
-            desc=what,
-            unit=unit,
-            initial=initial,
-            delay=QUIET_SECONDS,
-            dynamic_ncols=True,
-            disable=not (show and self.terminal),
-        )
+        self.bar = None
+        if show and self.terminal:
+            from tqdm import tqdm  # its import takes as long as a short answer
+
+            self.bar = tqdm(
+                total=total, desc=what, unit=unit, initial=initial, delay=QUIET_SECONDS, dynamic_ncols=True
+            )
 
     def advance(self, units: int = 1, **values: str) -> None:
         """Count `units` more; `values` (a loss, say) are shown beside the rate."""
         self.done += units
-        if values:
-            self.bar.set_postfix(values, refresh=False)
-        self.bar.update(units)
+        if self.bar is not None:
+            if values:
+                self.bar.set_postfix(values, refresh=False)
+            self.bar.update(units)
         now = time.monotonic()
         if self.show and not self.terminal and now - self.last_line > LINE_SECONDS:
             self.last_line = now
@@ -57,7 +54,8 @@ class Progress:
 
     def close(self) -> None:
         """Remove the bar."""
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
 
 def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:

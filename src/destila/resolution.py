@@ -12,7 +12,6 @@ import dataclasses
 import difflib
 import inspect
 import textwrap
-import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +30,8 @@ def read_toml(path: str) -> dict[str, Any]:
     Raises:
         UserError: it is missing, is not UTF-8 or is not TOML.
     """
+    import tomllib
+
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -138,14 +139,18 @@ def help_texts(cls: type) -> dict[str, str]:
     return texts
 
 
-def add_arguments(parser: argparse.ArgumentParser, cls: type, prefix: str = "") -> None:
-    """Add a flag, or a positional, for every setting of a dataclass. All values stay strings until `resolve`."""
-    hints, helps = typing.get_type_hints(cls), help_texts(cls)
+def add_arguments(parser: argparse.ArgumentParser, cls: type, prefix: str = "", *, helped: bool = True) -> None:
+    """Add a flag, or a positional, for every setting of a dataclass. All values stay strings until `resolve`.
+
+    Args:
+        helped: with help texts, which are read from the source; they take longer than all the rest.
+    """
+    hints, helps = typing.get_type_hints(cls), help_texts(cls) if helped else {}
     for item in dataclasses.fields(cls):
         hint, name = hints[item.name], prefix + item.name
         text = helps.get(item.name, "").replace("%", "%%")
         if dataclasses.is_dataclass(hint):
-            add_arguments(parser, typing.cast(type, hint), name + ".")
+            add_arguments(parser, typing.cast(type, hint), name + ".", helped=helped)
             continue
         if item.default is not dataclasses.MISSING and item.default not in (None, "", False):
             text += f" (default: {item.default})"
@@ -205,7 +210,7 @@ def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: s
     parser.add_argument(
         "--config", action="append", default=[], metavar="FILE", help="TOML settings file; later files and flags win"
     )
-    add_arguments(parser, cls)
+    add_arguments(parser, cls, helped=not {"-h", "--help"}.isdisjoint(arguments))
     parsed, unknown = parser.parse_known_args(list(arguments))
     known = dict(leaves(cls))
     values: dict[str, Any] = {}
@@ -244,6 +249,8 @@ def _from_text(value: Any, hint: Any) -> Any:
     if value in ("none", "null") and _is_optional(hint):
         return None
     if isinstance(value, str) and value.startswith(("[", "{")):
+        import tomllib
+
         try:
             return tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

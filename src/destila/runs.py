@@ -22,7 +22,6 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,8 @@ METADATA_FILE = "destila.json"  # beside a model: window, threshold, scores, sou
 
 def destila_version() -> str:
     """The installed version of Destila."""
+    from importlib.metadata import PackageNotFoundError, version  # brings email and zip with it: 20 ms
+
     try:
         return version("destila")
     except PackageNotFoundError:
@@ -51,6 +52,8 @@ def command_line() -> str:
 
 def environment() -> dict[str, Any]:
     """What a reader of a figure wants to know of the machine and the libraries; imports none of them."""
+    from importlib.metadata import PackageNotFoundError, version
+
     libraries = {}
     for name in ("torch", "transformers", "accelerate", "tokenizers", "numpy", "onnxruntime", "openvino"):
         with contextlib.suppress(PackageNotFoundError):

@@ -5,10 +5,11 @@ Mental model: one question is read whole, answered and printed; a file of questi
 """
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from destila.commands.answer_documents import answer_documents, is_document
 from destila.commands.answer_file import answer_file, open_binary
+from destila.documents.document import kind_of
 from destila.errors import UserError
 from destila.questions import to_json
 from destila.reader import Reader
@@ -52,13 +53,20 @@ def _load(settings: AnswerSettings) -> Reader:
 # ------------------------------------------------------------------------------------------ one question
 def _answer_one(settings: AnswerSettings) -> dict[str, Any]:
     question = _question(settings.question or "")
-    if is_document(settings.context or ""):
+    if _is_document(settings.context or ""):
+        from destila.commands.answer_documents import answer_documents  # an index, a cache: nothing for one text
+
         return answer_documents(settings, question, _load(settings))
     context = _read_text(settings.context or "")
     answers = _load(settings).answers(question, context, top_k=settings.top_k)
     result = {"answers": [asdict(answer) for answer in answers]}
     print(to_json(result) if settings.json else "\n".join(map(_readable, answers)))
     return result
+
+
+def _is_document(context: str) -> bool:
+    """Whether a context is a folder or a file that needs a parser; plain text is neither."""
+    return kind_of(context) not in (None, "text") or Path(context).is_dir()
 
 
 def _question(question: str) -> str:

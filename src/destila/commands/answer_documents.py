@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from destila.documents.document import DocumentError, kind_of
+from destila.documents.document import DocumentError
 from destila.documents.reading import read_document
 from destila.folders import Folder, FoundAnswer
 from destila.questions import to_json
@@ -21,11 +21,6 @@ from destila.settings import AnswerSettings
 SHOWN_REFUSALS = 10
 # Control characters, surrogates, and the marks that change the direction of the text around them.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-
-
-def is_document(context: str) -> bool:
-    """Whether a context is a folder or a file that needs a parser; plain text is neither."""
-    return kind_of(context) not in (None, "text") or Path(context).is_dir()
 
 
 def answer_documents(settings: AnswerSettings, question: str, reader: Reader) -> dict[str, Any]:
