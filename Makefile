@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-installed
 BASE := $(VENV)/.base-installed
 
-.PHONY: help demo test lint install install-train fuzz screenshot bench clean
+.PHONY: help demo test lint install install-train fuzz screenshot report bench clean
 
 help:
 	@echo "make demo     distill a small Spanish reader on two cores, score it, ask it a question (under ten minutes)"
 	@echo "make test     lint, type check and run every test"
 	@echo "make serve    open a page where you ask questions about your own text (MODEL=DIRECTORY; else the demo's student)"
+	@echo "make report   a page about the reader that ships: scores, errors, speed, cost (TEACHER=DIRECTORY to compare with)"
 	@echo "make install  the base package alone: answers questions, no torch"
 	@echo "make clean    remove the virtual environment and the demo's runs"
 
@@ -57,6 +58,14 @@ fuzz: $(DEV)
 # The picture of the README: the page with the reader that ships (or MODEL=DIRECTORY), a question and its answer.
 screenshot: $(DEV)
 	$(BIN)/python runs/screenshot.py docs/page.png $(if $(MODEL),--model $(MODEL))
+
+# The report of the reader that ships, against its teacher (TEACHER=DIRECTORY) if that is here.
+TEACHER ?= $(wildcard models/teacher)
+
+report: $(DEV)
+	@mkdir -p build
+	$(BIN)/destila bench --json --cold false $(if $(TEACHER),--model $(TEACHER) --model src/destila/shipped) > build/bench.json
+	$(BIN)/destila report $(if $(TEACHER),--reference $(TEACHER)) --data data/nativa/test.json --bench build/bench.json --output build/report --overwrite
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/training_step.py

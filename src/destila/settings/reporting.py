@@ -7,16 +7,11 @@ from annotated_types import Ge
 from destila.settings.types import Count, CountOrZero, NonNegative, positional, settings, strings
 
 
-def no_runs() -> list[str]:
-    """Nothing is named."""
-    return []
-
-
 @settings
 class ReportSettings:
     """Write one page about readers: scores, curves, calibration, errors, cost, and how to repeat them."""
 
-    runs: list[str] = positional(default_factory=no_runs)
+    runs: list[str] = positional(default_factory=list)
     """Directories of runs or readers; the report is about the first. None: the reader that ships."""
     reference: str = ""
     """Reader that the others are compared with; empty: the first one's teacher if it is here, else the first."""
