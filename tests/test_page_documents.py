@@ -175,6 +175,7 @@ def test_the_keyboard_reaches_the_files_and_they_offer_all_kinds(visit):
     assert page.evaluate("document.activeElement.id") == "file"
     assert page.get_by_label("Abrir archivo").get_attribute("accept").endswith(",.pdf,.docx")
     with page.expect_file_chooser() as chooser:
+        page.wait_for_timeout(500)  # until the chooser is caught: the driver does not wait for that
         page.keyboard.press("Enter")
     chooser.value.set_files({"name": "a.docx", "mimeType": "", "buffer": word_paragraphs("Con teclado.")})
     value(page, "Con teclado.")
