@@ -26,7 +26,7 @@ LAYERS = [
     ["reader"],
     ["questions"],
     ["folders", "pipelines", "haystack", "ray", "serving", "web"],
-    ["reports", "cards", "snippets", "charts", "tracking", "training", "quantize", "export", "measure", "reporting"],
+    ["reports", "cards", "snippets", "charts", "frontier", "tracking", "training", "quantize", "export", "measure", "reporting"],
     ["commands"],
     ["cli"],
 ]

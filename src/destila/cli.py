@@ -1,7 +1,8 @@
 """The command line: one settings dataclass and one `run(settings)` per verb, nothing that the Python API lacks.
 
 stdout carries the result, stderr the progress. Exit codes: 0 done, 2 the user's mistake, 1 our bug, 75 a time slice
-is over and 128 + n signal n came (both after saving: resume). Modules are imported only when their verb is called.
+is over and 128 + n signal n came (both after saving: resume). `bench --pareto` leaves with 1 where nothing keeps the
+budget. Modules are imported only when their verb is called.
 """
 
 import io

@@ -12,7 +12,9 @@ import numpy as np
 
 from destila import measure
 from destila.charts import Bar, bar_chart
+from destila.commands import pareto
 from destila.cores import thread_count
+from destila.errors import UserError
 from destila.progress import Progress
 from destila.reports import table
 from destila.runs import command_line, environment, write_text
@@ -28,6 +30,9 @@ def run(settings: BenchSettings) -> dict[str, Any]:
     Raises:
         UserError: a model cannot be loaded, or a length is longer than its windows.
     """
+    if settings.pareto:
+        return pareto.run(settings)
+    _check(settings)
     threads = thread_count(settings.threads)
     models: Sequence[str | None] = settings.model or [None]
     candidates = [measure.load_candidate(model, backend=settings.backend, threads=threads) for model in models]
@@ -42,6 +47,14 @@ def run(settings: BenchSettings) -> dict[str, Any]:
         print(_format(rows, found["environment"]), end="\n\n")
     print(json.dumps(found))
     return found
+
+
+def _check(settings: BenchSettings) -> None:
+    given = {"--data": settings.data, "--max-ms": settings.max_ms, "--max-mb": settings.max_mb}
+    given["--min-f1"] = settings.min_f1
+    problems = [f"{name}: is for --pareto" for name, value in given.items() if value]
+    if problems:
+        raise UserError.from_problems("destila bench", problems, "Give --pareto, too, or leave it out.")
 
 
 def _measure(settings: BenchSettings, candidates: Sequence[measure.Candidate], *, threads: int) -> list[Row]:

@@ -3,7 +3,7 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from destila.settings.documents import DocumentSettings, FolderSettings
 from destila.settings.types import Count, CountOrZero, NonNegative, Positive, positional, settings, strings
@@ -160,6 +160,18 @@ class BenchSettings(RunTimeSettings):
     cold: bool = True
     """Measure cold start, peak memory and installed size in a fresh process for each model."""
     plot: str | None = None
-    """Write the latencies as an SVG picture here."""
+    """Write the latencies (with --pareto quality against latency) as an SVG picture here."""
+    pareto: bool = False
+    """Choose among the models, their exports beside them and all run times, by quality, latency and size."""
+    data: list[str] = strings()
+    """With --pareto: files or named sources to judge quality on."""
+    max_examples: CountOrZero = 1000
+    """With --pareto: judge on so many questions, drawn from the data; 0: on all."""
+    max_ms: Positive | None = None
+    """With --pareto: longest median time of a query of the first of `lengths`."""
+    max_mb: Positive | None = None
+    """With --pareto: largest size of the files that a reader needs."""
+    min_f1: Annotated[float, Ge(0), Le(100)] = 0.0
+    """With --pareto: least F1, in percent; then the fastest is chosen that reaches it, else the best."""
     json: bool = False
     """Print only the JSON object."""
