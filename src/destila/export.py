@@ -138,7 +138,8 @@ def write_lower(
     path = directory / ONNX_FILE
     if (fp32 := directory / "fp32.onnx").exists() or path.exists():
         path.rename(fp32)
-        quantize_onnx(fp32, path)
+        # ModernBERT's masks also say which neighbours a token sees; all others only hide padding.
+        quantize_onnx(fp32, path, masked="local_attention" in loaded.config)
         fp32.unlink()
     elif precision == "bf16":
         _save_openvino(openvino_model(model), directory, half=True)

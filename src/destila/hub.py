@@ -25,6 +25,7 @@ VOCABULARIES = ("vocab.json", "vocab.txt", "merges.txt", "sentencepiece.bpe.mode
 FETCHED = (
     *WEIGHTS,
     "model-?????-of-?????.safetensors",
+    "model.onnx.data",
     "openvino.bin",
     "config.json",
     "destila.json",

@@ -1,7 +1,7 @@
 """What lies in an exported directory, and the checks that both run times make before they read it.
 
     export/
-      model.onnx | openvino.xml, openvino.bin
+      model.onnx (model.onnx.data) | openvino.xml, openvino.bin
       config.json       of the reader that was exported: positions, padding
       tokenizer.json
       destila.json      the reader's own, plus "format", "precision", "files" (bytes of each), scores before and after
@@ -18,6 +18,7 @@ from destila.errors import UserError
 from destila.runs import METADATA_FILE, read_json
 
 ONNX_FILE, OPENVINO_FILE = "model.onnx", "openvino.xml"
+ONNX_WEIGHTS = f"{ONNX_FILE}.data"  # of a large model; onnxruntime maps it into memory
 INPUTS, OUTPUTS = ("input_ids", "attention_mask"), ("start_logits", "end_logits")
 PRECISIONS = ("fp32", "bf16", "int8")
 EXPORT_AGAIN = "Was it cut short? Copy the whole directory again, or make it again with destila export."

@@ -19,6 +19,9 @@ from destila.hub import Location
 from destila.runs import read_json
 from destila.vocabulary import load_tokenizer
 
+# A residual sum fused with its layer norm took 12.6 ms of the 100 of a paper-sized student; apart they take 3.
+SLOWER_FUSED = ["SkipLayerNormFusion"]
+
 
 class OnnxModel:
     """A model.onnx on the CPU.
@@ -37,8 +40,11 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count(threads)
         options.log_severity_level = 4  # what matters is raised
+        options.enable_mem_pattern = False  # it keeps a plan and a block of memory for each length that was ever seen
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER_FUSED
+            )
         except Exception as error:  # onnxruntime has one class for each kind of failure, without a common root
             problem = f"cannot be loaded by onnxruntime ({str(error).splitlines()[0]})"
             raise UserError(str(path), problem, EXPORT_AGAIN) from error

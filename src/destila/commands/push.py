@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from destila.backends.files import ONNX_FILE, OPENVINO_FILE
+from destila.backends.files import ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE
 from destila.cards import CARD_FILE, card_problems
 from destila.errors import UserError
 from destila.hub import CONTACT_SECONDS, connection_errors, hub_errors, library
@@ -22,7 +22,7 @@ from destila.runs import METADATA_FILE, RUN_FILE, destila_version, read_json
 from destila.settings import PushSettings
 from destila.snippets import PLACEHOLDER
 
-WEIGHTS = ("model.safetensors", ONNX_FILE, OPENVINO_FILE, "openvino.bin")
+WEIGHTS = ("model.safetensors", ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE, "openvino.bin")
 BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json")
 LOGIN = "Log in with the hub's own command (hf auth login), or set HF_TOKEN."
 

@@ -5,7 +5,7 @@
       ask.js worker.js tokenizer.js windows.js spans.js      who answers here, instead of the server
       offline.js                                  keeps the page for visits without a network
       onnxruntime.js onnxruntime.bin              onnxruntime-web
-      model.bin tokenizer.bin                     the reader; *.bin are compressed with gzip
+      model.bin tokenizer.bin (weights.bin)       the reader; *.bin are compressed with gzip
       destila.json                                windows, threshold, characters; size and digest of every *.bin
       LICENSES.txt
 
@@ -29,6 +29,7 @@ from destila.windows import MIN_CONTEXT_TOKENS
 
 SHARED = ("index.html", "page.css", "page.js")
 OWN = ("ask.js", "worker.js", "tokenizer.js", "windows.js", "spans.js", "LICENSES.txt")
+ONNX_WEIGHTS = f"{ONNX_FILE}.data"  # of a large model
 OFFLINE, RUNTIME = "offline.js", "onnxruntime.js"
 # A static server sends no policy of its own; workers that come from a file have none, and 'wasm-unsafe-eval' is theirs.
 POLICY = (
@@ -55,10 +56,12 @@ def write_folder(reader: Reader, source: Path, folder: Path, *, precision: str, 
         "model.bin": (source / ONNX_FILE).read_bytes(),
         "tokenizer.bin": _compact({"model": model}),
     }
+    if (source / ONNX_WEIGHTS).exists():
+        blobs["weights.bin"] = (source / ONNX_WEIGHTS).read_bytes()
     listed = [_write_blob(folder / name, content) for name, content in blobs.items()]
     pages = _pages() | {RUNTIME: runtime[SCRIPT]}
     settings = _settings(reader) | {"format": "web", "precision": precision, "destila": destila_version()}
-    settings |= {"tokenizer": tokenizer, "characters": characters(), "blobs": listed}
+    settings |= {"weights": ONNX_WEIGHTS, "tokenizer": tokenizer, "characters": characters(), "blobs": listed}
     offline = files("destila.web").joinpath("page", OFFLINE).read_text(encoding="utf-8")
     version = _version(settings, pages | {OFFLINE: offline.encode()})
     settings |= {"version": version, "pages": [*pages, METADATA_FILE]}
