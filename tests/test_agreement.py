@@ -1,0 +1,67 @@
+"""How often exports agree with torch: the count itself, and that fp32 exports always do."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from destila import squad
+from destila.records import Answer, Prediction
+from destila.resolution import resolve
+from destila.settings import ExportSettings
+from tiny import TEXTS, example, tiny_examples, tiny_reader
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "agreement.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("agreement", SCRIPT)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def said(answer: Answer) -> Prediction:
+    return Prediction(answer, answer, 0.0)
+
+
+def test_agreement_counts_texts_and_spans(script: ModuleType) -> None:
+    context = "Lima y Lima"
+    examples = [example(name, "¿Qué?", context) for name in "abcd"]
+    first, second, none = Answer.at(context, 0, 4, 0.5), Answer.at(context, 7, 11, 0.9), Answer.none(0.6)
+    reference = {"a": said(first), "b": said(first), "c": said(none), "d": said(none)}
+    found = {"a": said(first), "b": said(second), "c": said(none), "d": said(first)}
+    row = script.agreement(reference, found, examples)
+    assert (row["n"], row["same_text"], row["same_span"]) == (4, 0.75, 0.5)
+    assert row["score_apart_max"] == pytest.approx(0.4)
+    assert row["differ"] == [{"id": "d", "reference": None, "found": "Lima"}]
+
+
+def test_exports_in_fp32_agree_and_the_script_says_so(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxscript")
+    from destila.commands import export
+
+    window = {"window": {"length": 64, "stride": 16, "max_answer_tokens": 10}, "no_answer_threshold": 0.0}
+    model = str(tiny_reader(tmp_path / "torch", seed=3, metadata=window))
+    other = str(tiny_reader(tmp_path / "other", seed=4, metadata=window))
+    exported = str(tmp_path / "onnx")
+    export.run(resolve(ExportSettings, {"model": model, "output": exported}))
+    questions = [example(f"{n}", "¿Quién?", " ".join(TEXTS[: n % 6 + 1])) for n in range(12)]
+    squad.save([*tiny_examples(), *questions], tmp_path / "data.json")
+    arguments = ["--model", model, "--model", exported, "--model", other, "--data", str(tmp_path / "data.json")]
+    monkeypatch.setattr("sys.argv", [str(SCRIPT), *arguments])
+    capsys.readouterr()
+    script.main()
+    *shown, last = capsys.readouterr().out.splitlines()
+    onnx, unlike = json.loads(last)["rows"]
+    assert (onnx["model"], onnx["n"], onnx["same_text"], onnx["same_span"]) == (exported, 19, 1.0, 1.0)
+    assert onnx["score_apart_max"] < 1e-4
+    assert unlike["same_text"] < 0.9, "another reader must not agree"
+    assert sum("became" in line for line in shown) == min(len(unlike["differ"]), script.SHOWN)
