@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-installed
 BASE := $(VENV)/.base-installed
 
-.PHONY: help demo test lint install install-train fuzz screenshot report bench clean
+.PHONY: help demo serve test lint install install-train audit fuzz screenshot report bench clean
 
 help:
 	@echo "make demo     distill a small Spanish reader on two cores, score it, ask it a question (under ten minutes)"
 	@echo "make test     lint, type check and run every test"
-	@echo "make serve    open a page where you ask questions about your own text (MODEL=DIRECTORY; else the demo's student)"
+	@echo "make serve    open a page where you ask questions about your own text (MODEL=DIRECTORY for another reader)"
 	@echo "make report   a page about the reader that ships: scores, errors, speed, cost (TEACHER=DIRECTORY to compare with)"
 	@echo "make install  the base package alone: answers questions, no torch"
+	@echo "make audit    compare what is installed with the known vulnerabilities"
 	@echo "make clean    remove the virtual environment and the demo's runs"
 
 $(BIN)/python:
@@ -35,7 +36,8 @@ install-train: $(DEV)
 demo: $(DEV)
 	$(BIN)/python runs/demo.py $(if $(QUESTION),"$(QUESTION)") $(if $(TEXT),"$(TEXT)")
 
-MODEL ?= $(wildcard runs/demo/student)
+# The reader that ships; while there is none, the demo's student.
+MODEL ?= $(if $(wildcard src/destila/shipped/model.onnx),,$(wildcard runs/demo/student))
 
 serve: $(DEV)
 	$(BIN)/destila serve --open $(if $(MODEL),--model $(MODEL))
@@ -66,6 +68,11 @@ report: $(DEV)
 	@mkdir -p build
 	$(BIN)/destila bench --json --cold false $(if $(TEACHER),--model $(TEACHER) --model src/destila/shipped) > build/bench.json
 	$(BIN)/destila report $(if $(TEACHER),--reference $(TEACHER)) --data data/nativa/test.json --bench build/bench.json --output build/report --overwrite
+
+# Needs a network; without one it says so and fails nothing. Not part of make test, whose result must depend on the code alone.
+audit: $(DEV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[audit]"
+	$(BIN)/python .ci/audit
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/training_step.py
