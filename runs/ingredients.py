@@ -1,0 +1,158 @@
+"""What each ingredient of a small teacher is worth at one budget: its start, questions made of text, tokens, labels.
+
+    python runs/ingredients.py --text my-texts --train questions.json --dev dev.json [--weights '{law = 0.25}']
+
+Every row is a plain `destila pretrain` and `destila finetune` of one small shape in directories of their own; a
+finished one is not run again. All rows see the same labelled questions in the same order, unless their number is what
+varies. Scores are of the last step, on questions that chose nothing. Writes ingredients.md and ingredients.json.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from destila import Reader
+from destila.commands import finetune, pretrain
+from destila.predictions import answer_texts
+from destila.reports import compare, evaluate_reader, table
+from destila.resolution import parse_arguments
+from destila.runs import write_json, write_text
+from destila.settings import FinetuneSettings, PretrainSettings
+from destila.sources import load_examples
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model: how it is pre-trained, if at all, and on how many questions it is fine-tuned.
+
+    Attributes:
+        steps: of pre-training, as a share of the budget; 0: none, a random model.
+        labels: share of the labelled questions.
+    """
+
+    label: str
+    initial: Literal["random", "matching"] = "matching"
+    masking: float = 0.0
+    cloze: float = 1.0
+    stays: float = 0.9
+    steps: float = 1.0
+    labels: float = 1.0
+
+
+ROWS = {
+    "labels": Row("labels alone, random start", initial="random", steps=0),
+    "masked": Row("masked words", initial="random", masking=0.15, cloze=0.0),
+    "recurring": Row("masked words and recurring spans", initial="random", masking=0.15, stays=0.0),
+    "phrases": Row("phrases whose sentence stays", initial="random"),
+    "start": Row("matching start, hardly any text", steps=0.01),
+    "start-recurring": Row("matching start, recurring spans", stays=0.0),
+    "recipe": Row("matching start, phrases: the recipe"),
+    "half-tokens": Row("the recipe, half the tokens", steps=0.5),
+    "double-tokens": Row("the recipe, twice the tokens", steps=2.0),
+    "quarter-labels": Row("the recipe, a quarter of the labels", labels=0.25),
+    "no-text-quarter": Row("labels alone, a quarter of them", initial="random", steps=0, labels=0.25),
+}
+REFERENCE = "recipe"
+SHAPE = ("--model.shape.layers", "4", "--model.shape.heads", "4", "--model.shape.hidden", "128",
+         "--model.shape.feed_forward", "512")  # fmt: skip
+
+
+def settings_of(arguments: argparse.Namespace) -> tuple[PretrainSettings, FinetuneSettings]:
+    """What all rows share."""
+    common = ["--training.batch_size", "32", "--training.precision", "bf16", "--training.keep_best", "false"]
+    text = [part for name in arguments.text for part in ("--text.files", name)]
+    encoder = parse_arguments(
+        PretrainSettings,
+        [*text, "--text.store", str(arguments.out / "text"), "--text.weights", arguments.weights,
+         "--text.vocabulary_size", "8000", *SHAPE, "--model.length", "128", "--model.positions", "192",
+         "--training.steps", str(arguments.steps), "--training.learning_rate", "1e-3", "--dev-rows", "128", *common],
+        command="destila pretrain",
+    )  # fmt: skip
+    data = [part for name in arguments.train for part in ("--data.train", name)]
+    reader = parse_arguments(
+        FinetuneSettings,
+        [*data, *SHAPE, "--window.length", "192", "--window.stride", "64", "--training.learning_rate", "5e-4",
+         "--data.max_train_examples", str(arguments.labels), "--training.epochs", "2", "--model.dropout", "0.0",
+         *common],
+        command="destila finetune",
+    )  # fmt: skip
+    return encoder, reader
+
+
+def train(name: str, row: Row, arguments: argparse.Namespace) -> Path:
+    """Train a row; returns the directory of its reader."""
+    encoder, reader = settings_of(arguments)
+    directory: Path = arguments.out / name
+    if (directory / "reader" / "model.safetensors").exists():
+        return directory / "reader"
+    start = ""
+    tokenizer = arguments.out / REFERENCE / "encoder"
+    if row.steps:
+        start = str(directory / "encoder")
+        steps = max(1, round(row.steps * arguments.steps))
+        cloze = replace(encoder.cloze, share=row.cloze, stays=row.stays, dropped=0.7 if row.stays else 0.0)
+        pretrain.run(
+            replace(
+                encoder,
+                cloze=replace(cloze, interrogative=0.7),
+                masking=replace(encoder.masking, share=row.masking),
+                model=replace(encoder.model, initial=row.initial),
+                training=replace(encoder.training, steps=steps),
+                output=start,
+                overwrite=True,
+            )
+        )
+    model = replace(reader.model, name=start, tokenizer="" if start else str(tokenizer))
+    data = replace(reader.data, max_train_examples=round(row.labels * arguments.labels))
+    finetune.run(replace(reader, model=model, data=data, output=str(directory / "reader"), overwrite=True))
+    return directory / "reader"
+
+
+def evaluate(names: list[str], arguments: argparse.Namespace) -> None:
+    """Score all readers, and write the table."""
+    examples = load_examples(arguments.dev)
+    examples = examples[:: max(1, len(examples) // arguments.questions)]  # evenly, so that every article is there
+    texts, rows = {}, {}
+    for name in names:
+        reader = Reader.load(str(arguments.out / name / "reader"))
+        reports, predictions = evaluate_reader(reader, examples, model=name, data=" ".join(arguments.dev))
+        texts[name], rows[name] = answer_texts(predictions), reports[0]
+    lines, facts = [], {}
+    for name, report in rows.items():
+        found: dict[str, Any] = {"label": ROWS[name].label, "f1": report.f1, "f1_ci": report.f1_ci, "em": report.em}
+        against = ""
+        if name != REFERENCE and REFERENCE in texts:
+            pair = (REFERENCE, texts[REFERENCE]), (name, texts[name])
+            found["against_recipe"] = compare(examples, *pair, normalizer=report.normalizer)["f1"]
+            against = "{difference:+.1f} [{ci[0]:+.1f}, {ci[1]:+.1f}]".format_map(found["against_recipe"])
+        f1 = f"{report.f1:.1f} [{report.f1_ci[0]:.1f}, {report.f1_ci[1]:.1f}]"
+        lines.append([ROWS[name].label, f1, f"{report.em:.1f}", against])
+        facts[name] = found
+    text = table(["", "F1", "EM", "F1 against the recipe"], lines)
+    write_text(arguments.out / "ingredients.md", text + "\n")
+    write_json(arguments.out / "ingredients.json", {"n": len(examples), "rows": facts})
+    print(f"{text}\n{len(examples)} questions, intervals clustered by article")
+
+
+def main() -> None:
+    """Train what is missing, then score."""
+    parser = argparse.ArgumentParser(description="What the ingredients of a small teacher are worth.")
+    parser.add_argument("--text", action="append", required=True)
+    parser.add_argument("--train", action="append", required=True)
+    parser.add_argument("--dev", action="append", required=True)
+    parser.add_argument("--weights", default="{}", help="of the text's sources, a TOML table")
+    parser.add_argument("--steps", type=int, default=400, help="of pre-training, of 32 rows of 128 tokens")
+    parser.add_argument("--labels", type=int, default=2500, help="labelled questions")
+    parser.add_argument("--questions", type=int, default=600, help="questions to score on, about")
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--out", type=Path, default=Path("runs/ingredients"))
+    arguments = parser.parse_args()
+    order = sorted(arguments.rows, key=lambda name: name != REFERENCE)  # its tokenizer serves those without text
+    for name in order:
+        train(name, ROWS[name], arguments)
+    evaluate(arguments.rows, arguments)
+
+
+if __name__ == "__main__":
+    main()
