@@ -62,13 +62,13 @@ class Plan:
     text: list[str] = field(default_factory=list)
     out: Path = Path("runs/ablation")
     shape: Mapping[str, int] = field(default_factory=dict)
-    steps: int = 300
+    steps: int = 150
     seeds: tuple[int, ...] = (1, 2, 3)
     batch: int = 16
     length: int = 192
     limit: int = 1500
     learning_rate: float = 1e-3
-    relation_heads: int = 16
+    relation_heads: int = 8
     evaluations: int = 6
     paragraphs: int = 1
     questions: int = 1500
