@@ -18,7 +18,7 @@ import onnxruntime
 import pytest
 
 from browsing import PHONE, static_server, visiting
-from destila.backends.files import INPUTS, OUTPUTS
+from destila.backends.files import INPUTS, ONNX_FILE, ONNX_WEIGHTS, OUTPUTS
 from destila.commands import export
 from destila.errors import UserError
 from destila.reader import Reader
@@ -29,6 +29,7 @@ from destila.web import runtime as web_runtime
 from tiny import TEXTS, pad_token_id, tiny_examples, tiny_reader, tiny_tokenizer
 
 pytest.importorskip("onnxscript")
+onnx_library = pytest.importorskip("onnx")
 WINDOW = {"length": 64, "stride": 16, "max_answer_tokens": 10}
 METADATA = {"window": WINDOW, "no_answer_threshold": 0.5, "source": {"model": "/home/somebody/secret"}}
 ODD = "😀🇪🇸 👩‍👩‍👧 ñandú\n\n«¿Qué?» n\u0303 1.200 €\u2003 fin<s>"
@@ -347,6 +348,16 @@ def test_missing_and_damaged_files_are_told_and_asked_for_again(browser, folder,
         (site / "model.bin").write_bytes(whole)
         ask(page, TEXTS[0], "¿Quién?")
         assert words(page, ".words")[0] in {answer.text for answer in reader.answers("¿Quién?", TEXTS[0])}
+
+
+def test_weights_that_lie_in_a_file_of_their_own_come_along(browser, onnx, reader, tmp_path):
+    directory = shutil.copytree(onnx, tmp_path / "large")
+    options = {"save_as_external_data": True, "location": ONNX_WEIGHTS, "size_threshold": 200}
+    onnx_library.save(onnx_library.load(onnx / ONNX_FILE), directory / ONNX_FILE, **options)
+    assert (directory / ONNX_WEIGHTS).stat().st_size > 10_000
+    make(tmp_path / "page", model=str(directory))
+    with static_server(tmp_path / "page") as address, visiting(browser, address, name="web-weights") as visit:
+        agree(answers(visit(), "¿Quién?", TEXTS[1]), reader.answers("¿Quién?", TEXTS[1], top_k=4))
 
 
 class _Isolated(http.server.SimpleHTTPRequestHandler):

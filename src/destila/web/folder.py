@@ -20,7 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from destila.backends.files import ONNX_FILE
+from destila.backends.files import ONNX_FILE, ONNX_WEIGHTS
 from destila.reader import Reader
 from destila.runs import METADATA_FILE, destila_version
 from destila.web.runtime import BINARY, SCRIPT
@@ -29,7 +29,6 @@ from destila.windows import MIN_CONTEXT_TOKENS
 
 SHARED = ("index.html", "page.css", "page.js")
 OWN = ("ask.js", "worker.js", "tokenizer.js", "windows.js", "spans.js", "LICENSES.txt")
-ONNX_WEIGHTS = f"{ONNX_FILE}.data"  # of a large model
 OFFLINE, RUNTIME = "offline.js", "onnxruntime.js"
 # A static server sends no policy of its own; workers that come from a file have none, and 'wasm-unsafe-eval' is theirs.
 POLICY = (

@@ -39,13 +39,14 @@ onmessage = async ({ data: { id, load, ask, stop } }) => {
 async function loadReader(progress) {
   const settings = await fetchJson("destila.json");
   const files = new Files(settings.blobs, `destila ${new URL(".", location.href).pathname}`, progress);
-  const [binary, model, tokenizer] = await files.all(["onnxruntime.bin", "model.bin", "tokenizer.bin"]);
+  const contents = await files.all(), characters = new Characters(settings.characters);
   Object.assign(onnxruntime.env, { logLevel: "error" });
-  onnxruntime.env.wasm.wasmBinary = binary;
-  const session = await onnxruntime.InferenceSession.create(model, { executionProviders: ["wasm"] });
-  const characters = new Characters(settings.characters);
-  const words = new Tokenizer(JSON.parse(new TextDecoder().decode(tokenizer)).model, characters, settings.tokenizer);
-  return { settings, session, characters, tokenizer: words };
+  onnxruntime.env.wasm.wasmBinary = contents["onnxruntime.bin"];
+  const weights = contents["weights.bin"]; // of a large model they are apart, under the name that the model gives them
+  const externalData = weights && [{ path: settings.weights, data: weights }];
+  const session = await onnxruntime.InferenceSession.create(contents["model.bin"], { externalData });
+  const { model } = JSON.parse(new TextDecoder().decode(contents["tokenizer.bin"]));
+  return { settings, session, characters, tokenizer: new Tokenizer(model, characters, settings.tokenizer) };
 }
 
 async function fetchJson(name) {
@@ -66,12 +67,12 @@ class Files {
     this.total = listed.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  async all(names) {
+  async all() {
     const cache = await globalThis.caches?.open(this.cacheName).catch(() => null); // there is none without https
-    const contents = await Promise.all(names.map((name) => this.file(this.listed.find((file) => file.name === name), cache)));
+    const contents = await Promise.all(this.listed.map(async (file) => [file.name, await this.file(file, cache)]));
     const wanted = new Set(this.listed.map((file) => this.address(file)));
     for (const request of (await cache?.keys()) ?? []) if (!wanted.has(request.url)) await cache.delete(request);
-    return contents;
+    return Object.fromEntries(contents);
   }
 
   address({ name, sha256 }) {
