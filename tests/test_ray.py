@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,14 @@ def cluster(tmp_path_factory):
 
     patch = pytest.MonkeyPatch()
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000)
+    for last in (False, True):  # Ray gives its own processes 30 seconds; on a busy machine they may take longer
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000)
+            break
+        except Exception:
+            ray.shutdown()
+            if last:
+                raise
     yield
     ray.shutdown()
     patch.undo()
@@ -89,6 +97,31 @@ def test_the_answers_of_a_dataset_are_the_readers_and_the_workers_are_two(model,
     expected = module.Workers(1, model).load().rank([(row["question"], row["context"]) for row in rows], top_k=2)
     for row, answers in zip(found, expected, strict=True):
         assert [answer["text"] for answer in json.loads(row["answers"])] == [answer.text for answer in answers]
+
+
+def test_the_lines_of_a_worker_that_dies_are_answered_by_the_next(model, tmp_path):
+    once = tmp_path / "died"
+
+    class Dying(module.Workers):
+        def load(self):
+            reader = super().load()
+            logits = reader.model.logits
+
+            def die_once(ids, mask):
+                if not once.exists():
+                    once.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return logits(ids, mask)
+
+            reader.model.logits = die_once
+            return reader
+
+    source = tmp_path / "questions.jsonl"
+    lines = [json.dumps({"id": n, "question": "¿Qué?", "context": TEXTS[0]}) for n in range(600)]
+    source.write_text("\n".join(lines))
+    found = b"".join(block.content for block in module.answer_pieces(source, Position(), Dying(1, model)))
+    assert once.exists()
+    assert [json.loads(line)["id"] for line in found.splitlines()] == list(range(600))
 
 
 def test_what_workers_cannot_do_is_told_plainly(model, tmp_path):

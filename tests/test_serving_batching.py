@@ -128,6 +128,33 @@ def test_a_job_that_fails_the_model_fails_alone():
     assert sum(map(len, model.batches)) < 700  # the rest of the failed job was dropped
 
 
+def test_a_job_beside_which_the_model_merely_died_is_run_again():
+    model, failures = Model(), iter([True])
+
+    def dies_once(windows):
+        if next(failures, False):
+            raise ConnectionError("died")
+        return model(windows)
+
+    pool = batcher(dies_once)
+    assert int(pool.submit([window(5, 3)]).result(10)[0][0][0]) == 3
+    pool.close()
+
+
+def test_a_job_that_always_fails_is_given_up_after_two_runs_and_its_other_windows_are_not_tried():
+    runs = []
+
+    def always(windows):
+        runs.append(len(windows))
+        raise ConnectionError("died")
+
+    pool = batcher(always, batch_tokens=100)
+    with pytest.raises(ConnectionError):
+        pool.submit([window(5)] * 20).result(10)
+    pool.close()
+    assert runs == [20, 1]
+
+
 def test_the_queue_is_bounded_and_opens_again():
     model = Model(blocked=True)
     pool = batcher(model, batch_tokens=10, queue_windows=4)
