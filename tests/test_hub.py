@@ -183,3 +183,36 @@ def test_an_exported_reader_answers_from_the_hub_in_a_fresh_process_without_torc
     expected = Reader.load(tmp_path / "onnx").answer("¿Quién fundó Lima?", TEXTS[0])
     assert json.loads(found.stdout)["answers"][0]["text"] == expected.text
     assert commit in found.stderr
+
+
+def test_training_notes_the_commit_and_resumes_with_it(
+    hub: FakeHub, readers: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from destila.cli import dispatch
+
+    monkeypatch.chdir(Path(__file__).parents[1])
+    first = hub.add("acme/teacher", readers[0])
+    run = tmp_path / "student"
+    flags = [
+        "--teacher.name",
+        "acme/teacher",
+        "--output",
+        str(run),
+        "--training.steps",
+        "4",
+        "--student.shape.layers",
+        "1",
+    ]
+    command = ["distill", "--config", "configs/tiny/distill.toml", *flags]
+    with pytest.raises(SystemExit):
+        dispatch([*command, "--stop-after-seconds", "0.001"])
+    assert json.loads((run / "run.json").read_text())["source"]["commits"] == {"acme/teacher": first}
+    second = hub.add("acme/teacher", readers[1])
+    hub.requests.clear()
+    dispatch([*command, "--resume"])
+    assert not hub.requests, "the commit is in the cache; nobody asks what the branch says now"
+    noted = json.loads((run / "destila.json").read_text())["source"]["commits"]
+    assert noted == {"acme/teacher": first} != {"acme/teacher": second}
+    card = (run / "README.md").read_text(encoding="utf-8")
+    assert f"`acme/teacher@{first}`" in card
+    assert "base_model:\n- acme/teacher" in card
