@@ -25,8 +25,8 @@ from destila.signals import caught_signals
 Counts = dict[str, int]  # {"questions": n, "errors": m}
 BLOCK = 2**20
 # What answers depend on in a model's directory; its metrics, charts and checkpoints are not among it.
-MODEL_FILES = ("config.json", "destila.json", "tokenizer*", "vocab*", "merges.txt")
-MODEL_FILES += ("*.safetensors", "*.bin", "*.onnx*", "*.xml")
+WEIGHTS = ("*.safetensors", "*.bin", "*.onnx*", "*.xml")
+MODEL_FILES = ("config.json", "destila.json", "tokenizer*", "vocab*", "merges.txt", *WEIGHTS)
 
 
 def answer_file(settings: AnswerSettings, reader: Reader) -> Counts:

@@ -76,6 +76,7 @@ class ModelProcess:
         self._changed = threading.Condition()
         self._down = self._closing = False
         self.restarts = 0
+        self._child: _Child
         try:
             self._child, self.tokens_per_batch, *parts = self._start()
         except ModelDiedError as error:

@@ -45,7 +45,7 @@ class QueueSettings:
     timeout: Positive = 30.0
     """Seconds to answer a request; over it 504."""
     body_timeout: Positive = 10.0
-    """Seconds for a request's body to arrive; over it 408. Its head, and the reading of its answer, may take as long."""
+    """Seconds for a request's body to arrive; over it 408. So long may its head and the reading of its answer take."""
 
 
 @settings
