@@ -10,7 +10,7 @@ from destila import Reader
 from destila.cli import dispatch
 from destila.commands.stages import stages_to_do
 from destila.errors import UserError
-from destila.resolution import read_toml, resolve
+from destila.resolution import parse_arguments, read_toml, resolve
 from destila.settings import DistillSettings
 from destila.squad import save
 from tiny import tiny_examples
@@ -147,6 +147,16 @@ def test_the_better_recipe_is_two_stages_of_the_papers_shape() -> None:
     assert (inside.output, answers.output) == ("runs/best-inside", "runs/best")
     assert (inside.student.initial, inside.student.name, answers.student.name) == ("teacher", "", "runs/best-inside")
     assert (inside.loss.relations, answers.loss.relations, answers.loss.hidden) == (1.0, 0.0, 0.0)
+
+
+def test_a_general_stage_lies_over_the_better_recipe() -> None:
+    files = ["--config", "configs/best.toml", "--config", "configs/general.toml", "--unlabelled.files", "textos"]
+    text, inside, answers = stages_to_do(parse_arguments(DistillSettings, files, command="destila distill"))
+    assert (text.unlabelled.alone, inside.unlabelled.alone, answers.unlabelled.alone) == (True, False, False)
+    assert (text.student.initial, inside.student.name) == ("teacher", "runs/best-general-text")
+    assert (text.loss.relations, text.loss.attention, text.loss.task, text.loss.scale) == (1.0, 0.0, 0.0, "start")
+    assert inside.unlabelled.questions == answers.unlabelled.questions > 0
+    assert (inside.teacher.other_paragraphs, answers.loss.scale) == (1, "none")
 
 
 def test_a_student_with_a_trimmed_vocabulary(teacher: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Raw text for a teacher to label: what its rows and questions are, and distilling on them from end to end."""
 
 import json
+import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,9 @@ def test_rows_depend_on_seed_and_number_alone(store: TokenStore, text: Unlabelle
     late, early = at(7), at(0)
     maker = row_maker(store, text, length=LENGTH, seed=1)
     assert [w.input_ids.tolist() for w in late] == [text_window(maker, n).input_ids.tolist() for n in range(28, 32)]
+    prepared = pickle.loads(pickle.dumps((windows_by_step, (store.path, text, LENGTH, 1, 4))))  # as to a worker
+    sent = pickle.loads(pickle.dumps(prepared[0](*prepared[1])(7)))
+    assert [w.input_ids.tolist() for w in sent] == [w.input_ids.tolist() for w in late]
     other = windows_by_step(store.path, text, LENGTH, 2, 4)(0)
     assert [w.input_ids.tolist() for w in early] != [w.input_ids.tolist() for w in other]
 
