@@ -1,9 +1,9 @@
 """The passages of a folder, ranked by BM25 for a question: what a reader should read first.
 
-Mental model: texts are cut into passages; a passage is the bag of its stems and those of its file's name, without the
-words that stand everywhere. bm25s holds the scores of all pairs of stem and passage as a sparse matrix in files, so a
-question costs the reading of its stems' columns. BM25 is that of Robertson & Zaragoza (2009) with Lucene's idf; stems
-are Snowball's for Spanish, which drop accents, too.
+Mental model: texts are cut into passages; a passage is the bag of its stems and those of its file's name. bm25s holds
+the scores of all pairs of stem and passage as a sparse matrix in files, so a question costs the reading of its stems'
+columns. BM25 is that of Robertson & Zaragoza (2009) with Lucene's idf; stems are Snowball's for Spanish, which drop
+accents, too.
 
 Invariants: an index on the disk is named after all that it was made from, never changed, and appears whole; equal
 scores are in the order of the files. This module knows nothing of files' bytes and nothing of readers.
@@ -28,8 +28,12 @@ from destila.runs import atomic_directory
 
 VERSION = 1  # of the files; raise it when the same texts would give another index
 WORDS = re.compile(r"\w+")
-# Words of questions that bm25s' list of stop words lacks.
-QUESTION_WORDS = frozenset(("qué", "quién", "quiénes", "cuál", "cuáles", "cuándo", "dónde", "cómo", "cuánto", "cuánta"))
+# Frequent words weigh little by themselves; those that make a question are rare in texts and would weigh much. With
+# this list alone BM25 finds more (on data/nativa) than with a whole list of stop words, or with none.
+QUESTION_WORDS = (
+    "qué quién quiénes cuál cuáles cuándo dónde cómo cuánto cuánta cuántos cuántas "
+    "que quien quienes cual cuales cuando donde como cuanto cuanta cuantos cuantas"
+)
 PASSAGES_FILE = "passages.npy"
 NOTHING = ""  # stands for a passage without words: bm25s wants at least one in each
 
@@ -115,13 +119,12 @@ class PassageIndex:
 
 
 class _Stems(dict[str, str]):
-    """Word -> stem, found once for each word; empty for words that stand everywhere."""
+    """Word -> stem, found once for each word; empty for the words that make a question."""
 
     def __init__(self) -> None:
         import Stemmer
-        from bm25s.stopwords import STOPWORDS_SPANISH
 
-        super().__init__(dict.fromkeys((*STOPWORDS_SPANISH, *QUESTION_WORDS), ""))
+        super().__init__(dict.fromkeys(QUESTION_WORDS.split(), ""))
         self._stem = Stemmer.Stemmer("spanish").stemWord
 
     def __missing__(self, word: str) -> str:
@@ -129,7 +132,7 @@ class _Stems(dict[str, str]):
         return stem
 
     def of(self, text: str) -> Iterator[str]:
-        """The stems of a text in order, without those that stand everywhere."""
+        """The stems of a text in order, without the words that make a question."""
         words = WORDS.findall(unicodedata.normalize("NFC", text).lower())
         return filter(None, map(self.__getitem__, words))
 
