@@ -8,7 +8,8 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from destila.cards import card_problems, card_text, write_card
+from destila.card_metadata import card_problems
+from destila.cards import card_text, write_card
 from destila.cli import dispatch
 from destila.errors import UserError
 from tiny import tiny_reader
@@ -85,6 +86,8 @@ def test_training_leaves_a_card_with_scores_data_and_cost(tmp_path: Path, monkey
         (["nativa"], "cc-by-4.0"),
         (["nativa", "sqac"], "cc-by-sa-4.0"),
         (["mlqa-es"], "cc-by-sa-4.0"),
+        (["squad-es-dist"], "cc-by-4.0"),
+        (["squad-es-dist", "sqac"], "cc-by-sa-4.0"),
         (["nativa", "my-own-file"], "other"),
     ],
 )

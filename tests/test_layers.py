@@ -26,13 +26,17 @@ LAYERS = [
     ["reader"],
     ["questions"],
     ["folders", "pipelines", "haystack", "ray", "serving", "web"],
-    ["reports", "cards", "snippets", "charts", "frontier", "tracking", "training", "quantize", "export", "measure", "reporting"],
+    [
+        *("reports", "reporting", "cards", "card_metadata", "snippets", "charts", "frontier", "measure"),
+        *("tracking", "training", "quantize", "export"),
+    ],
     ["commands"],
     ["cli"],
 ]
 # Within these rows a module may use its neighbours, as long as there is no circle.
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-HEAVY = {"torch", "transformers", "accelerate", "onnxruntime", "openvino", "pyarrow", "nncf", "onnx", "ray", "haystack"}
+HEAVY = {"torch", "transformers", "accelerate", "onnxruntime", "openvino", "pyarrow", "nncf", "onnx"}
+HEAVY |= {"bm25s", "Stemmer", "lxml", "docx", "pypdfium2"}
 
 
 def modules() -> list[Path]:

@@ -5,8 +5,7 @@ turns both into a README.md with the hub's metadata on top. Nobody writes a figu
 
 Invariants: what the files do not say is not said, or said to be unknown; a score stands with its interval and its
 signature, an estimate with its assumption; of local files only their names appear, never where they lie. A card that a
-person changed is not replaced unasked. This module fetches and uploads nothing; huggingface_hub is imported to make
-and check the metadata.
+person changed is not replaced unasked. This module fetches and uploads nothing.
 """
 
 import hashlib
@@ -18,17 +17,14 @@ from typing import Any
 
 from destila import snippets
 from destila.backends.files import ONNX_FILE, OPENVINO_FILE
+from destila.card_metadata import CARD_FILE, card_metadata, commits_of, licence_of
 from destila.errors import UserError
-from destila.hub import library
 from destila.licences import DataSet
-from destila.provenance import Provenance, all_data, estimate_energy, lineage, trace
+from destila.provenance import Provenance, all_data, estimate_energy, trace
 from destila.runs import METADATA_FILE, read_json, write_text
 from destila.sources import find
 
-CARD_FILE = "README.md"
 SCORES_FILE = "scores.json"  # beside a model: what `destila card --data` measured
-LICENCE_IDS = {"CC BY 4.0": "cc-by-4.0", "CC BY-SA 3.0": "cc-by-sa-4.0", "CC BY-SA 4.0": "cc-by-sa-4.0"}
-HUB_DATA = {"sqac": "PlanTL-GOB-ES/SQAC", "xquad-es": "google/xquad", "mlqa-es": "facebook/mlqa"}
 SMALL_SAMPLE = 1000  # questions; below it a 95 % interval of F1 is some five points wide
 STAMP = re.compile(r"<!-- written by destila, ([0-9a-f]{16}) -->\n\Z")
 Row = Sequence[object]
@@ -59,23 +55,6 @@ def _is_ours(text: str) -> bool:
     return found is not None and _digest(text[: found.start() - 1]) == found[1]
 
 
-def card_problems(text: str) -> list[str]:
-    """What is wrong with a card, by the hub library's own reading of it; works without a network."""
-    hub = library(CARD_FILE)
-    try:
-        data = hub.ModelCard(text).data
-    except Exception as error:  # YAML's errors have no common root with the library's ValueError
-        return [f"its metadata cannot be read ({str(error).splitlines()[0]})"]
-    problems = [f"its metadata lacks {key}" for key in ("language", "license", "pipeline_tag") if not data.get(key)]
-    if data.get("license") == "other" and not data.get("license_name"):
-        problems.append("its licence is 'other' without a license_name")
-    for result in data.get("eval_results", []):
-        value = result.metric_value
-        if not isinstance(value, int | float) or not 0 <= value <= 100:
-            problems.append(f"{result.metric_type} on {result.dataset_name} is {value!r}, not a percentage")
-    return problems
-
-
 # ---------------------------------------------------------------------------------------------------- the whole
 def card_text(directory: Path) -> str:
     """The card of a model directory, metadata included.
@@ -88,7 +67,7 @@ def card_text(directory: Path) -> str:
     model, config = trace(str(directory)), read_json(directory / "config.json")
     data, scores = all_data(model), _scores(directory, model)
     parts = [
-        f"---\n{_metadata(model, data, scores)}\n---",
+        f"---\n{card_metadata(model, data, scores)}\n---",
         f"# {directory.resolve().name}",
         _summary(model, config),
         "## Intended use",
@@ -115,64 +94,6 @@ It is not made for questions without a text, for texts in other languages, for a
 several places, or for decisions about people that nobody checks."""
 
 
-def _metadata(model: Provenance, data: Sequence[DataSet], scores: Sequence[Mapping[str, Any]]) -> str:
-    """The YAML on top, by the hub's own classes."""
-    hub = library(CARD_FILE)
-    form = str(model.metadata.get("format", ""))
-    licence, name = _licence(data)
-    results = [
-        hub.EvalResult(
-            task_type="question-answering",
-            dataset_type=HUB_DATA.get(score["data"].partition("/")[0], _slug(score["data"])),
-            dataset_name=score["data"],
-            metric_type=metric,
-            metric_value=round(score[key], 2),
-            metric_name=f"{label} ({score['normalizer']} rules)",
-            metric_args={"interval_95": [round(end, 2) for end in score[f"{key}_ci"]]},
-        )
-        for score in scores
-        for key, metric, label in (("f1", "f1", "F1"), ("em", "exact_match", "Exact match"))
-    ]
-    names = {source.name for item in data if item.use == "train" for source in item.sources}
-    metadata = hub.ModelCardData(
-        language="es",
-        license=licence,
-        license_name=name,
-        library_name=form or "transformers",
-        pipeline_tag="question-answering",
-        tags=["destila", "extractive-question-answering", *([form, str(model.metadata["precision"])] if form else [])],
-        datasets=sorted(HUB_DATA[name] for name in names if name in HUB_DATA) or None,
-        base_model=list(_commits(model)) or None,
-        metrics=["f1", "exact_match"] if results else None,
-        model_name=Path(model.name).resolve().name,
-        eval_results=results or None,
-    )
-    text: str = metadata.to_yaml()
-    return text
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-") or "data"
-
-
-def _commits(model: Provenance) -> dict[str, str]:
-    """The models of the hub that it was made of, by itself or by its ancestors, and their commits."""
-    found: dict[str, str] = {}
-    for one in lineage(model):
-        source = one.metadata.get("source", {})
-        for noted in (source, source.get("source", {})):  # an export's source holds that of its model
-            found |= noted.get("commits", {})
-    return found
-
-
-def _licence(data: Sequence[DataSet]) -> tuple[str, str | None]:
-    """The strictest licence of the training data, if all of them have one that is known; else "other"."""
-    known = {LICENCE_IDS.get(source.licence) for item in data for source in item.sources if item.use != "dev"}
-    if not known or None in known:
-        return "other", "not-chosen"
-    return ("cc-by-sa-4.0" if "cc-by-sa-4.0" in known else "cc-by-4.0"), None
-
-
 def _shown(name: str) -> str:
     """What to call data: the name of a published set; of a path, the last part alone."""
     return name if find(name) else Path(name).name
@@ -196,7 +117,7 @@ def _summary(model: Provenance, config: Mapping[str, Any]) -> str:
     sentences = [f"A reader for Spanish ({config['model_type']}, {shape}), {how} with Destila {model.version}{method}."]
     if form := model.metadata.get("format"):
         sentences.append(f"This is an export to {form} in {model.metadata.get('precision')}.")
-    commits, parents = _commits(model), []
+    commits, parents = commits_of(model), []
     for parent in model.parents:
         name = parent.name.partition("@")[0]
         parents.append(f"{parent.role} `{f'{name}@{commits[name]}' if name in commits else Path(parent.name).name}`")
@@ -289,7 +210,7 @@ def _data_table(data: Sequence[DataSet]) -> str:
     ]
     if not rows:
         return "Nothing is known of what it was trained on."
-    licence, _ = _licence(data)
+    licence, _ = licence_of(data)
     rule = f"The weights carry the strictest licence of the training data, {licence}."
     if licence == "other":
         rule = "Some licence is not stated, so none is claimed for the weights: ask whoever publishes them."

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from destila.backends.torch_backend import TorchModel
-from destila.cards import CARD_FILE, write_card
+from destila.card_metadata import CARD_FILE
+from destila.cards import write_card
 from destila.errors import UserError
 from destila.losses import TorchBatch, to_tensors
 from destila.metrics import fit_no_answer_threshold, score, summary, with_threshold

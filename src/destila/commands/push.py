@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from destila.backends.files import ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE
-from destila.cards import CARD_FILE, card_problems
+from destila.card_metadata import CARD_FILE, card_problems
 from destila.errors import UserError
 from destila.hub import CONTACT_SECONDS, connection_errors, hub_errors, library
 from destila.runs import METADATA_FILE, RUN_FILE, destila_version, read_json
