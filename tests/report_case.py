@@ -165,7 +165,13 @@ class Page(HTMLParser):
             self._cell = None
 
 
-def onnx_reader(directory: Path, *, source: dict[str, object] | None = None, seed: int = 0) -> Path:
+def onnx_reader(
+    directory: Path,
+    *,
+    source: dict[str, object] | None = None,
+    threshold: float | None = None,
+    seed: int = 0,
+) -> Path:
     """An exported reader without a network in it: a random score for each token, looked up. Needs no torch to run."""
     import numpy as np
     import onnx
@@ -192,6 +198,6 @@ def onnx_reader(directory: Path, *, source: dict[str, object] | None = None, see
     tiny_tokenizer().save(str(directory / "tokenizer.json"))
     (directory / "config.json").write_text(json.dumps(config))
     metadata = {"format": "onnx", "precision": "fp32", "parameters": int(table.size), "window": WINDOW}
-    metadata |= {"no_answer_threshold": None, "source": source or {}}
+    metadata |= {"no_answer_threshold": threshold, "source": source or {}}
     (directory / "destila.json").write_text(json.dumps(metadata))
     return directory

@@ -34,7 +34,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Facts]:
     for name in ("teacher", "student"):  # the same runs and answers, but fast to load
         shutil.move(directory / name, directory / f"{name}-run")
         source = {"model": str(directory / f"{name}-run")}
-        onnx_reader(directory / name, source=source)
+        threshold = report_case.THRESHOLD if name == "student" else None
+        onnx_reader(directory / name, source=source, threshold=threshold)
     settings = ReportSettings(
         runs=[str(directory / "student")],
         reference=str(directory / "teacher"),

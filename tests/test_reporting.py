@@ -331,3 +331,19 @@ def test_no_text_of_the_data_becomes_markup(tmp_path: Path, hostile: str) -> Non
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     prose = "".join(part for place, part in enumerate(text.split("```")) if place % 2 == 0)
     assert prose.count("<") == prose.count("\\<") > 0
+
+
+def test_answers_taken_again_follow_the_threshold_of_now(tmp_path: Path) -> None:
+    save(tiny_examples(), tmp_path / "dev.json")
+    reader = onnx_reader(tmp_path / "reader")
+    settings = {"runs": [str(reader)], "data": [str(tmp_path / "dev.json")], "output": str(tmp_path / "report")}
+    before = run(ReportSettings(**settings, resamples=100))
+    metadata = json.loads((reader / "destila.json").read_text())
+    (reader / "destila.json").write_text(json.dumps({**metadata, "no_answer_threshold": -1000.0}))
+    after = run(ReportSettings(**settings, resamples=100, reuse=True))
+    assert before.models[0].no_answer.used.answered == 1  # type: ignore[union-attr]
+    assert after.models[0].no_answer.used.answered == 0  # type: ignore[union-attr]
+    assert after.models[0].reports[0].f1 == pytest.approx(100 / 7)  # only the one without an answer
+    assert {
+        one.answer.text for one in rawfiles.read(tmp_path / "report" / "predictions" / "reader.jsonl").values()
+    } == {None}

@@ -22,7 +22,7 @@ ATTRIBUTIONS = {
     "nativa": "nativa, the Destila authors",
 }
 LICENCES = {source.name: source.licence for source in SOURCES} | {
-    "squad-es-dist": "Apache-2.0; contexts CC BY 4.0",
+    "squad-es-dist": "Apache-2.0 (contexts: CC BY 4.0)",
     "nativa": "CC BY 4.0",
 }
 

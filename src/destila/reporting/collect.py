@@ -154,10 +154,11 @@ def _ask(
     path = directory / _file(label)
     if settings.reuse and path.exists():
         print(f"{label}: answers of an earlier report, {path}", file=sys.stderr)
-        predictions = rawfiles.read(path)
+        # Its threshold may have been fitted since; the answers must be those that it gives now.
+        predictions = metrics.with_threshold(rawfiles.read(path), candidate.reader.no_answer_threshold)
     else:
         predictions = candidate.reader.predict(examples)
-        rawfiles.write(predictions, path)
+    rawfiles.write(predictions, path)
     scores = metrics.score(examples, answer_texts(predictions), normalizer=settings.normalizer, where=str(path))
     reader = candidate.reader
     facts = {
