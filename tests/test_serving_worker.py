@@ -107,6 +107,17 @@ def test_a_run_that_fails_kills_nobody(start):
     assert (process.pid, process.restarts) == (first, 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_leaves_the_child_to_its_server(start, number):
+    process = start()
+    first = process.pid
+    os.kill(first, number)
+    assert len(process.logits(IDS, np.ones_like(IDS))) == 2
+    assert (process.pid, process.restarts) == (first, 0)
+    process.close()
+    assert gone(first)
+
+
 def test_while_no_child_can_be_started_runs_are_refused(model, tmp_path, start):
     shutil.copytree(model, tmp_path / "model")
     process = start(name=str(tmp_path / "model"))

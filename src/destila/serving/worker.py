@@ -31,7 +31,7 @@ from destila.errors import UserError
 from destila.reader import TOKENS_PER_BATCH
 
 LOGGER = logging.getLogger("destila.serving")
-HUNG_SECONDS = 300.0  # a run that takes longer will never end; the slowest real one takes seconds
+HUNG_SECONDS = 300.0  # a run, or a start, that takes longer will never end; real ones take seconds
 QUICK_DEATH = 10.0  # a child that lived shorter than this makes the next one wait
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # doubled from quick death to quick death
 PATIENCE = 2.0  # runs wait for a child that should come within so many seconds, and are refused otherwise
@@ -150,6 +150,8 @@ class ModelProcess:
         child = _Child(process, Connection(ours.detach()), time.monotonic())
         try:
             child.connection.send(self._load)
+            if not child.connection.poll(HUNG_SECONDS):
+                process.kill()
             kind, *content = child.connection.recv()
         except (EOFError, OSError):
             child.connection.close()
