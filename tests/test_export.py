@@ -1,7 +1,13 @@
-"""Exports equal torch, lose no more than allowed, and appear whole or not at all."""
+"""Exports equal torch, lose no more than allowed, and appear whole or not at all.
+
+Converting takes seconds, so each conversion to fp32 is made once, by the command itself, and later tests start from it.
+"""
 
 import copy
+import functools
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +15,8 @@ import pytest
 
 from destila import squad
 from destila.backends import load_backend
+from destila.backends.files import ONNX_FILE, ONNX_WEIGHTS
+from destila.backends.onnx_backend import OnnxModel
 from destila.errors import UserError
 from destila.reader import Reader
 from destila.resolution import resolve
@@ -36,6 +44,33 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def fp32(root: Path) -> Callable[[str, str], Path]:
+    """The fp32 export of a format and an architecture, made once."""
+
+    @functools.cache
+    def exported(format: str, architecture: str) -> Path:
+        output = root / f"{architecture}-{format}"
+        assert 0 < make(root / architecture, output, format=format)["parity"] < 1e-4  # type: ignore[operator]
+        return output
+
+    return exported
+
+
+@pytest.fixture
+def converted(fp32: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let exports start from the fp32 files of an earlier one of the same reader."""
+    from destila import export as exporter
+
+    def copied(loaded: object, directory: Path, *, format: str, name: str) -> None:
+        made, card = fp32(format, Path(name).name), shutil.ignore_patterns("README.md")
+        shutil.copytree(made, directory, dirs_exist_ok=True, ignore=card)
+
+    for format in ("openvino", "onnx"):
+        fp32(format, "roberta")  # before the patch: made by the real thing
+    monkeypatch.setattr(exporter, "write_fp32", copied)
+
+
 def rows(reader: Reader, *, batch: int, tokens: int) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(batch + tokens)
     ids = generator.integers(5, 90, (batch, tokens))
@@ -53,10 +88,8 @@ CASES = [("openvino", name) for name in ARCHITECTURES] + [
 
 
 @pytest.mark.parametrize(("format", "architecture"), CASES)
-def test_fp32_equals_torch(root: Path, tmp_path: Path, format: str, architecture: str) -> None:
-    made = make(root / architecture, tmp_path / "out", format=format)
-    assert 0 < made["parity"] < 1e-4
-    torch, exported = Reader.load(root / architecture), Reader.load(tmp_path / "out")
+def test_fp32_equals_torch(root: Path, fp32: Callable[[str, str], Path], format: str, architecture: str) -> None:
+    torch, exported = Reader.load(root / architecture), Reader.load(fp32(format, architecture))
     for batch, tokens in ((1, 9), (1, 128), (7, 65), (32, 16)):
         ids, mask = rows(torch, batch=batch, tokens=tokens)
         for wanted, found in zip(torch.model.logits(ids, mask), exported.model.logits(ids, mask), strict=True):
@@ -71,7 +104,7 @@ def test_fp32_equals_torch(root: Path, tmp_path: Path, format: str, architecture
 
 @pytest.mark.parametrize(("format", "precision"), [("onnx", "int8"), ("openvino", "int8"), ("openvino", "bf16")])
 def test_lower_precisions_pass_the_gate_and_say_what_they_cost(
-    root: Path, tmp_path: Path, format: str, precision: str
+    root: Path, converted: None, tmp_path: Path, format: str, precision: str
 ) -> None:
     options = {"format": format, "precision": precision, "data": [str(root / "data.json")], "max_loss": 100.0}
     made = make(root / "roberta", tmp_path / "out", **options)
@@ -97,8 +130,35 @@ def test_lower_precisions_pass_the_gate_and_say_what_they_cost(
     assert metadata["files"] == files
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_large_int8_weights_lie_in_a_file_of_their_own_and_change_nothing(
+    fp32: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masked: bool
+) -> None:
+    import onnx
+
+    from destila import quantize
+
+    source, logits = fp32("onnx", "roberta") / ONNX_FILE, []
+    for name, largest in (("one", 10**9), ("two", 1)):
+        directory = tmp_path / name
+        directory.mkdir()
+        monkeypatch.setattr(quantize, "SINGLE_FILE", largest)
+        quantize.quantize_onnx(source, directory / ONNX_FILE, masked=masked)
+        assert (directory / ONNX_WEIGHTS).exists() == (name == "two")
+        modes = {file.stat().st_mode for file in directory.iterdir()}
+        assert len(modes) == 1, "the weights have other permissions than the model"
+        model = OnnxModel(directory / ONNX_FILE, one_by_one=True, threads=1)
+        logits.append(np.stack(model.logits(np.full((1, 40), 7), np.ones((1, 40), np.int64))))
+    np.testing.assert_array_equal(*logits)
+    nodes = [
+        node for node in onnx.load(tmp_path / "two" / ONNX_FILE).graph.node if node.op_type == "MultiHeadAttention"
+    ]
+    assert {any(node.input[3:]) for node in nodes} == {masked}
+    assert (tmp_path / "two" / ONNX_FILE).stat().st_size < (tmp_path / "one" / ONNX_FILE).stat().st_size
+
+
 def test_too_great_a_loss_is_refused_and_nothing_written(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, converted: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from destila import export as exporter
 
@@ -111,7 +171,7 @@ def test_too_great_a_loss_is_refused_and_nothing_written(
 
 
 def test_int8_tries_more_careful_recipes_until_one_passes(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, converted: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from destila import export as exporter
 
@@ -153,7 +213,9 @@ def test_contradictions_are_refused(root: Path, tmp_path: Path, settings: dict[s
         make(root / "roberta", **{"output": tmp_path / "out"} | settings)  # type: ignore[arg-type]
 
 
-def test_an_export_is_replaced_only_when_asked_and_nothing_else_ever(root: Path, tmp_path: Path) -> None:
+def test_an_export_is_replaced_only_when_asked_and_nothing_else_ever(
+    root: Path, converted: None, tmp_path: Path
+) -> None:
     output, thesis = tmp_path / "out", tmp_path / "thesis"
     output.mkdir()
     (output / "destila.json").write_text('{"format": "openvino"}')
