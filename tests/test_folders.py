@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -431,6 +433,17 @@ def test_questions_that_are_none_are_refused_before_anything_is_read(docs, cache
     shutil.rmtree(docs)
     with pytest.raises(UserError, match="no such file"):
         dispatch(["answer", "¿Qué?", "--context", str(docs), "--model", model])
+
+
+def test_a_folder_is_opened_without_torch_and_searched_without_its_parsers(docs, cache):
+    code = (
+        "import sys; from destila.folders import Folder; from destila.settings import FolderSettings\n"
+        f"print(len(Folder.open({str(docs)!r}, FolderSettings(cache={cache.cache!r})).files))\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(sorted(loaded & {'torch', 'transformers', 'onnxruntime', 'pypdfium2', 'docx', 'lxml'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["4", "[]"]
 
 
 def test_without_the_extra_the_message_says_how_to_get_it(docs, cache, monkeypatch):
