@@ -35,7 +35,7 @@ LAYERS = [
 ]
 # Within these rows a module may use its neighbours, as long as there is no circle.
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-HEAVY = {"torch", "transformers", "accelerate", "onnxruntime", "openvino", "pyarrow", "nncf", "onnx"}
+HEAVY = {"torch", "transformers", "accelerate", "onnxruntime", "openvino", "pyarrow", "nncf", "onnx", "ray", "haystack"}
 HEAVY |= {"bm25s", "Stemmer", "lxml", "docx", "pypdfium2"}
 
 
