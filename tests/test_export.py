@@ -177,7 +177,7 @@ def test_int8_tries_more_careful_recipes_until_one_passes(
 
     scores = iter([80.0, 70.0, 79.6])
     monkeypatch.setattr(exporter, "f1_of", lambda *_: {"f1": next(scores), "em": 0.0})
-    options = {"format": "openvino", "precision": "int8", "data": [str(root / "data.json")]}
+    options = {"format": "openvino", "precision": "int8", "data": [str(root / "data.json")], "calibration_windows": 2}
     assert make(root / "roberta", tmp_path / "out", **options)["recipe"] == exporter.RECIPES[1]
 
 
