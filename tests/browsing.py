@@ -30,7 +30,7 @@ def visiting(browser: Any, address: str, *, name: str) -> Iterator[Callable[...,
         # Of the context and not of the page: workers ask, too.
         context.on("request", lambda seen: asked.append((seen.url, address)))
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)  # on a busy machine the run time alone takes long to compile
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.goto(address)

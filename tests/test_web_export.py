@@ -291,7 +291,7 @@ def test_it_works_without_a_network_after_the_first_visit(browser, root, folder,
     with static_server(root / "site") as address:
         context = browser.new_context()
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.goto(f"{address}sub/page/")
         loaded(page)
         page.evaluate("navigator.serviceWorker.ready.then(() => null)")
