@@ -105,7 +105,6 @@ def test_contexts_that_are_no_text_are_refused(model, tmp_path, content, message
         (["", "--context", "CONTEXT"], "question: is empty"),
         ([" ", "--context", "CONTEXT"], "question: is empty"),
         (["a\udcf1o", "--context", "CONTEXT"], "not valid UTF-8"),
-        ([QUESTION, "--context", "DIRECTORY"], "directory"),
         (["palabra " * 99, "--context", "CONTEXT"], "windows of 64 tokens: the question"),
         ([QUESTION, "--context", "CONTEXT", "--output", "x"], "--output goes with --input"),
         ([QUESTION, "--input", "x"], "leave QUESTION"),
