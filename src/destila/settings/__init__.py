@@ -80,6 +80,5 @@ __all__ = [
     "TrainingSettings",
     "UnlabelledSettings",
     "UploadSettings",
-    "UploadSettings",
     "WindowSettings",
 ]
