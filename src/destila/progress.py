@@ -29,9 +29,7 @@ class Progress:
         if show and self.terminal:
             from tqdm import tqdm  # its import takes as long as a short answer
 
-            self.bar = tqdm(
-                total=total, desc=what, unit=unit, initial=initial, delay=QUIET_SECONDS, dynamic_ncols=True
-            )
+            self.bar = tqdm(total=total, desc=what, unit=unit, initial=initial, delay=QUIET_SECONDS, dynamic_ncols=True)
 
     def advance(self, units: int = 1, **values: str) -> None:
         """Count `units` more; `values` (a loss, say) are shown beside the rate."""
