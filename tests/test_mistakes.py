@@ -163,7 +163,6 @@ def test_broken_models(
         (("¿Cuándo?",), "context"),
         (("   ", "--context", "text.txt"), "question"),
         (("¿" + "qué " * 3000 + "?", "--context", "text.txt"), "token"),
-        (("¿Cuándo?", "--context", "."), "directory"),
         (("¿Cuándo?", "--context", "latin.txt"), "UTF-8"),
         (("¿Cuándo?", "--context", "nul.txt"), "NUL"),
         (("¿Cuándo\udcff?", "--context", "text.txt"), "UTF-8"),
