@@ -65,3 +65,11 @@ $destila evaluate "${scores[@]}" --model "$OUT/teacher" --model "$OUT/student"
 
 # Write the reader in eight bits, and refuse to if that costs more than half a point of F1.
 $destila export --model "$OUT/student" --output "$OUT/reader" --precision int8 --overwrite "${scores[@]}"
+
+# Model cards, with scores of the questions kept apart and of the project's own test.
+for model in teacher student reader; do
+  $destila card "$OUT/$model" "${scores[@]}" --data data/nativa/test.json --overwrite
+done
+
+echo "To make this the reader that ships:"
+echo "python runs/ship.py --teacher $OUT/teacher --student $OUT/student --export $OUT/reader"

@@ -177,3 +177,13 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 
 def test_the_snippet_is_python_whatever_the_name() -> None:
     compile(reader_snippet('a "strange"\\name\nñ'), "snippet", "exec")
+
+
+def test_raw_text_says_its_sources_itself(tmp_path: Path) -> None:
+    for name in ("leyes-00", "leyes-01", "actas-00"):
+        (tmp_path / f"{name}.txt").write_text("Un texto.\n", encoding="utf-8")
+    assert [source.licence for source in describe_data(str(tmp_path), use="text").sources] == [""]
+    stated = {"leyes": {"licence": "public domain", "attribution": "the State"}, "cartas": {"licence": "none"}}
+    (tmp_path / "sources.json").write_text(json.dumps(stated), encoding="utf-8")
+    found = [(item.name, item.licence, item.attribution) for item in describe_data(str(tmp_path), use="text").sources]
+    assert found == [("actas", "", ""), ("leyes", "public domain", "the State")]

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from destila.corpus import source_of, text_files
 from destila.fields import parse_json
+from destila.runs import read_json
 from destila.sources import SOURCES, cache_directory, find
 
 ATTRIBUTIONS = {
@@ -21,6 +23,9 @@ ATTRIBUTIONS = {
     "squad-es-dist": "SQuAD-es-dist, questions on paragraphs of SQuAD-es",
     "nativa": "nativa, the Destila authors",
 }
+TEXT_SOURCES = (
+    "sources.json"  # beside raw text: {source: {"licence": ..., "attribution": ...}}, by file names' beginnings
+)
 LICENCES = {source.name: source.licence for source in SOURCES} | {
     "squad-es-dist": "Apache-2.0 (contexts: CC BY 4.0)",
     "nativa": "CC BY 4.0",
@@ -65,9 +70,18 @@ def describe_data(name: str, *, use: str) -> DataSet:
     if known := find(name):
         return DataSet(name, use, (_source(known[0].name),))
     path = Path(name)
+    if use == "text" and (path / TEXT_SOURCES).is_file():
+        return DataSet(name, use, _text_sources(path))
     cached = [entry for entry in SOURCES if path.resolve() == entry.path(cache_directory()).resolve()]
     names = [cached[0].name] if cached else _article_sources(path)
     return DataSet(name, use, tuple(_source(found) for found in names or [path.name]))
+
+
+def _text_sources(directory: Path) -> tuple[DataSource, ...]:
+    """The sources of a directory of raw text, with what its sources.json says of each."""
+    said = read_json(directory / TEXT_SOURCES)
+    found = {name: said.get(name, {}) for name in map(source_of, text_files([str(directory)]))}
+    return tuple(DataSource(name, it.get("licence", ""), it.get("attribution", "")) for name, it in found.items())
 
 
 def _source(name: str) -> DataSource:
