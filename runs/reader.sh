@@ -4,6 +4,7 @@
 #   SIZE    full (a large GPU, an hour), cpu (two cores, three hours: how the reader that ships was made) or small (two
 #           cores, minutes: the same steps as full, and nothing worth having)
 #   TRAIN, DEV    question files, several of them with spaces between; WEIGHTS of the text's sources as a TOML table
+#   ASK     with SIZE=cpu, the text that the teacher is asked about; TEXT unless given
 #   SLICE   seconds after which a step ends with exit code 75, to be continued by another call; 0: never
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,8 +52,8 @@ step finetune "$OUT/teacher" --config "configs/${configs[1]}.toml" --model.name 
 if [ "$SIZE" = cpu ]; then
   step pretrain "$OUT/student-encoder" --config configs/pretrain-cpu-student.toml --text.files "$TEXT" \
     --text.store "$OUT/text" --text.weights "$WEIGHTS"
-  student=(--student.name "$OUT/student-encoder" --unlabelled.files "$TEXT" --unlabelled.store "$OUT/text"
-    --unlabelled.weights "$WEIGHTS" --teacher.cache "$OUT/cache")
+  student=(--student.name "$OUT/student-encoder" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
+    --teacher.cache "$OUT/cache")
 fi
 
 # Distill the teacher into a student of a seventh of its parameters: the reader.
