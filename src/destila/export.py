@@ -120,7 +120,9 @@ def write_fp32(loaded: LoadedBackend, directory: Path, *, format: str, name: str
     else:
         _save_openvino(openvino_model(model), directory, half=False)
     loaded.tokenizer.save(str(directory / "tokenizer.json"))
-    write_json(directory / "config.json", dict(loaded.config))
+    # Where it was loaded from is nobody's business who gets the export.
+    config = {name: value for name, value in loaded.config.items() if name != "_name_or_path"}
+    write_json(directory / "config.json", config)
     source = {"model": name, **{key: loaded.metadata[key] for key in ("source", "version") if key in loaded.metadata}}
     if loaded.location.commit:
         source["commits"] = {loaded.location.name: loaded.location.commit}
