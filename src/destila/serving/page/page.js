@@ -52,7 +52,7 @@ const EXAMPLE = {
     `Desde 2009 la dirige Carmen Ledesma, que creó el club de lectura nocturna de los jueves. Hoy guarda 42 300 libros, ` +
     `entre ellos una colección de 1 150 mapas donada por el navegante Tomás Urrutia. La entrada es gratuita y el horario ` +
     `es de martes a sábado, de 9:00 a 20:30.`,
-  question: "¿Quién dirige la biblioteca?",
+  question: "¿Quién conservó la rueda de piedra?",
 };
 const WANTED = 4; // answers to a question: the best and a few alternatives
 const BLOCKS = /^(ADDRESS|ARTICLE|ASIDE|BLOCKQUOTE|BR|CAPTION|DD|DIV|DL|DT|FIGCAPTION|FIGURE|FOOTER|FORM|H[1-6]|HEADER|HR|LI|MAIN|NAV|OL|P|PRE|SECTION|TABLE|TR|UL)$/;
