@@ -1,5 +1,7 @@
 """Fixtures of several test files."""
 
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,3 +21,12 @@ def browser() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", alone])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads() -> Iterator[None]:
+    """Torch's threads as they were: a reader that a test gave more of them would change the sums of the next file."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and "OMP_NUM_THREADS" in os.environ:
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

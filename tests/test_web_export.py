@@ -346,7 +346,12 @@ def test_missing_and_damaged_files_are_told_and_asked_for_again(browser, folder,
             page.keyboard.press("Enter")
             until(page, "$('alert').textContent.startsWith('model.bin está incompleto')")
         (site / "model.bin").write_bytes(whole)
-        ask(page, TEXTS[0], "¿Quién?")
+        for _ in range(60):  # the last damaged one may still be on its way, and the page takes one question at a time
+            page.locator("#question").press("Enter")
+            page.wait_for_timeout(500)
+            if page.locator(".turn").count():
+                break
+        page.locator(".turn").first.wait_for()
         assert words(page, ".words")[0] in {answer.text for answer in reader.answers("¿Quién?", TEXTS[0])}
 
 
