@@ -9,13 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from destila import Reader
 from destila.cli import dispatch
+from destila.commands.fitting import without_some_negatives
 from destila.errors import UserError
+from destila.windows import Window
 
 ROOT = Path(__file__).parents[1]
 FINETUNE = ["finetune", "--config", "configs/tiny/finetune.toml"]
@@ -197,3 +200,20 @@ def test_a_mistake_leaves_with_2_and_no_traceback(tmp_path: Path) -> None:
     assert "did you mean --training.epochs?" in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_a_share_of_the_windows_without_an_answer_is_trained_on() -> None:
+    offsets = np.zeros((0, 2), np.int32)
+    plain = {"input_ids": np.arange(4, dtype=np.int32), "context_start": 1, "context_end": 3, "offsets": offsets}
+    windows = [
+        Window(example=number, **plain, labelled=number % 3 != 2, starts=(1,) * (number % 3 == 0))
+        for number in range(300)
+    ]
+    some = without_some_negatives(windows, 0.25)
+    assert [window for window in some if window.starts or not window.labelled] == [
+        window for window in windows if window.starts or not window.labelled
+    ]
+    assert 10 <= len(some) - 200 <= 40  # of 100
+    assert some == without_some_negatives(windows, 0.25)
+    assert without_some_negatives(windows, 1.0) == windows
+    assert len(without_some_negatives(windows, 0.0)) == 200

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from destila.backends.torch_backend import TorchModel
@@ -75,11 +76,22 @@ def training_windows(
     Raises:
         UserError: as `window_builder` and `WindowBuilder.build` do.
     """
-    windows = window_builder(reader, settings).build(examples)
+    windows = without_some_negatives(window_builder(reader, settings).build(examples), settings.data.negatives)
     device_of(settings.training)  # decided before anything asks for the process
     if is_main_process():
         print(f"{len(examples):,} questions, {len(windows):,} windows", file=sys.stderr)
     return windows
+
+
+def without_some_negatives(windows: Sequence[Window], share: float) -> list[Window]:
+    """The windows, but of those that somebody looked at and found without an answer only a share.
+
+    Which are kept depends on the windows alone, not on the seed of a run: runs with other seeds share stored logits.
+    """
+    if share >= 1:
+        return list(windows)
+    drawn = np.random.default_rng(0).random(len(windows)) < share
+    return [window for window, kept in zip(windows, drawn, strict=True) if kept or window.starts or not window.labelled]
 
 
 def window_batches(windows: Sequence[Window], settings: TrainingCommandSettings) -> WindowBatches:

@@ -3,12 +3,10 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
 from destila.settings.training import RunSettings, ShapeSettings
-from destila.settings.types import Count, CountOrZero, Fraction, NonNegative, Positive, settings, strings
-
-Share = Annotated[float, Ge(0), Le(1)]
+from destila.settings.types import Count, CountOrZero, Fraction, NonNegative, Positive, Share, settings, strings
 
 
 def weights_by_source() -> dict[str, NonNegative]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from destila.settings.types import Count, CountOrZero, Fraction, NonNegative, Positive, settings, strings
+from destila.settings.types import Count, CountOrZero, Fraction, NonNegative, Positive, Share, settings, strings
 
 
 @settings
@@ -18,6 +18,8 @@ class DataSettings:
     """Mend answers that do not match their context, and drop those that cannot be mended; false: refuse them."""
     unanswerable: bool = True
     """Train on unanswerable questions, too; false: leave them out, and the reader always answers."""
+    negatives: Share = 1.0
+    """Share of the windows without their question's answer that are trained on; a small reader wants few of them."""
     max_train_examples: CountOrZero = 0
     """Train on the first so many examples only; 0: on all."""
     max_dev_examples: CountOrZero = 0
