@@ -1,6 +1,7 @@
 """Trackers for real, on this disk: the numbers arrive, a resumed run goes on in its run, and none stops training."""
 
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -64,6 +65,30 @@ def test_wandb_works_offline_and_goes_on_in_the_same_run(
     assert len(list((tmp_path / "wandb").glob(f"offline-run-*-{name}/run-{name}.wandb"))) == 2
 
 
+def test_trackio_keeps_the_settings_and_goes_on_in_its_own_run_of_that_name(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trackio = pytest.importorskip("trackio")
+    from trackio import sqlite_storage
+
+    monkeypatch.setattr(sqlite_storage, "TRACKIO_DIR", tmp_path / "trackio")
+    monkeypatch.setattr("trackio.utils.TRACKIO_DIR", tmp_path / "trackio")
+    other = tmp_path / "elsewhere" / "run"  # a run of the same name
+    shutil.copytree(run, other)
+    show(run, "trackio", steps=range(1, 3))
+    show(other, "trackio", steps=range(1, 2))
+    show(run, "trackio", steps=range(3, 5))
+    names = [(path / "trackers" / "trackio").read_text().strip() for path in (run, other)]
+    assert all(name.startswith("run-") for name in names)
+    found = {one.name: one for one in trackio.Api().runs("destila")}
+    assert sorted(found) == sorted(names)
+    for name, steps in zip(names, (4, 1), strict=True):
+        config = {key: value for key, value in found[name].config.items() if not key.startswith("_")}
+        assert config == {"seed": 1, "data.train": "['a', 'b']", "training.steps": 4}
+        logged = sqlite_storage.SQLiteStorage.get_logs("destila", name)
+        assert [(row["step"], row["loss"]) for row in logged] == [(step, 1 / step) for step in range(1, steps + 1)]
+
+
 def test_training_shows_its_numbers_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(ROOT)
@@ -87,9 +112,6 @@ class Failing:
 
     def __init__(self) -> None:
         self.taken: list[int] = []
-
-    def store_init_configuration(self, _: object) -> None:
-        pass
 
     def log(self, _: object, *, step: int) -> None:
         if self.taken:
@@ -118,14 +140,23 @@ def test_a_tracker_that_fails_is_named_once_and_left_out(
 def test_a_tracker_that_hangs_holds_nobody_up(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    forever = threading.Event()
-    monkeypatch.setitem(tracking._START, "mlflow", lambda *_: (forever.wait(20), "id"))
+    forever, begun = threading.Event(), list[threading.Thread]()
+
+    def hang(*_: object) -> None:
+        begun.append(threading.current_thread())
+        forever.wait(20)
+        raise ConnectionError("gone")
+
+    monkeypatch.setitem(tracking._START, "mlflow", hang)
     monkeypatch.setattr(tracking, "FINISH_SECONDS", 0.2)
     started = time.monotonic()
     show(run, "mlflow", steps=range(1, 5))
     assert time.monotonic() - started < 10
     assert "mlflow has not taken everything" in capsys.readouterr().err
     forever.set()
+    begun[0].join(10)  # what it says now belongs to this test, and not into the log of another
+    assert not begun[0].is_alive()
+    assert "mlflow fails and is left out" in capsys.readouterr().err
 
 
 def test_a_tracker_that_is_not_installed_is_an_error_before_anything_begins(

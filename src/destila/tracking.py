@@ -11,6 +11,7 @@ the same run of its tracker. This module measures nothing.
 import sys
 import threading
 import tomllib
+import uuid
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,11 +106,10 @@ class _Tracker:
         """Start accelerate's tracker, in the same run of it as before if there was one, with the run's settings."""
         noted = self.path / "trackers" / self.name
         known = noted.read_text(encoding="utf-8").strip() if noted.exists() else None
-        tracker, own_id = _START[self.name](self.path.resolve().name, known)
+        settings = tomllib.loads((self.path / SETTINGS_FILE).read_text(encoding="utf-8"))
+        tracker, own_id = _START[self.name](self.path.resolve().name, known, _flat(settings))
         if known is None:
             write_text(noted, f"{own_id}\n")
-            settings = tomllib.loads((self.path / SETTINGS_FILE).read_text(encoding="utf-8"))
-            tracker.store_init_configuration(_flat(settings))
         return tracker
 
 
@@ -124,29 +124,37 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _mlflow(name: str, known: str | None) -> tuple[Any, str]:
+def _mlflow(name: str, known: str | None, settings: dict[str, Any]) -> tuple[Any, str]:
     from accelerate.tracking import MLflowTracker
 
     tracker = MLflowTracker(PROJECT, run_id=known, run_name=name)
     tracker.start()
+    if known is None:
+        tracker.store_init_configuration(settings)
     return tracker, str(tracker.tracker.info.run_id)
 
 
-def _wandb(name: str, known: str | None) -> tuple[Any, str]:
+def _wandb(name: str, known: str | None, settings: dict[str, Any]) -> tuple[Any, str]:
     from accelerate.tracking import WandBTracker
 
     # Left to itself it would also copy what this process prints.
     tracker = WandBTracker(PROJECT, name=name, id=known, resume="allow", settings={"console": "off"})
     tracker.start()
+    if known is None:
+        tracker.store_init_configuration(settings)
     return tracker, str(tracker.tracker.id)
 
 
-def _trackio(name: str, known: str | None) -> tuple[Any, str]:
+def _trackio(name: str, known: str | None, settings: dict[str, Any]) -> tuple[Any, str]:
+    from accelerate import PartialState
     from accelerate.tracking import TrackioTracker
 
-    tracker = TrackioTracker(PROJECT, name=known or name, resume="allow" if known else "never")
+    PartialState()  # this tracker alone writes to accelerate's log, which wants to know the process
+    # It goes on in the latest run of a name, so that names must be unique; and every start replaces the settings.
+    unique = known or f"{name}-{uuid.uuid4().hex[:6]}"
+    tracker = TrackioTracker(PROJECT, name=unique, config=settings, resume="allow" if known else "never")
     tracker.start()
-    return tracker, str(tracker.tracker.name)
+    return tracker, unique
 
 
 _START = {"mlflow": _mlflow, "wandb": _wandb, "trackio": _trackio}
