@@ -58,7 +58,9 @@ CHOICES = (
 EXTRAS = {"openvino": "destila[openvino]", "onnx": "destila", "torch": "destila[train]"}
 
 
-def load_backend(name: str, backend: str = "auto", *, revision: str | None = None, threads: int = 0) -> LoadedBackend:
+def load_backend(
+    name: str, backend: str = "auto", *, revision: str | None = None, threads: int = 0, spin: bool = True
+) -> LoadedBackend:
     """Load a model with the run time that fits it.
 
     Args:
@@ -67,6 +69,7 @@ def load_backend(name: str, backend: str = "auto", *, revision: str | None = Non
             "openvino".
         revision: branch, tag or commit of the hub repository.
         threads: of the run time; 0: one for each core that this process may use.
+        spin: onnxruntime's threads wait awake; false where other work wants the cores, as in a server.
 
     Raises:
         UserError: no such model, it is broken, or its run time is not installed.
@@ -82,7 +85,8 @@ def load_backend(name: str, backend: str = "auto", *, revision: str | None = Non
     except ImportError as error:
         problem = f"is run by {chosen}, and {error.name} is missing"
         raise UserError(name, problem, f"Install what runs it: pip install '{EXTRAS[chosen]}'.") from error
-    loaded: LoadedBackend = module.load(location, threads=threads)
+    waiting = {"spin": spin} if chosen == "onnx" else {}
+    loaded: LoadedBackend = module.load(location, threads=threads, **waiting)
     return loaded
 
 

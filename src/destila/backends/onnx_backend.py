@@ -30,15 +30,18 @@ class OnnxModel:
         path: the file.
         one_by_one: run every row of a batch by itself, cut to its own length.
         threads: 0: one for each usable core.
+        spin: threads wait for their next task awake: faster for one question on idle cores, and slower for all where
+            other work wants them.
 
     Raises:
         UserError: it is torn, or is no reader.
     """
 
-    def __init__(self, path: Path, *, one_by_one: bool = False, threads: int = 0) -> None:
+    def __init__(self, path: Path, *, one_by_one: bool = False, threads: int = 0, spin: bool = True) -> None:
         self.one_by_one = one_by_one
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count(threads)
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         options.log_severity_level = 4  # what matters is raised
         options.enable_mem_pattern = False  # it keeps a plan and a block of memory for each length that was ever seen
         try:
@@ -66,7 +69,7 @@ class OnnxModel:
         return np.asarray(start, np.float32), np.asarray(end, np.float32)
 
 
-def load(location: Location, *, threads: int = 0) -> LoadedBackend:
+def load(location: Location, *, threads: int = 0, spin: bool = True) -> LoadedBackend:
     """Load an exported directory.
 
     Raises:
@@ -74,5 +77,5 @@ def load(location: Location, *, threads: int = 0) -> LoadedBackend:
     """
     directory = location.directory
     metadata = read_export(directory, ONNX_FILE)
-    model = OnnxModel(directory / ONNX_FILE, one_by_one=metadata["precision"] == "int8", threads=threads)
+    model = OnnxModel(directory / ONNX_FILE, one_by_one=metadata["precision"] == "int8", threads=threads, spin=spin)
     return LoadedBackend(model, load_tokenizer(directory), read_json(directory / "config.json"), metadata, location)
