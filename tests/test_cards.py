@@ -8,11 +8,12 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from destila import squad
 from destila.card_metadata import card_problems
 from destila.cards import card_text, write_card
 from destila.cli import dispatch
 from destila.errors import UserError
-from tiny import tiny_reader
+from tiny import tiny_examples, tiny_reader
 
 pytest.importorskip("torch")
 ROOT = Path(__file__).parents[1]
@@ -80,6 +81,32 @@ def test_training_leaves_a_card_with_scores_data_and_cost(tmp_path: Path, monkey
     assert "No score on questions that played no part" not in after
 
 
+def test_every_data_has_scores_of_its_own(tmp_path: Path) -> None:
+    run = run_directory(tmp_path / "run", train=[])
+    squad.save(tiny_examples(), tmp_path / "a.json")
+    second = tmp_path / "b" / "a.json"
+    second.parent.mkdir()
+    squad.save(tiny_examples()[:3], second)
+    names = [str(tmp_path / "a.json"), str(second), str(ROOT / "data/nativa/test.json")]
+    dispatch(["card", str(run), *(part for name in names for part in ("--data", name))])
+    text = (run / "README.md").read_text(encoding="utf-8")
+    assert card_problems(text) == []
+    kept = {(score["data"], score["normalizer"]): score for score in json.loads((run / "scores.json").read_text())}
+    assert set(kept) == {(name, rules) for name in names for rules in ("squad", "mlqa-es")}
+    assert [kept[name, "squad"]["n"] for name in names] == [7, 3, 182]
+    shown = ["a.json", "a.json #2", "test.json (nativa)"]
+    results = ModelCard(text).data.eval_results
+    assert [result.dataset_name for result in results] == [name for name in shown for _ in range(4)]
+    assert len({result.dataset_type for result in results}) == len(names)
+    for name, one in zip(names, shown, strict=True):
+        score = kept[name, "mlqa-es"]
+        assert f"| {one} | mlqa-es | {score['n']:,} | {score['f1']:.2f} [" in text
+        values = [result.metric_value for result in results if result.dataset_name == one]
+        assert values[2:] == pytest.approx([score["f1"], score["em"]], abs=0.005)
+    dispatch(["card", str(run), "--data", names[1]])
+    assert len(json.loads((run / "scores.json").read_text())) == 6, "measured again, not twice there"
+
+
 @pytest.mark.parametrize(
     ("sources", "licence"),
     [
@@ -89,6 +116,7 @@ def test_training_leaves_a_card_with_scores_data_and_cost(tmp_path: Path, monkey
         (["squad-es-dist"], "cc-by-4.0"),
         (["squad-es-dist", "sqac"], "cc-by-sa-4.0"),
         (["nativa", "my-own-file"], "other"),
+        ([], "other"),
     ],
 )
 def test_the_licence_is_the_strictest_of_the_data_or_none(tmp_path: Path, sources: list[str], licence: str) -> None:

@@ -18,9 +18,10 @@ from typing import Any
 from destila import snippets
 from destila.backends.files import ONNX_FILE, OPENVINO_FILE
 from destila.card_metadata import CARD_FILE, card_metadata, commits_of, licence_of
+from destila.energy import estimate_energy
 from destila.errors import UserError
 from destila.licences import DataSet
-from destila.provenance import Provenance, all_data, estimate_energy, trace
+from destila.provenance import Provenance, all_data, trace
 from destila.runs import METADATA_FILE, read_json, write_text
 from destila.sources import find
 
@@ -160,15 +161,30 @@ def _scores(directory: Path, model: Provenance) -> list[Mapping[str, Any]]:
     """What `destila card --data` measured; without it, the score on dev that chose the model."""
     path = directory / SCORES_FILE
     if path.exists():
-        return [
-            {**score, "data": ", ".join(_shown(name) for name in score["data"].split(", "))}
-            for score in read_json(path)
-        ]
+        return _named_apart(read_json(path))
     dev = model.metadata.get("dev", {})
     if "signature" not in dev or "format" in model.metadata:
         return []
-    names = [_shown(item.name) for item in _trained(model).data if item.use == "dev"]
+    files = [item for item in _trained(model).data if item.use == "dev"]
+    names = [_data_name(item.name, [source.name for source in item.sources]) for item in files]
     return [{**dev, "data": ", ".join(names), "normalizer": "squad", "chosen": True}]
+
+
+def _named_apart(scores: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Scores with data that can be shown: two files of one name, in two directories, are told apart by a number."""
+    shown: dict[str, str] = {}
+    for score in scores:
+        name = _data_name(score["data"], score.get("holds", ()))
+        alike = [other for other in shown.values() if other.partition(" #")[0] == name]
+        shown.setdefault(score["data"], f"{name} #{len(alike) + 1}" if alike else name)
+    return [{**score, "data": shown[score["data"]]} for score in scores]
+
+
+def _data_name(name: str, holds: Sequence[str]) -> str:
+    """What to call data that were scored on: a file with the data sets in it, if it says."""
+    inside = [source for source in holds if source not in (name, Path(name).name)]
+    shown = ", ".join(map(_shown, name.split(", ")))  # earlier versions scored several files together
+    return shown if find(name) or not inside else f"{shown} ({', '.join(inside)})"
 
 
 def _score_table(scores: Sequence[Mapping[str, Any]], model: Provenance) -> str:

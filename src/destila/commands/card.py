@@ -7,6 +7,7 @@ from typing import Any
 
 from destila import reports
 from destila.cards import SCORES_FILE, write_card
+from destila.licences import describe_data
 from destila.reader import Reader
 from destila.runs import read_json, write_json
 from destila.settings import CardSettings
@@ -28,14 +29,17 @@ def run(settings: CardSettings) -> Path:
 
 
 def _measure(directory: Path, data: list[str]) -> None:
-    """Score the reader, and keep the scores beside it: new ones replace those on the same data by the same rules."""
-    examples = load_examples(data)
-    made, _ = reports.evaluate_reader(Reader.load(directory), examples, model=str(directory), data=", ".join(data))
-    path = directory / SCORES_FILE
+    """Score the reader on each data apart, and keep the scores beside it: new ones replace those on the same data by
+    the same rules.
+    """
+    reader, path = Reader.load(directory), directory / SCORES_FILE
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for score in read_json(path) if path.exists() else []:
         found[score["data"], score["normalizer"]] = score
-    for report in made:
-        kept = {key: value for key, value in asdict(report).items() if key not in ("details", "command", "model")}
-        found[report.data, report.normalizer] = kept | {"signature": reports.signature(report)}
+    for name in data:
+        made, _ = reports.evaluate_reader(reader, load_examples([name]), model=str(directory), data=name)
+        holds = [source.name for source in describe_data(name, use="judged").sources]
+        for report in made:
+            kept = {key: value for key, value in asdict(report).items() if key not in ("details", "command", "model")}
+            found[name, report.normalizer] = kept | {"holds": holds, "signature": reports.signature(report)}
     write_json(path, list(found.values()))

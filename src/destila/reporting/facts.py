@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from destila.energy import Energy
 from destila.licences import DataSet
-from destila.provenance import Energy, Provenance
+from destila.provenance import Provenance
 from destila.records import Report
 
 
