@@ -68,6 +68,8 @@ report: $(DEV)
 	@mkdir -p build
 	$(BIN)/destila bench --json --cold false $(if $(TEACHER),--model $(TEACHER) --model src/destila/shipped) > build/bench.json
 	$(BIN)/destila report $(if $(TEACHER),--reference $(TEACHER)) --data data/nativa/test.json --bench build/bench.json --output build/report --overwrite
+	@test $$(wc -c < build/report/report.html) -lt 5000000 || { echo "build/report/report.html is larger than 5 MB"; exit 1; }
+	@echo "the report: file://$(CURDIR)/build/report/report.html ($$(wc -c < build/report/report.html) bytes); as Markdown: build/report/report.md"
 
 # Needs a network; without one it says so and fails nothing. Not part of make test, whose result must depend on the code alone.
 audit: $(DEV)

@@ -9,10 +9,11 @@ import yaml
 from huggingface_hub import ModelCard
 
 from destila import squad
-from destila.card_metadata import card_problems
+from destila.card_metadata import card_problems, licence_of, unsettled
 from destila.cards import card_text, write_card
 from destila.cli import dispatch
 from destila.errors import UserError
+from destila.licences import DataSet, DataSource
 from tiny import tiny_examples, tiny_reader
 
 pytest.importorskip("torch")
@@ -116,7 +117,6 @@ def test_every_data_has_scores_of_its_own(tmp_path: Path) -> None:
         (["squad-es-dist"], "cc-by-4.0"),
         (["squad-es-dist", "sqac"], "cc-by-sa-4.0"),
         (["nativa", "my-own-file"], "other"),
-        ([], "other"),
     ],
 )
 def test_the_licence_is_the_strictest_of_the_data_or_none(tmp_path: Path, sources: list[str], licence: str) -> None:
@@ -131,6 +131,23 @@ def test_the_licence_is_the_strictest_of_the_data_or_none(tmp_path: Path, source
     for source in sources:
         assert f"| {source} |" in text
     assert ("not stated" in text) == ("my-own-file" in sources)
+
+
+@pytest.mark.parametrize(
+    ("stated", "licence", "open_cases"),
+    [
+        (["public domain"], "cc0-1.0", []),
+        (["public domain", "PSF and CC0; MIT; CC BY 4.0"], "cc-by-4.0", []),
+        (["CC BY-SA 4.0", "CC BY-NC 4.0"], "other", ["1"]),
+        (["CC BY 4.0", ""], "other", ["1"]),
+        ([], "other", []),
+    ],
+)
+def test_a_licence_is_claimed_only_where_all_are_known(stated: list[str], licence: str, open_cases: list[str]) -> None:
+    sources = tuple(DataSource(str(number), text, "") for number, text in enumerate(stated))
+    data = [DataSet("x", "train", sources), DataSet("y", "dev", (DataSource("y", "secret", ""),))]
+    assert licence_of(data)[0] == licence
+    assert [source.name for source in unsettled(data)] == open_cases
 
 
 def test_facts_of_the_run_are_told_and_the_unknown_is_called_unknown(tmp_path: Path) -> None:

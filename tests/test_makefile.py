@@ -21,6 +21,18 @@ def test_make_serve_opens_the_page_with_the_model_that_is_named():
     assert line.split()[-2:] == ["serve", "--open"]
 
 
+def test_make_report_says_last_where_the_page_is():
+    lines = dry_run("report", "TEACHER=models/mine").splitlines()
+    bench, report = [line for line in lines if "destila bench" in line or "destila report" in line]
+    assert "--model models/mine --model src/destila/shipped" in bench
+    assert "--reference models/mine" in report
+    assert bench.split()[-1] == "build/bench.json"
+    assert "--bench build/bench.json" in report
+    assert lines[-1].startswith(f'echo "the report: file://{ROOT}/build/report/report.html')
+    without = [line for line in dry_run("report", "TEACHER=").splitlines() if "destila" in line]
+    assert not any("--reference" in line or "--model" in line for line in without)
+
+
 def test_the_audit_is_no_part_of_the_tests():
     assert "audit" in dry_run("audit")
     assert "audit" not in (ROOT / ".ci" / "run").read_text()

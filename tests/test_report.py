@@ -384,7 +384,11 @@ def test_errors_are_counted_and_listed_in_the_order_of_the_data(
     assert f"{len(listed)} of 171 questions on which student or teacher is not exactly right" in text
     assert f"The first 25 of {len(listed)}" in text
     wrong = sum(number for kind, number in kinds.items() if kind != "right")
-    assert f"{wrong} of 171 answers are not exactly right" in text
+    errors = dict(collections.Counter({kind: kinds[kind] for kind in kinds if kind != "right"}).most_common(3))
+    names = {"elsewhere": "point to another place", "missed": 'say "no answer" where there is one'}
+    assert f"{wrong} of 171 answers are not exactly right: " in text
+    for kind, does in names.items():
+        assert (f"{kinds[kind]} {does}" in text) == (kind in errors)
 
 
 def test_curves_are_those_of_the_metrics(case: Path, tables: Tables, facts: Facts) -> None:
@@ -424,6 +428,7 @@ def test_cost_licences_and_settings_are_those_of_the_runs(case: Path, tables: Ta
     assert [[row[0], row[1], row[4], row[5], row[6]] for row in rows] == [
         ["teacher", "finetune", str(STEPS), "1 h 30 min", f"{kilowatt_hours:.4g} kWh"],
         ["student", "distill", str(STEPS), "1 h 30 min", f"{kilowatt_hours:.4g} kWh"],
+        ["together", "", "", "3 h 00 min", f"{2 * kilowatt_hours:.4g} kWh"],
     ]
     assert "12 W for each of 2 processor cores" in text
     licences = {(row[2], row[1]): row[3] for row in tables["Data"][1:]}
@@ -432,6 +437,9 @@ def test_cost_licences_and_settings_are_those_of_the_runs(case: Path, tables: Ta
     assert licences["nativa", "judged"] == "CC BY 4.0"
     assert "share-alike" in text
     assert "No licence is stated for mine.json" in text
+    assert "To try it, yes; for more, ask first about mine.json (no licence stated)." in text
+    assert "Commands and settings make teacher and student again (training took 3 h 00 min)" in text
+    assert "Needed for that, and not here: mine.json." in text
     for name in MODELS:
         quoted = re.search(rf"^{name}: settings:\n\n```toml\n(.*?)```", text, re.M | re.S)
         assert quoted is not None
@@ -449,10 +457,15 @@ def test_the_minute_says_what_the_tables_say(tables: Tables, text: str) -> None:
     f1, em = number(main[2]), number(main[3])
     assert f"F1 {f1:.2f} and exact match {em:.2f} of 100" in minute
     assert f"{main[4]} of it is kept" in minute
+    apart = next(
+        row for row in tables["By both rules, and apart: questions with an answer, and without"] if row[0] == "student"
+    )
+    assert f"(F1 {apart[4]} where there is an answer, {apart[6]} where there is none)" in minute
     low, high = ends(main[2])
     assert f"[{low:.2f}, {high:.2f}]" in minute
     assert f"{difference[2].split()[0]} points" in minute
     assert f"p = {difference[3]}" in minute
+    assert ("chance alone" in minute) == (ends(difference[2])[0] <= 0 <= ends(difference[2])[1])
     assert main[5].split()[0] in minute
     assert "171 questions about 20 articles" in minute
 

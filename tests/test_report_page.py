@@ -114,6 +114,15 @@ def test_nothing_is_wider_than_the_window(visit, size, scheme) -> None:
     assert (min(map(int, re.findall(r"\d+", colour))) > 200) == (scheme == "light")
 
 
+@pytest.mark.parametrize(("size", "least"), [(PHONE, 3), (DESKTOP, 7)], ids=["phone", "desktop"])
+def test_the_answers_begin_on_the_first_screen(visit, size, least) -> None:
+    page = visit(size=size)
+    ends = [item.bounding_box()["y"] + item.bounding_box()["height"] for item in page.locator("#minute dl > div").all()]
+    assert len(ends) == 10
+    assert sum(end <= size["height"] for end in ends) >= least
+    assert ends[-1] <= 3 * size["height"], "all ten on three screens at most"
+
+
 def test_pictures_have_words_and_text_has_contrast(visit) -> None:
     for scheme in ("light", "dark"):
         page = visit(scheme=scheme)

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from destila.hub import library
-from destila.licences import DataSet
+from destila.licences import DataSet, DataSource
 from destila.provenance import Provenance, lineage
 
 CARD_FILE = "README.md"
 # From the most lenient to the strictest; who adapts CC BY-SA 3.0 may publish under 4.0.
 LICENCE_IDS = {
+    "public domain": "cc0-1.0",
+    "CC0": "cc0-1.0",
+    "MIT": "mit",
     "Apache-2.0": "apache-2.0",
     "CC BY 4.0": "cc-by-4.0",
     "CC BY-SA 3.0": "cc-by-sa-4.0",
@@ -93,9 +96,21 @@ def commits_of(model: Provenance) -> dict[str, str]:
 
 def licence_of(data: Sequence[DataSet]) -> tuple[str, str | None]:
     """The strictest licence of the training data, if all of them have one that is known; else "other"."""
-    stated = [source.licence for item in data if item.use != "dev" for source in item.sources]
-    known = [[name for name in LICENCE_IDS if name in licence] for licence in stated]  # a text may name several
-    if not known or not all(known):
+    known = {name for source in _behind_weights(data) for name in _known(source.licence)}
+    if not known or unsettled(data):
         return "other", "not-chosen"
-    order = list(LICENCE_IDS)
-    return LICENCE_IDS[max((name for names in known for name in names), key=order.index)], None
+    return LICENCE_IDS[max(known, key=list(LICENCE_IDS).index)], None
+
+
+def unsettled(data: Sequence[DataSet]) -> list[DataSource]:
+    """The training data because of which no licence can be claimed for the weights."""
+    return list(dict.fromkeys(source for source in _behind_weights(data) if not _known(source.licence)))
+
+
+def _behind_weights(data: Sequence[DataSet]) -> list[DataSource]:
+    return [source for item in data if item.use != "dev" for source in item.sources]
+
+
+def _known(licence: str) -> list[str]:
+    """The licences that a statement names: of a text with many parts it may name several."""
+    return [name for name in LICENCE_IDS if name in licence]

@@ -21,7 +21,7 @@ from destila.card_metadata import CARD_FILE, card_metadata, commits_of, licence_
 from destila.energy import estimate_energy
 from destila.errors import UserError
 from destila.licences import DataSet
-from destila.provenance import Provenance, all_data, trace
+from destila.provenance import Provenance, all_data, lineage, trace
 from destila.runs import METADATA_FILE, read_json, write_text
 from destila.sources import find
 
@@ -275,7 +275,16 @@ def _making(model: Provenance) -> str:
         ["energy (estimate)", _energy(run)],
         ["software", f"Destila {run.version}, Python {environment.get('python')}, {libraries}"],
     ]
+    if earlier := [_cost(one) for one in lineage(run)[:-1] if one.has_run]:
+        rows.append(["made of", "; ".join(earlier)])
     return _table(["", ""], rows)
+
+
+def _cost(run: Provenance) -> str:
+    """What an earlier run cost, in a few words."""
+    energy = estimate_energy(run)
+    estimate = f", about {energy.kilowatt_hours:.2g} kWh" if energy else ""
+    return f"{Path(run.name).name} ({run.verb}): {_time(run)}{estimate}"
 
 
 _TERMS = ("task", "soft", "hidden", "attention", "relations", "temperature")

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from destila.card_metadata import LICENCE_IDS, licence_of, unsettled
 from destila.provenance import Provenance, all_data, all_licences, reader_snippet, repeat_commands
 from destila.reader import SHIPPED, SHIPPED_NAME
 from destila.reporting import pictures
@@ -12,6 +13,7 @@ from destila.reporting.document import Block, Browser, Code, Paragraph, Picture,
 from destila.reporting.facts import Curve, Facts, LayerAgreement, Matrix, Missing, ModelFacts, RunFacts
 from destila.reporting.mistakes import KINDS, VERSUS
 from destila.reporting.wording import NOTHING, count, date, duration, share, small, words
+from destila.sources import find
 
 CURVE_KINDS = {
     "loss": "the loss and its terms before their weights",
@@ -85,8 +87,14 @@ def inside(facts: Facts) -> Section:
     if isinstance(found, Missing):
         return Section("inside", title, (Paragraph(f"Not computed: {found.reason}"),))
     whose = "its run mapped it to" if found.trained else "the uniform map gives it"
+    words_note = (
+        "Their tokenizers differ, so the tokens of a word are taken together, and those of the question. "
+        if found.unit == "words"
+        else ""
+    )
     text = (
-        f"{found.student} and {found.teacher} read the same {found.windows} windows ({found.tokens:,} tokens). Hidden "
+        f"{found.student} and {found.teacher} read the same {found.windows} windows ({found.tokens:,} {found.unit}). "
+        f"{words_note}Hidden "
         "states of different widths are compared by linear CKA (1: the same up to a rotation and a scale), attention "
         "by 1 minus the Jensen-Shannon divergence of the mean over heads, in bits (1: the same). Each layer stands "
         f"beside the teacher's that {whose}."
@@ -153,7 +161,7 @@ def cost(facts: Facts) -> Section:
     if not facts.runs:
         text = "No training run is here, so nothing is known of its time, and energy cannot be estimated."
         return Section("cost", "What it cost to make", (Paragraph(text),))
-    rows = tuple(
+    rows: tuple[tuple[str, ...], ...] = tuple(
         (
             run.label,
             run.origin.verb or "?",
@@ -165,6 +173,8 @@ def cost(facts: Facts) -> Section:
         )
         for run in facts.runs
     )
+    if len(facts.runs) > 1:
+        rows = (*rows, _total(facts.runs))
     starred = any(run.origin.paused for run in facts.runs)
     note = "* from the start to the last line of metrics, pauses included." if starred else ""
     head = ("Run", "Command", "State", "Device", "Steps", "Time", "Energy, estimated")
@@ -176,6 +186,14 @@ def cost(facts: Facts) -> Section:
     estimate = "Energy is an estimate, not a measurement: time multiplied by an assumed power. "
     estimate += " ".join(f"{words(labels)}: {assumption}." for assumption, labels in assumptions.items())
     return Section("cost", "What it cost to make", (table, Paragraph(estimate)))
+
+
+def _total(runs: Sequence[RunFacts]) -> tuple[str, ...]:
+    """The row of all runs together, as far as their times and powers are known."""
+    seconds = [run.origin.seconds for run in runs if run.origin.seconds is not None]
+    energy = [run.energy.kilowatt_hours for run in runs if run.energy]
+    sums = (duration(sum(seconds)) if seconds else NOTHING, f"{sum(energy):.4g} kWh" if energy else NOTHING)
+    return ("together", *[""] * 4, *sums)
 
 
 # ---------------------------------------------------------------------------------------------------- use and repeat
@@ -192,24 +210,37 @@ def data(facts: Facts) -> Section:
     return Section("data", "Data and licences", (Paragraph(licence_sentence(subject)), table))
 
 
+def licence_answer(subject: Provenance) -> str:
+    """Whether one may use a model, by the licences of what it was trained on."""
+    used = all_data(subject)
+    if not used:
+        return "Nobody says. Nothing here says which data it was trained on: ask whoever gave it to you."
+    licence, _ = licence_of(used)
+    if licence == "other":
+        open_cases = [f"{one.name} ({one.licence or 'no licence stated'})" for one in unsettled(used)]
+        return f"To try it, yes; for more, ask first about {words(open_cases)}."
+    name = {hub_id: name for name, hub_id in LICENCE_IDS.items()}[licence]
+    return (
+        f"Yes, also commercially: the weights carry {name}, the strictest licence of their training data. Name those "
+        "who made the data."
+    )
+
+
 def licence_sentence(subject: Provenance) -> str:
     """What the licences of the data behind a model say about using it."""
-    found = all_licences(subject)
-    text = "Destila's code is under Apache-2.0."
-    if not found:
-        return f"{text} Nothing here says which data the weights were trained on: ask whoever gave you the model."
+    found, text = all_licences(subject), licence_answer(subject)
     stated = [licence for licence in found if licence]
     if stated:
-        text += f" The weights were trained or chosen on data under {words(stated)}: name those who made them (below)."
+        text += " Whom to name stands in the last column."
     if any("-SA" in licence for licence in stated):
-        text += " Some are share-alike (SA): who passes weights on does so most safely under the same licence."
+        text += " Some data are share-alike (SA): who passes weights on does so under the same licence."
     if any("-NC" in licence for licence in stated):
         text += " Some are not for commercial use (NC)."
     if unknown := [source.name for source in found.get("", [])]:
         text += (
             f" No licence is stated for {words(unknown)}: find it out before you use the weights for more than a trial."
         )
-    return text
+    return f"{text} Destila's code is under Apache-2.0."
 
 
 def repeat(facts: Facts) -> Section:
@@ -225,6 +256,8 @@ def repeat(facts: Facts) -> Section:
     blocks.append(Code("Make this report again", facts.command, "sh"))
     if commands := repeat_commands(subject.origin):
         blocks.append(Code(f"Make {subject.label} again, from the settings of its runs", "\n".join(commands), "sh"))
+        if away := missing_data(subject.origin):
+            blocks.append(Paragraph(f"Needed for that, and not here: {words(away)}. What they hold stands under Data."))
     else:
         blocks.append(Paragraph(f"No run of {subject.label} is here, so the commands that made it are not known."))
     for run in facts.runs:
@@ -237,6 +270,12 @@ def repeat(facts: Facts) -> Section:
         about = json.dumps(dict(subject.origin.metadata), indent=2, ensure_ascii=False)
         blocks.append(Code(f"{subject.label}: destila.json", about, "json", folded=True))
     return Section("repeat", "Load it, repeat it", tuple(blocks))
+
+
+def missing_data(origin: Provenance) -> list[str]:
+    """What a model was made of that is neither a file here nor a data set with a name."""
+    names = dict.fromkeys(item.name for item in all_data(origin) if item.use != "judged")
+    return [name for name in names if not find(name) and not Path(name).exists()]
 
 
 def _check(facts: Facts, model: ModelFacts) -> str:

@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 
 from destila import measure, metrics, reports
+from destila.card_metadata import CARD_FILE
+from destila.cards import SCORES_FILE
 from destila.cores import thread_count
+from destila.energy import estimate_energy
 from destila.errors import UserError
 from destila.predictions import answer_texts
-from destila.provenance import Provenance, describe_data, estimate_energy, lineage, read_metrics, trace
+from destila.provenance import Provenance, describe_data, lineage, read_metrics, trace
 from destila.reader import SHIPPED, SHIPPED_NAME, name_of, place_of
 from destila.records import Example, Prediction
 from destila.reporting import breakdowns, calibration, curves, inside, mistakes, rawfiles
@@ -77,7 +80,7 @@ def collect(settings: ReportSettings, directory: Path) -> Facts:
     texts = [(one.label, answer_texts(one.predictions)) for one in asked]
     rules = _rules(settings)
     return Facts(
-        title=settings.title or f"Report of {about.label}",
+        title=settings.title or f"Report of {about.label if about.given else SHIPPED_NAME}",
         directory=str(directory),
         made=time.time(),
         version=destila_version(),
@@ -215,8 +218,9 @@ def _rules(settings: ReportSettings) -> list[str]:
 
 
 def _bytes(candidate: measure.Candidate) -> int | None:
-    """Bytes of the model's files, without those of its run."""
-    kept = [Path(candidate.place, name) for name in (RUN_FILE, SETTINGS_FILE, METRICS_FILE)]
+    """Bytes of the model's files, without the records of its run and its card."""
+    around = (RUN_FILE, SETTINGS_FILE, METRICS_FILE, SCORES_FILE, CARD_FILE)
+    kept = [Path(candidate.place, name) for name in around]
     return candidate.bytes - sum(path.stat().st_size for path in kept if path.exists()) or None
 
 

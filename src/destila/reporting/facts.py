@@ -175,11 +175,12 @@ Matrix = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class LayerAgreement:
-    """How alike two models are inside, on the same tokens.
+    """How alike two models are inside, on the same text.
 
     Attributes:
         student, teacher: their labels.
         windows, tokens: how much was compared.
+        unit: what is compared: "tokens", or "words" where the tokenizers differ; then `tokens` counts those.
         mapping: the teacher layer that each student layer 0..M learned from, or would by the uniform map.
         trained: whether `mapping` is that of the student's run.
         hidden: linear CKA of hidden states, student layers 0..M by teacher layers 0..L; 1: the same up to a rotation
@@ -196,6 +197,7 @@ class LayerAgreement:
     trained: bool
     hidden: Matrix
     attention: Matrix
+    unit: str = "tokens"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,21 @@
 """From `Facts` to a `Document`: the questions that people come with, answered first, and the sections behind them."""
 
-from destila.provenance import all_licences, lineage
+from destila.provenance import lineage
 from destila.reader import SHIPPED_NAME
 from destila.reporting import background, scores
 from destila.reporting.document import Document, Pairs, Section
 from destila.reporting.facts import Facts
-from destila.reporting.wording import count, date, ratio, share, size, words
+from destila.reporting.wording import count, date, duration, ratio, share, size, words
+
+# What answers do that are not right, of several: the common kinds in a sentence.
+ERRORS = {
+    "elsewhere": "point to another place",
+    "too long": "hold a right answer and more",
+    "too short": "are a part of a right answer",
+    "shifted": "overlap a right answer",
+    "missed": 'say "no answer" where there is one',
+    "invented": "answer where there is no answer",
+}
 
 
 def make_document(facts: Facts) -> Document:
@@ -52,12 +62,17 @@ def _which(facts: Facts) -> str:
     teachers = [one.name for one in lineage(model.origin) if one.role == "teacher"]
     if teachers:
         text += f" Its teacher is {words(teachers)}."
-    return text + f" It reads windows of {model.window['length']} tokens."
+    text += f" It reads windows of {model.window['length']} tokens"
+    return f"{text} and always answers." if model.threshold is None else f'{text}, and can say "no answer".'
 
 
 def _good(facts: Facts) -> str:
     report = scores.main_report(facts)
-    text = f"F1 {report.f1:.2f} and exact match {report.em:.2f} of 100, by the {report.normalizer} rules."
+    text = f"F1 {report.f1:.2f} and exact match {report.em:.2f} of 100, by the {report.normalizer} rules"
+    if facts.questions["with an answer"] and facts.questions["without an answer"]:
+        has, none = report.details["has_answer"]["f1"], report.details["no_answer"]["f1"]
+        text += f" (F1 {has:.2f} where there is an answer, {none:.2f} where there is none)"
+    text += "."
     if facts.reference:
         first = facts.model(facts.reference).reports[0]
         kept = share(report.f1 / first.f1) if first.f1 else "–"
@@ -88,7 +103,7 @@ def _sure(facts: Facts) -> str:
         text += (
             f" Its difference to {facts.reference} is {found['f1']['difference']:+.2f} points [{low:+.2f}, "
             f"{high:+.2f}], "
-            f"p = {found['f1']['p']:.4f}."
+            f"p = {found['f1']['p']:.4f}" + (": chance alone could explain it." if low <= 0 <= high else ".")
         )
     return text
 
@@ -118,31 +133,32 @@ def _wrong(facts: Facts) -> str:
     found = facts.mistakes.kinds
     common = sorted((name for name in found if name != "right"), key=lambda name: -found[name])[:3]
     wrong = sum(number for name, number in found.items() if name != "right")
-    most = words([f"{name} {count(found[name])}" for name in common])
-    return (
-        f"{count(wrong)} of {count(facts.questions['scored'])} answers are not exactly right; most often: "
-        f"{most or '–'}."
-    )
+    text = f"{count(wrong)} of {count(facts.questions['scored'])} answers are not exactly right"
+    most = words([f"{count(found[name])} {ERRORS[name]}" for name in common])
+    return f"{text}: {most}." if most else f"{text}."
 
 
 def _may(facts: Facts) -> str:
-    found = all_licences(facts.model(facts.subject).origin)
-    if not found:
-        return "Nothing here says which data it was trained on: ask whoever gave it to you."
-    text = f"Its data are under {words([licence or 'an unstated licence' for licence in found])}."
-    return text + " Name those who made them; see the section for what else to heed."
+    return f"{background.licence_answer(facts.model(facts.subject).origin)} The code is under Apache-2.0."
 
 
 def _repeat(facts: Facts) -> str:
-    runs = [run.label for run in facts.runs]
-    text = "The predictions beside this page can be scored again without a model."
-    return f"{text} Settings and commands of {words(runs)} are at the end." if runs else text
+    text = "The predictions beside this page can be scored again by one command, without a model. "
+    if facts.limited:
+        text = ""  # a command scores whole files
+    behind = {one.name for one in lineage(facts.model(facts.subject).origin)}
+    runs = [run for run in facts.runs if run.origin.name in behind]
+    if not runs:
+        return f"{text}How to train it again is not known: no run of it is here."
+    known = [run.origin.seconds for run in runs if run.origin.seconds is not None]
+    took = f" (training took {duration(sum(known))})" if known else ""
+    return f"{text}Commands and settings make {words([run.label for run in runs])} again{took}."
 
 
 def _load(facts: Facts) -> str:
     name = facts.model(facts.subject).name
     return (
-        "Reader.load() in Python."
+        "Reader.load() in Python; destila answer QUESTION --context FILE in the shell. To be copied at the link."
         if name == SHIPPED_NAME
         else f'Reader.load("{name}") in Python, --model {name} in the shell.'
     )
