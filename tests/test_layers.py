@@ -17,7 +17,7 @@ LAYERS = [
     ["squad", "repair", "fields", "windows", "streams", "spans", "metrics", "statistics", "predictions", "vocabulary"],
     ["pairing", "alignment", "lexicon", "corpus", "clozes", "masking", "mixture", "unlabelled", "prefetch"],
     ["sources", "download", "hub", "recording", "documents"],
-    ["provenance", "licences"],
+    ["provenance", "licences", "energy"],
     ["shapes", "relations"],
     ["models", "fingerprints", "trimming"],
     ["losses", "pretraining", "initialization", "tasks", "checkpoints", "optimization", "speed", "importance"],

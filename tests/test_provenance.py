@@ -1,19 +1,25 @@
 """Provenance: what the files of runs and readers say, followed from a model to all that it was made of."""
 
 import json
+import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from destila.energy import estimate_energy
 from destila.errors import UserError
 from destila.provenance import (
+    DataSet,
+    DataSource,
+    _data,
     all_data,
     all_licences,
     describe_data,
-    estimate_energy,
     lineage,
     read_metrics,
     reader_snippet,
+    recorded,
     repeat_commands,
     trace,
 )
@@ -28,6 +34,7 @@ from destila.settings import (
     PretrainSettings,
     TeacherSettings,
     TextSettings,
+    UnlabelledSettings,
 )
 from destila.squad import save
 from tiny import tiny_examples
@@ -177,6 +184,38 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 
 def test_the_snippet_is_python_whatever_the_name() -> None:
     compile(reader_snippet('a "strange"\\name\nñ'), "snippet", "exec")
+
+
+def test_kept_records_say_what_their_data_hold_and_where_names_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    teacher = write_run(
+        tmp_path / "kept" / "models" / "teacher", FinetuneSettings(data=DataSettings(train=["gone.json"]))
+    )
+    settings = DistillSettings(teacher=TeacherSettings(name="models/teacher"))
+    student = write_run(tmp_path / "kept" / "models" / "student", settings)
+    assert [one.is_local for one in trace(str(student)).parents] == [False]
+    record = json.loads((student / "run.json").read_text()) | {"names_from": "../.."}
+    (student / "run.json").write_text(json.dumps(record))
+    (found,) = trace(str(student)).parents
+    assert Path(found.name).resolve() == teacher
+    assert all_licences(found) == {"": [DataSource("gone.json", "", "")]}
+    source = DataSource("sqac", "CC BY-SA 4.0", "SQAC")
+    kept = recorded([DataSet("gone.json", "train", (source,))])
+    record = json.loads((teacher / "run.json").read_text()) | {"data": kept}
+    (teacher / "run.json").write_text(json.dumps(record))
+    assert all_licences(trace(str(student))) == {"CC BY-SA 4.0": [source]}
+    other = write_run(tmp_path / "models" / "teacher", FinetuneSettings())
+    (found,) = trace(str(student)).parents
+    assert Path(found.name).resolve() == teacher != other, "one of the same name in the working directory is another"
+    shutil.rmtree(teacher)
+    assert [(one.name, one.is_local) for one in trace(str(student)).parents] == [("models/teacher", False)]
+
+
+def test_the_text_that_a_teacher_was_asked_about_is_data() -> None:
+    settings = tomllib.loads(to_toml(DistillSettings(unlabelled=UnlabelledSettings(files=["novels"]))))
+    assert [(item.name, item.use) for item in _data(settings, {})] == [("novels", "text")]
 
 
 def test_raw_text_says_its_sources_itself(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def write_onnx(model: Any, path: Path) -> None:
     finally:
         model.set_attn_implementation(ATTENTION)
     assert program is not None
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # where each was traced: lines of files of this machine
     program.save(path)
 
 

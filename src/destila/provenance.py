@@ -2,17 +2,21 @@
 
 Mental model: a model is a directory (or a hub id, of which nothing is known here). A run directory says how it was
 trained (`destila.runs`), a reader's destila.json what it was made of. Following these names gives a tree: a student's
-teacher, the encoder that the teacher began as, the earlier stage, the model that was exported.
+teacher, the encoder that the teacher began as, the earlier stage, the model that was exported. Records that were kept
+apart from their runs (runs/ship.py) may say two more things, in run.json or destila.json: "data", what their data hold,
+because those are elsewhere, and "names_from", the directory that the names of models in them start from, if
+it is not the working directory.
 
-Invariant: nothing is guessed. What the files do not say is empty or None here, and whoever prints it says so; an
-estimate carries its assumption. This module loads no model, fetches nothing and scores nothing.
+Invariant: nothing is guessed. What the files do not say is empty or None here, and whoever prints it says so. This
+module loads no model, fetches nothing and scores nothing.
 """
 
 import json
+import os
 import shlex
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +28,18 @@ from destila.runs import METADATA_FILE, METRICS_FILE, RUN_FILE, SETTINGS_FILE, d
 __all__ = [
     "DataSet",
     "DataSource",
-    "Energy",
     "Provenance",
     "all_data",
     "all_licences",
     "describe_data",
-    "estimate_energy",
     "lineage",
     "read_metrics",
     "reader_snippet",
+    "recorded",
     "repeat_commands",
+    "shown_place",
     "trace",
 ]
-
-WATTS_PER_CORE = 12.0  # of a processor whose kind is not known, at full load
-# Board power from the makers' data sheets, in watts; the first name that fits counts.
-BOARD_WATTS = {"H200": 700, "H100": 700, "A100": 400, "L40S": 350, "L4": 72, "RTX 4090": 450, "T4": 70, "V100": 300}
 
 # The setting that names a parent, by its role and the command.
 NAMED_BY = {
@@ -97,20 +97,6 @@ class Provenance:
         return bool(self.status)
 
 
-@dataclass(frozen=True, slots=True)
-class Energy:
-    """An estimate, not a measurement: time times an assumed power.
-
-    Attributes:
-        watts: assumed power while training; `kilowatt_hours`: the estimate.
-        assumption: what it rests on, as a sentence.
-    """
-
-    watts: float
-    kilowatt_hours: float
-    assumption: str
-
-
 # ---------------------------------------------------------------------------------------------------- the tree
 def trace(name: str, *, role: str = "") -> Provenance:
     """What is known of a model and of all that it was made of.
@@ -135,6 +121,9 @@ def _trace(name: str, *, role: str, seen: frozenset[Path]) -> Provenance:
     known = source if "command" in source else inner
     seen = seen | {directory.resolve()}
     seconds, paused = _seconds(directory, record)
+    start = record.get("names_from") or metadata.get("names_from")
+    root = directory / str(start) if start else None
+    made_of = _parents(settings, source, inner)
     return Provenance(
         name=name,
         role=role,
@@ -152,9 +141,18 @@ def _trace(name: str, *, role: str, seen: frozenset[Path]) -> Provenance:
         settings=settings,
         settings_text=text,
         metadata=metadata,
-        data=_data(settings, known),
-        parents=tuple(_trace(name, role=kind, seen=seen) for kind, name in _parents(settings, source, inner)),
+        data=_recorded_data(record) or _recorded_data(metadata) or _data(settings, known),
+        parents=tuple(_parent(parent, role=kind, root=root, seen=seen) for kind, parent in made_of),
     )
+
+
+def _parent(name: str, *, role: str, root: Path | None, seen: frozenset[Path]) -> Provenance:
+    """What a model was made of, looked for in `root` alone if its file says so, else from the working directory."""
+    if root is None:
+        return _trace(name, role=role, seen=seen)
+    if (root / name).is_dir():
+        return _trace(shown_place(os.path.normpath(root / name)), role=role, seen=seen)
+    return Provenance(name, role)  # a directory of that name in the working directory is another model
 
 
 def lineage(model: Provenance) -> list[Provenance]:
@@ -191,7 +189,7 @@ def repeat_commands(model: Provenance) -> list[str]:
     commands, made = list[str](), set[str]()
     for one in lineage(model):
         if one.has_run and one.verb:
-            path = f"{one.name.rstrip('/')}/{SETTINGS_FILE}"
+            path = f"{shown_place(one.name).rstrip('/')}/{SETTINGS_FILE}"
             parts = ["destila", one.verb, "--config", path, "--output", _again(one.name)]
             for parent in one.parents:
                 if parent.name in made and parent.role in NAMED_BY:
@@ -202,7 +200,7 @@ def repeat_commands(model: Provenance) -> list[str]:
         exported = [parent.name for parent in one.parents if parent.role == "exported from"]
         if exported and "format" in one.metadata:
             form, precision = str(one.metadata["format"]), str(one.metadata.get("precision", "fp32"))
-            source = _again(exported[0]) if exported[0] in made else exported[0]
+            source = _again(exported[0]) if exported[0] in made else shown_place(exported[0])
             parts = ["destila", "export", "--model", source, "--output", _again(one.name)]
             commands.append(shlex.join([*parts, "--format", form, "--precision", precision]))
             made.add(one.name)
@@ -210,7 +208,13 @@ def repeat_commands(model: Provenance) -> list[str]:
 
 
 def _again(name: str) -> str:
-    return f"{name.rstrip('/')}-again"
+    return f"{shown_place(name).rstrip('/')}-again"
+
+
+def shown_place(name: str) -> str:
+    """A model's name; a directory below the working directory is named from there, so that no other part is shown."""
+    path = Path(name)
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else name
 
 
 def _parents(settings: Mapping[str, Any], source: Mapping[str, Any], inner: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -290,33 +294,20 @@ def _data(settings: Mapping[str, Any], source: Mapping[str, Any]) -> tuple[DataS
     data, text, student = (_table(settings, key) for key in ("data", "text", "student"))
     named = [("train", data.get("train") or source.get("data") or ()), ("dev", data.get("dev", ()))]
     named += [("vocabulary", student.get("vocabulary", ())), ("text", text.get("files", ()))]
+    named.append(("text", _table(settings, "unlabelled").get("files", ())))  # what the teacher was asked about
     return tuple(describe_data(str(name), use=use) for use, names in named for name in names)
 
 
-# ---------------------------------------------------------------------------------------------------- cost
-def estimate_energy(run: Provenance, *, watts: float = 0.0) -> Energy | None:
-    """What the training of one run may have used, its ancestors not included; None where its time is unknown.
-
-    Args:
-        watts: power while training; 0: board power of the graphics card, else 12 W for each processor core.
-    """
-    if run.seconds is None:
-        return None
-    assumed, assumption = (watts, f"{watts:g} W, as given") if watts else _assumed_watts(run)
-    if not assumed:
-        return None
-    assumption += "; full load all the time, and nothing for cooling, disks or the rest of the machine"
-    return Energy(assumed, assumed * run.seconds / 3.6e6, assumption)
+def recorded(data: Sequence[DataSet]) -> list[dict[str, Any]]:
+    """Data as a record keeps them that must stand without the files."""
+    return [asdict(item) for item in data]
 
 
-def _assumed_watts(run: Provenance) -> tuple[float, str]:
-    for name, watts in BOARD_WATTS.items():
-        if name in run.device:
-            return float(watts), f"{watts} W, the board power of one {run.device} by its data sheet"
-    if run.device not in ("", "cpu"):
-        return 0.0, ""
-    cores = int(run.environment.get("cores") or 0)
-    return WATTS_PER_CORE * cores, f"{WATTS_PER_CORE:g} W for each of {cores} processor cores"
+def _recorded_data(record: Mapping[str, Any]) -> tuple[DataSet, ...]:
+    return tuple(
+        DataSet(item["name"], item["use"], tuple(DataSource(**source) for source in item["sources"]))
+        for item in record.get("data", ())
+    )
 
 
 def reader_snippet(name: str | None) -> str:

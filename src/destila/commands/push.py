@@ -76,7 +76,8 @@ def gather(directory: Path, repository: str) -> list[Upload]:
     if problems:
         raise UserError.from_problems(str(directory), problems, "Nothing was uploaded.")
     text = card.read_text(encoding="utf-8").replace(PLACEHOLDER, repository)
-    metadata = json.dumps(without_paths(read_json(directory / METADATA_FILE)), ensure_ascii=False, indent=2)
+    about = {key: value for key, value in read_json(directory / METADATA_FILE).items() if key != "names_from"}
+    metadata = json.dumps(without_paths(about), ensure_ascii=False, indent=2)
     paths = [directory / name for name in (*WEIGHTS, *BESIDE) if (directory / name).is_file()]
     made = [Upload(CARD_FILE, text.encode()), Upload(METADATA_FILE, f"{metadata}\n".encode())]
     return [*made, *(Upload(path.name, path) for path in paths)]
@@ -108,6 +109,8 @@ def without_paths(value: Any) -> Any:
 
 
 def _is_path(text: str) -> bool:
+    if "://" in text:
+        return False
     return Path(text).is_absolute() or text.startswith((".", "~")) or text.count("/") > 1 or Path(text).exists()
 
 
