@@ -61,12 +61,13 @@ fuzz: $(DEV)
 screenshot: $(DEV)
 	$(BIN)/python runs/screenshot.py docs/page.png $(if $(MODEL),--model $(MODEL))
 
-# The report of the reader that ships, against its teacher (TEACHER=DIRECTORY) if that is here.
+# The report of the reader that ships, against its teacher (TEACHER=DIRECTORY) if that is here. Lengths of questions
+# that fit the windows of both: those of models/teacher have 256 tokens.
 TEACHER ?= $(wildcard models/teacher)
 
 report: $(DEV)
 	@mkdir -p build
-	$(BIN)/destila bench --json --cold false $(if $(TEACHER),--model $(TEACHER) --model src/destila/shipped) > build/bench.json
+	$(BIN)/destila bench --json --cold false --lengths 192 --lengths 96 $(if $(TEACHER),--model $(TEACHER) --model src/destila/shipped) > build/bench.json
 	$(BIN)/destila report $(if $(TEACHER),--reference $(TEACHER)) --data data/nativa/test.json --bench build/bench.json --output build/report --overwrite
 	@test $$(wc -c < build/report/report.html) -lt 5000000 || { echo "build/report/report.html is larger than 5 MB"; exit 1; }
 	@echo "the report: file://$(CURDIR)/build/report/report.html ($$(wc -c < build/report/report.html) bytes); as Markdown: build/report/report.md"

@@ -1,6 +1,7 @@
 """What `make serve` and `make audit` do, as far as it can be seen without a network and a browser."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,10 @@ def test_make_report_says_last_where_the_page_is():
     bench, report = [line for line in lines if "destila bench" in line or "destila report" in line]
     assert "--model models/mine --model src/destila/shipped" in bench
     assert "--reference models/mine" in report
+    lengths = [int(length) for length in re.findall(r"--lengths (\d+)", bench)]
+    windows = [json.loads(path.read_text())["window"]["length"] for path in ROOT.glob("models/*/destila.json")]
+    assert windows
+    assert max(lengths) <= min(windows), "bench refuses a question that is longer than a window"
     assert bench.split()[-1] == "build/bench.json"
     assert "--bench build/bench.json" in report
     assert lines[-1].startswith(f'echo "the report: file://{ROOT}/build/report/report.html')
