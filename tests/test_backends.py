@@ -137,7 +137,8 @@ sys.argv = ["destila", "answer", "¿Quién fundó Lima?", "--context", {context!
 try:
     main()
 finally:
-    print(" ".join(name for name in ("torch", "transformers", "openvino_telemetry.main") if sys.modules.get(name)))
+    heavy = ("torch", "transformers", "pydantic", "openvino_telemetry.main")
+    print(" ".join(name for name in heavy if sys.modules.get(name)))
 """
 
 

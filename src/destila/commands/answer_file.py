@@ -6,7 +6,6 @@ stream has no place to come back to: from or to a pipe, pieces are passed on as 
 """
 
 import contextlib
-import hashlib
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -139,6 +138,8 @@ def _add(counts: Mapping[str, int], block: Answered) -> Counts:
 
 def _survey(file: BinaryIO) -> tuple[str, int]:
     """Digest of a file and how many lines it has; one pass, far quicker than answering."""
+    import hashlib  # with OpenSSL, 3 MB; one question needs none
+
     digest, lines, last = hashlib.blake2b(digest_size=16), 0, b"\n"
     while block := file.read(BLOCK):
         digest.update(block)
@@ -149,6 +150,8 @@ def _survey(file: BinaryIO) -> tuple[str, int]:
 
 def _model_identity(settings: AnswerSettings) -> str:
     """Digest of the files of a model."""
+    import hashlib
+
     place = locate(place_of(settings.model), settings.revision).directory
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted({path for pattern in MODEL_FILES for path in place.glob(pattern) if path.is_file()}):
