@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From raw text to the reader: TEXT=my-texts runs/reader.sh. Every step can be stopped and continued: run the script again.
 #   TEXT    directory of text files: a paragraph a line, a blank line between documents (.txt, .txt.gz, .txt.xz)
-#   SIZE    full (a large GPU, an hour), cpu (two cores, three hours: how the reader that ships was made) or small (two
+#   SIZE    full (a large GPU, an hour), cpu (two cores, two and a half hours: how the reader that ships was made) or small (two
 #           cores, minutes: the same steps as full, and nothing worth having)
 #   TRAIN, DEV    question files, several of them with spaces between; WEIGHTS of the text's sources as a TOML table
 #   ASK     with SIZE=cpu, the text that the teacher is asked about; TEXT unless given
@@ -48,11 +48,12 @@ step pretrain "$OUT/encoder" --config "configs/${configs[0]}.toml" --text.files 
 # Teach the encoder to answer questions: the teacher.
 step finetune "$OUT/teacher" --config "configs/${configs[1]}.toml" --model.name "$OUT/encoder" "${questions[@]}" "${teacher[@]}"
 
-# Without a GPU: the student's own encoder, and questions on the text for the teacher to answer.
+# Without a GPU: the student's own encoder, what it learns alone, and questions on the text for the teacher to answer.
 if [ "$SIZE" = cpu ]; then
   step pretrain "$OUT/student-encoder" --config configs/pretrain-cpu-student.toml --text.files "$TEXT" \
     --text.store "$OUT/text" --text.weights "$WEIGHTS"
-  student=(--student.name "$OUT/student-encoder" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
+  step finetune "$OUT/student-alone" --config configs/student-alone-cpu.toml --model.name "$OUT/student-encoder" "${questions[@]}"
+  student=(--student.name "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
     --teacher.cache "$OUT/cache")
 fi
 
