@@ -14,19 +14,17 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from browsing import PHONE, static_server, visiting
-from destila.backends.files import INPUTS, ONNX_FILE, ONNX_WEIGHTS, OUTPUTS
+from destila.backends.files import ONNX_FILE, ONNX_WEIGHTS
 from destila.commands import export
 from destila.errors import UserError
 from destila.reader import Reader
 from destila.resolution import resolve
-from destila.settings import ExportSettings, WindowSettings
-from destila.vocabulary import load_tokenizer
+from destila.settings import ExportSettings
 from destila.web import runtime as web_runtime
-from tiny import TEXTS, pad_token_id, tiny_examples, tiny_reader, tiny_tokenizer
+from tiny import TEXTS, tiny_examples, tiny_reader, tiny_tokenizer
 
 pytest.importorskip("onnxscript")
 onnx_library = pytest.importorskip("onnx")
@@ -77,32 +75,10 @@ def onnx(root, folder):
     return directory
 
 
-class Precise:
-    """Runs a model with exact int8 products, as browsers do; processors without VNNI may round them otherwise."""
-
-    def __init__(self, path):
-        options = onnxruntime.SessionOptions()
-        options.add_session_config_entry("session.x64quantprecision", "1")
-        self.session = onnxruntime.InferenceSession(str(path), options)
-
-    def logits(self, input_ids, attention_mask):
-        start, end = (np.zeros(input_ids.shape, np.float32) for _ in range(2))
-        for row, length in enumerate(attention_mask.sum(axis=1)):
-            cut = slice(row, row + 1), slice(0, length)
-            inputs = dict(zip(INPUTS, (input_ids[cut], attention_mask[cut]), strict=True))
-            start[cut], end[cut] = self.session.run(OUTPUTS, inputs)
-        return start, end
-
-
 @pytest.fixture(scope="module")
 def reader(onnx):
-    return Reader(
-        Precise(onnx / "model.onnx"),
-        load_tokenizer(onnx),
-        window=resolve(WindowSettings, WINDOW),
-        no_answer_threshold=0.5,
-        pad_id=pad_token_id(),
-    )
+    """Browsers multiply int8 exactly, and so must this, on every processor."""
+    return Reader.load(onnx)
 
 
 # ---------------------------------------------------------------------------------------------- the folder

@@ -75,7 +75,7 @@ def resolve(cls: type[Settings], values: Mapping[str, Any], *, where: str = "set
 def _plain(cls: type[Settings], values: Mapping[str, Any]) -> Settings | None:
     """The settings, if all values are beyond doubt; None: ask pydantic, whose import a short command would notice.
 
-    It takes 8 MB and a tenth of a second, more than the answer to a question does.
+    It takes 10 MB and a tenth of a second, more than the answer to a question does.
     """
     hints, found = typing.get_type_hints(cls, include_extras=True), {}
     for name, value in values.items():
