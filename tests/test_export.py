@@ -156,7 +156,7 @@ def test_int8_products_of_onnx_fit_into_sixteen_bits(
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     products = [node for node in graph.node if node.op_type == "MatMulInteger"]
     kinds = {node.op_type for node in graph.node}
-    assert len(products) >= 8, "two layers of at least four"
+    assert len(products) >= 7, "two layers of at least four, but for the first comparison"
     assert not kinds & {"QLinearMatMul", "QAttention", "QGemm", "ConvInteger"}, "products that nobody looks at"
     for node in products:
         most, least = neighbours(tensors[node.input[1]])

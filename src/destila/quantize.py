@@ -16,7 +16,7 @@ import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def quantize_onnx(source: Path, target: Path, *, masked: bool) -> None:
             del node.input[3:]  # bias, padding mask, and the mask of (query, key) pairs: all that stands there
     _quantize_embeddings(model.graph)
     weights = {name: each for name, each in _weights(model.graph, "MatMul", 1).items() if each.shape[1] >= NARROW}
+    weights = {name: each for name, each in weights.items() if name not in _first_comparison(model.graph, weights)}
     products = [node for node in model.graph.node if node.op_type == "MatMul"]
     with quiet(), tempfile.TemporaryDirectory() as temporary:
         quantize_dynamic(
@@ -122,6 +123,26 @@ def _quantize_embeddings(graph: Any) -> None:
         graph.node.append(helper.make_node("Mul", [real, scales], [output], node.name))
 
 
+def _first_comparison(graph: Any, weights: Container[str]) -> set[str]:
+    """Those of `weights` that make the queries and keys of the first attention: whatever is wrong there grows most.
+
+    With them in floating point a reader of 4 layers gave torch's answer to 98.1 % of the questions of dev, and without
+    to 97.6 %, at 4 % of its products; all queries and keys (98.8 %) would be 17 %.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+    first = next((node for node in graph.node if node.op_type == "MultiHeadAttention"), None)
+    left, found, seen = list(first.input[:2]) if first else [], set[str](), set[str]()
+    while left:
+        node = makers.get(left.pop())
+        if node is None or node.output[0] in seen:
+            continue
+        seen.add(node.output[0])
+        known = [name for name in node.input if node.op_type == "MatMul" and name in weights]
+        found.update(known)
+        left += [] if known else node.input
+    return found
+
+
 def _weights(graph: Any, operator: str, place: int) -> dict[str, NDArray[np.float32]]:
     """The matrices of floats that every node which takes them takes as this input of this operator, by name."""
     from onnx import TensorProto, numpy_helper
@@ -155,7 +176,7 @@ def quantize_openvino(convert: Callable[[], Any], calibration: Sequence[Batch], 
             advanced.smooth_quant_alphas = nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
         model = convert()
         # Attention multiplies activations by activations, 8 bits each: no weights that could be kept small.
-        ignored = nncf.IgnoredScope(types=["ScaledDotProductAttention"], names=_narrow(model))
+        ignored = nncf.IgnoredScope(types=["ScaledDotProductAttention"], names=_sensitive(model))
         rows = [dict(zip(INPUTS, (batch.input_ids, batch.attention_mask), strict=True)) for batch in calibration]
         return nncf.quantize(
             model,
@@ -167,15 +188,25 @@ def quantize_openvino(convert: Callable[[], Any], calibration: Sequence[Batch], 
         )
 
 
-def _narrow(model: Any) -> list[str]:
-    """The names of an OpenVINO model's matrix products with next to no outputs."""
-    products = [node for node in model.get_ops() if node.get_type_name() == "MatMul"]
+def _sensitive(model: Any) -> list[str]:
+    """The names of an OpenVINO model's products that `quantize_onnx` leaves in floating point, too."""
+    nodes = model.get_ordered_ops()
+    products = [node for node in nodes if node.get_type_name() == "MatMul"]
     last = [node.get_output_partial_shape(0)[-1] for node in products]
-    return [
-        node.get_friendly_name()
-        for node, size in zip(products, last, strict=True)
-        if size.is_static and size.get_length() < NARROW
-    ]
+    narrow = [node for node, size in zip(products, last, strict=True) if size.is_static and size.get_length() < NARROW]
+    found = {node.get_friendly_name() for node in narrow}
+    first = next((node for node in nodes if node.get_type_name() == "ScaledDotProductAttention"), None)
+    left, seen = [port.get_source_output().get_node() for port in first.inputs()[:2]] if first else [], set[str]()
+    while left:
+        node = left.pop()
+        if (name := node.get_friendly_name()) in seen:
+            continue
+        seen.add(name)
+        if node.get_type_name() == "MatMul":
+            found.add(name)
+        else:
+            left += [port.get_source_output().get_node() for port in node.inputs()]
+    return sorted(found)
 
 
 @contextlib.contextmanager
