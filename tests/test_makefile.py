@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def dry_run(*arguments):
-    return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["make", "-n", "--no-print-directory", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_make_serve_opens_the_page_with_the_model_that_is_named():

@@ -77,6 +77,8 @@ def _plain(cls: type[Settings], values: Mapping[str, Any]) -> Settings | None:
 
     It takes 10 MB and a tenth of a second, more than the answer to a question does.
     """
+    if not isinstance(values, dict):  # files hold anything
+        return None
     hints, found = typing.get_type_hints(cls, include_extras=True), {}
     for name, value in values.items():
         if name not in hints or (read := _read_plain(value, hints[name])) is None:
