@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From raw text to the reader: TEXT=my-texts runs/reader.sh. Every step can be stopped and continued: run the script again.
 #   TEXT    directory of text files: a paragraph a line, a blank line between documents (.txt, .txt.gz, .txt.xz)
-#   SIZE    full (a large GPU, an hour), cpu (two cores, two and a half hours: how the reader that ships was made) or small (two
+#   SIZE    full (a large GPU, an hour), cpu (two cores, a little over two hours: how the reader that ships was made) or small (two
 #           cores, minutes: the same steps as full, and nothing worth having)
 #   TRAIN, DEV    question files, several of them with spaces between; WEIGHTS of the text's sources as a TOML table
 #   ASK     with SIZE=cpu, the text that the teacher is asked about; TEXT unless given
