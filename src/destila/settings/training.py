@@ -19,7 +19,7 @@ class DataSettings:
     unanswerable: bool = True
     """Train on unanswerable questions, too; false: leave them out, and the reader always answers."""
     negatives: Share = 1.0
-    """Share of the windows without their question's answer that are trained on; with few, "no answer" is learned worse."""
+    """Share of the windows without their question's answer that are trained on; few teach "no answer" worse."""
     max_train_examples: CountOrZero = 0
     """Train on the first so many examples only; 0: on all."""
     max_dev_examples: CountOrZero = 0
