@@ -8,10 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from destila import Reader, measure, squad
 from destila import reader as reader_module
+from destila.backends.files import ONNX_FILE
+from destila.backends.onnx_backend import OnnxModel
 from destila.cli import dispatch
 from destila.errors import UserError
 from destila.reader import SHIPPED, SHIPPED_NAME
@@ -130,3 +133,17 @@ def test_the_real_one_answers_fast_and_small() -> None:
         assert answer["text"] == measure.PASSAGE[answer["start"] : answer["end"]]
     print(f"cold start {seconds:.2f} s, answered {answer['text']!r}")
     assert seconds < 10
+
+
+def test_rows_that_run_side_by_side_are_each_what_they_are_alone(built: Path) -> None:
+    generator = np.random.default_rng(0)
+    model = OnnxModel(built / ONNX_FILE, one_by_one=True, threads=3)
+    lengths = generator.integers(20, 96, 9)
+    mask = (np.arange(96) < lengths[:, None]).astype(np.int64)
+    ids = np.where(mask, generator.integers(5, 60, mask.shape), 1)
+    together = model.logits(ids, mask)
+    for row, length in enumerate(lengths.tolist()):
+        alone = model.logits(ids[row : row + 1, :length], mask[row : row + 1, :length])
+        for many, one in zip(together, alone, strict=True):
+            assert (many[row, :length] == one[0]).all()
+            assert not many[row, length:].any()
