@@ -27,9 +27,11 @@ from destila.mixture import Mixture, RowMaker, Rows, row_makers, rows_by_step
 from destila.models import load_reader
 from destila.prefetch import Prefetched
 from destila.pretraining import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
+from destila.provenance import trace
 from destila.resolution import read_toml, resolve, to_toml
 from destila.settings import PretrainSettings, TextSettings, TrainingSettings
 from destila.tasks import Objective
+from tiny import tiny_reader
 
 CONFIG = Path(__file__).parents[1] / "configs" / "tiny" / "pretrain.toml"
 
@@ -248,6 +250,40 @@ def test_flops_are_counted_as_by_hand(trained: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------- the command
+def test_an_encoder_goes_on_from_another_with_its_tokenizer_and_shape(
+    trained: Path, text: Path, tmp_path: Path
+) -> None:
+    settings = settings_of(text, tmp_path / "on", steps=1, learning_rate=1e-9, evaluate_every=0)
+    settings = replace(settings, model=replace(settings.model, name=str(trained), length=64))
+    pretrain.run(settings)
+    before, after = load_reader(str(trained)), load_reader(str(tmp_path / "on"))
+    assert after.tokenizer.to_str() == before.tokenizer.to_str()
+    assert after.model.config.hidden_size == before.model.config.hidden_size
+    for name, weight in before.model.state_dict().items():
+        assert torch.allclose(weight, after.model.state_dict()[name], atol=1e-6), name
+    assert after.metadata["source"]["model"] == str(trained)
+    (parent,) = trace(str(tmp_path / "on")).parents
+    assert (parent.name, parent.role, parent.verb) == (str(trained), "starting point", "pretrain")
+
+
+def test_an_encoder_that_cannot_be_gone_on_from_is_refused(trained: Path, text: Path, tmp_path: Path) -> None:
+    settings = settings_of(text, tmp_path / "on")
+    longer = replace(settings.model, name=str(trained), length=4096)
+    with pytest.raises(UserError, match=r"model.length.*4096.* 96 tokens"):
+        pretrain.run(replace(settings, model=longer))
+    with pytest.raises(UserError, match=r"text.tokenizer.*beside model.name"):
+        pretrain.run(
+            replace(
+                settings,
+                model=replace(settings.model, name=str(trained)),
+                text=replace(settings.text, tokenizer=str(trained)),
+            )
+        )
+    tiny_reader("bert", tmp_path / "bert")
+    with pytest.raises(UserError, match=r"model.name.*tokenizer of .*bert"):
+        pretrain.run(replace(settings, model=replace(settings.model, name=str(tmp_path / "bert"), length=32)))
+
+
 def test_a_finished_encoder_is_a_reader_that_finetune_loads(trained: Path, text: Path) -> None:
     reader = load_reader(str(trained))
     assert type(reader.model).__name__ == "RobertaForQuestionAnswering"

@@ -12,21 +12,29 @@ spans) and Lewis et al. 2019 (interrogatives instead of gaps).
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from destila.interrogatives import ARTICLES, MONTHS, NUMERALS, PREPOSITIONS, Asked, counting, kind_of_answer, openings
 from destila.lexicon import BOS, EOS, MASK, Ids, Kind, Lexicon
 from destila.settings import ClozeSettings
+from destila.wordforms import WordForms
 
 MAX_QUESTION = 64  # tokens; a longer sentence is cut to the neighbourhood of its gap
 MAX_SPAN = 6  # words
 MIN_SENTENCE = 5  # words; the longest has SPARE tokens
+TELLING = 2  # words other than function words that a question repeats at least
 MAX_ANSWERS = 8  # what occurs more often in a passage is not asked for
 SPARE = 128  # tokens beyond the row that a passage offers, for what shorter questions leave free
 JOINTS = (b"-", b"\xe2\x80\x93", b"/", b"&")  # signs that an answer may hold
 NAME_WEIGHT = 4.0  # names and numbers are asked for so much more often than other words
+# Where a question's word is not the text's: shares of its other forms and of words from elsewhere in the passage; the
+# rest are strangers.
+FORM, NEIGHBOUR = 0.35, 0.3
+LINKS = frozenset(b"de del la las los el y e".split())  # words that a phrase may hold
 # Words that no answer begins or ends with.
 STOP_WORDS = """
 a al algo ante así aún aunque bajo cada como con contra cual cuando cuándo de del desde donde dónde durante e el
@@ -89,13 +97,20 @@ def plain_row(passage: Ids, *, length: int, lexicon: Lexicon) -> Row:
 
 
 def cloze_row(
-    passage: Ids, *, length: int, lexicon: Lexicon, settings: ClozeSettings, generator: np.random.Generator
+    passage: Ids,
+    *,
+    length: int,
+    lexicon: Lexicon,
+    settings: ClozeSettings,
+    generator: np.random.Generator,
+    forms: WordForms | None = None,
 ) -> Row | None:
     """A question about a passage, or None where nothing can be asked.
 
     Args:
         passage: at least length + SPARE tokens that begin a sentence.
         length: T of the row.
+        forms: of the text's words; needed where `settings.varied` is above 0.
     """
     words = _words(passage[: length + SPARE], lexicon)
     answerable = generator.random() >= settings.unanswerable
@@ -107,9 +122,10 @@ def cloze_row(
         first, end = sentences[place]
         gaps = _phrases(words, first, end) if stays else _gaps(words, first, end, reach, recurring=bool(answerable))
         if gaps:
-            weights = np.array([_weight(words, gap, first) for gap in gaps])
+            weights = np.array([_weight(words, gap, first, stays=stays) for gap in gaps])
             gap = gaps[generator.choice(len(gaps), p=weights / weights.sum())]
-            question = _question(passage, words, (first, end), gap, lexicon, settings, generator)
+            asker = _Asker(passage, words, lexicon, settings, forms, generator)
+            question = _question(asker, (first, end), gap)
             taken = (end, end) if stays else (first, end)
             return _assemble(passage, words, taken, gap, question, length, lexicon)
     return None
@@ -171,16 +187,41 @@ def _phrases(words: _Words, first: int, end: int) -> list[_Gap]:
         return not first <= word < end or not _opens(words, word)
 
     gaps = []
+    telling = sum(_opens(words, word) for word in range(first, end))
     for start in range(first, end):
-        if not (_opens(words, start) and apart(start - 1)):
+        if not (_opens(words, start) and apart(start - 1) and _nominal(words, start, first)):
             continue
-        for last in range(start, min(start + MAX_SPAN, end)):
+        day = _date_follows(words, start, end)
+        for last in range(start + 2 if day else start, min(start + MAX_SPAN, end)):
             if words.kinds[last] == Kind.SIGNS and words.texts[last] not in JOINTS:
                 break
+            if words.texts[last] in _STOP and words.texts[last] not in LINKS:
+                break
             alone = last == start and not _asked_alone(words, start, first)
-            if _opens(words, last) and apart(last + 1) and not alone:
+            inside = sum(_opens(words, word) for word in range(start, last + 1))
+            counts = last == start and _counts(words, last)  # "340" of "340 habitantes"
+            if _opens(words, last) and (counts or apart(last + 1)) and not alone and telling - inside >= TELLING:
                 gaps.append(_Gap(start, last, (start,)))
     return gaps
+
+
+def _counts(words: _Words, word: int) -> bool:
+    return words.kinds[word] == Kind.DIGITS or words.texts[word] in NUMERALS
+
+
+def _date_follows(words: _Words, word: int, end: int) -> bool:
+    """Whether a word is the day of a date: "17 de enero"."""
+    return words.kinds[word] == Kind.DIGITS and word + 2 < end and words.texts[word + 2] in MONTHS
+
+
+def _nominal(words: _Words, word: int, first: int) -> bool:
+    """Whether a phrase that begins with a word names something: a name, a number, or what follows an article."""
+    if words.texts[word] in MONTHS and word > first + 1 and words.kinds[word - 2] == Kind.DIGITS:
+        return False  # "17 de enero" is asked for whole
+    if word == first:
+        return words.kinds[word] == Kind.DIGITS or (word + 1 < len(words.texts) and _is_name(words, word + 1, first))
+    before = words.texts[word - 1].lower()
+    return _is_name(words, word, first) or before in ARTICLES or before in PREPOSITIONS
 
 
 def _opens(words: _Words, word: int) -> bool:
@@ -204,65 +245,149 @@ def _asked_alone(words: _Words, word: int, first: int) -> bool:
     return _is_name(words, word, first) or (word > first and len(words.texts[word]) > 6)
 
 
-def _weight(words: _Words, gap: _Gap, first: int) -> float:
+def _weight(words: _Words, gap: _Gap, first: int, *, stays: bool) -> float:
     """Names and numbers weigh more, and what stands in many places less."""
     name = _is_name(words, gap.first, first) or _is_name(words, gap.last, first)
-    return (NAME_WEIGHT if name else 1.0) * (1 + gap.last - gap.first) / max(1, len(gap.others))
+    size = 1 + gap.last - gap.first if not stays else 1
+    return (NAME_WEIGHT if name else 1.0) * size / max(1, len(gap.others))
 
 
 # ---------------------------------------------------------------------------------------------------- questions
-def _question(
-    passage: Ids,
-    words: _Words,
-    sentence: tuple[int, int],
-    gap: _Gap,
-    lexicon: Lexicon,
-    settings: ClozeSettings,
-    generator: np.random.Generator,
-) -> list[int]:
+class _Asker(NamedTuple):
+    """What a question is made with.
+
+    Attributes:
+        forms: other forms of the words, if the settings want any.
+    """
+
+    passage: Ids
+    words: _Words
+    lexicon: Lexicon
+    settings: ClozeSettings
+    forms: WordForms | None
+    generator: np.random.Generator
+
+    def chance(self, share: float) -> bool:
+        return bool(self.generator.random() < share)
+
+
+def _question(asker: _Asker, sentence: tuple[int, int], gap: _Gap) -> list[int]:
     """The tokens of a question about a gap, in one of its forms."""
     first, end = sentence
+    words, lexicon, settings = asker.words, asker.lexicon, asker.settings
     long = words.starts[end] - words.starts[first] > MAX_QUESTION
-    if long or generator.random() < settings.neighbourhood:
-        left, right = generator.integers(2, 9, 2).tolist()
+    if long or asker.chance(settings.neighbourhood):
+        left, right = asker.generator.integers(2, 9, 2).tolist()
         first, end = max(first, gap.first - left), min(end, gap.last + 1 + right)
-    rate = generator.random() * settings.dropped
-    before = _thinned(passage, words, range(first, gap.first), rate, lexicon, generator)
-    after = _thinned(passage, words, range(gap.last + 1, end), rate, lexicon, generator)
+    asks = asker.chance(settings.interrogative)
+    opening, stop, resume = _opening(asker, first, end, gap, sentence[0]) if asks else ([MASK], gap.first, gap.last + 1)
+    rate = asker.generator.random() * settings.dropped
+    chosen = _chosen(asker, [*range(first, stop), *range(resume, end)], rate, signs=not asks)
+    before = _said(asker, [word for word in chosen if word < stop])
+    after = _said(asker, [word for word in chosen if word >= resume])
+    if not asks:
+        ahead = _joined(before)[-MAX_QUESTION // 2 if long else 0 :]
+        return _clipped([*_unspaced(ahead, lexicon), MASK, *_joined(after)])
+    while after and lexicon.ends_sentence[after[-1][-1]]:
+        after.pop()
+    if before and first == sentence[0] and lexicon.pieces[before[0][0]] in _STOP:  # "El", but no name
+        before[0][0] = int(lexicon.lowered[before[0][0]])
+    parts = [before, after]
+    if asker.chance(settings.reordered):
+        cut = int(asker.generator.integers(len(before) + 1))
+        parts = [before[:cut], before[cut:], after]
+        parts = [parts[place] for place in asker.generator.permutation(3)]
     if long:
-        before = before[-MAX_QUESTION // 2 :]
-    while after and after[-1] == lexicon.newline:
-        after.pop()
-    if generator.random() >= settings.interrogative:
-        return _clipped([*_unspaced(before, lexicon), MASK, *after])
-    kind = Kind.DIGITS if words.kinds[gap.first] == Kind.DIGITS else Kind.LETTERS
-    if kind == Kind.LETTERS and _is_name(words, gap.first, sentence[0]):
-        kind = Kind.SPECIAL
-    openings = lexicon.openings[kind]
-    while after and lexicon.ends_sentence[after[-1]]:
-        after.pop()
-    if before:
-        opens = first == sentence[0] and lexicon.pieces[before[0]] in _STOP  # "El", but no name
-        before[0] = int(lexicon.with_space[lexicon.lowered[before[0]] if opens else before[0]])
-    opening = openings[generator.integers(len(openings))]
-    if settings.dropped and generator.random() < 0.5:
-        before, after = after, before
-    return [*_clipped([*opening, *before, *after]), lexicon.question_mark]
+        parts = [part[-MAX_QUESTION // 4 :] for part in parts]
+    return [*_clipped([*opening, *_joined(_spaced(parts, lexicon))]), lexicon.question_mark]
 
 
-def _thinned(
-    passage: Ids, words: _Words, asked: range, rate: float, lexicon: Lexicon, generator: np.random.Generator
-) -> list[int]:
-    """The tokens of some words, without the share of them that a question leaves unsaid."""
-    said = generator.random(len(asked)) >= rate if rate else np.ones(len(asked), np.bool_)
-    tokens: list[int] = []
+def _opening(asker: _Asker, first: int, end: int, gap: _Gap, opens: int) -> tuple[list[int], int, int]:
+    """The head of a question, the word that what was before the gap ends before, and that which goes on after it.
+
+    Args:
+        first, end: words that the question may repeat.
+        opens: the first word of the sentence.
+    """
+    words, lexicon, generator = asker.words, asker.lexicon, asker.generator
+    stop, resume, preposition = gap.first, gap.last + 1, ""
+    if stop > first and words.texts[stop - 1].lower() in ARTICLES:
+        stop -= 1
+    if stop > first and (found := PREPOSITIONS.get(words.texts[stop - 1].lower())):
+        stop, preposition = stop - 1, found
+    name = _is_name(words, gap.first, opens) or _is_name(words, gap.last, opens)
+    asked = kind_of_answer(words.texts[gap.first : resume], name=name)
+    if asked == Asked.NUMBER and resume < end:
+        noun = words.texts[resume]
+        if noun == b"%":
+            return lexicon.openings["¿Qué porcentaje"], stop, resume + 1
+        if words.kinds[resume] == Kind.LETTERS and noun not in _STOP and noun.endswith(b"s"):
+            head = [*lexicon.openings[counting(noun)], *_joined(_said(asker, [resume]))]
+            return head, stop, resume + 1
+    if asked == Asked.OTHER and gap.last > gap.first and asker.chance(0.4):
+        head = lexicon.openings[f"¿{preposition.capitalize()} qué" if preposition else "¿Qué"]
+        return [*head, *_joined(_said(asker, [gap.first]))], stop, resume
+    heads = openings(asked, preposition)
+    return lexicon.openings[heads[generator.integers(len(heads))]], stop, resume
+
+
+def _chosen(asker: _Asker, asked: list[int], rate: float, *, signs: bool) -> list[int]:
+    """The words that a question repeats: without a share of them, and half that share of the function words.
+
+    Args:
+        signs: whether it repeats signs.
+    """
+    words, newline = asker.words, asker.lexicon.newline
+    telling = np.array([_opens(words, word) for word in asked], np.bool_)
+    kept = asker.generator.random(len(asked)) >= np.where(telling, rate, rate / 2)
+    if (kept & telling).sum() < TELLING:
+        kept[telling] = True
+    if not signs:
+        kept &= np.array([words.kinds[word] != Kind.SIGNS for word in asked], np.bool_)
+    kept &= np.array([asker.passage[words.starts[word]] != newline for word in asked], np.bool_)
+    return [word for word, keep in zip(asked, kept.tolist(), strict=True) if keep]
+
+
+def _said(asker: _Asker, asked: Sequence[int]) -> list[list[int]]:
+    """The tokens of some words, a share of them others than the text's."""
+    passage, words, lexicon = asker.passage, asker.words, asker.lexicon
+    found: list[list[int]] = []
     for place, word in enumerate(asked):
-        if said[place]:
-            first, *rest = passage[words.starts[word] : words.starts[word + 1]].tolist()
-            # Words that came together with a sign between them must not run into one.
-            alone = place > 0 and not said[place - 1] and words.kinds[word] != Kind.SIGNS
-            tokens += [int(lexicon.with_space[first]) if alone else first, *rest]
-    return tokens
+        tokens = passage[words.starts[word] : words.starts[word + 1]].tolist()
+        if asker.forms and _opens(words, word) and asker.chance(asker.settings.varied):
+            tokens = _another(asker, word) or tokens
+        # Words that came together with something between them must not run into one.
+        if place > 0 and asked[place - 1] != word - 1 and words.kinds[word] != Kind.SIGNS:
+            tokens = lexicon.apart(tokens)
+        found.append(tokens)
+    return found
+
+
+def _another(asker: _Asker, word: int) -> list[int]:
+    """The tokens of a word that a question may hold in place of one: another form of it, one of the passage, or any."""
+    assert asker.forms is not None
+    words, generator = asker.words, asker.generator
+    draw = generator.random()
+    if draw < FORM and (others := asker.forms.of(words.texts[word])):
+        return list(others[generator.integers(len(others))])
+    if draw < FORM + NEIGHBOUR:
+        other = int(generator.integers(len(words.texts)))
+        if _opens(words, other):
+            found: list[int] = asker.passage[words.starts[other] : words.starts[other + 1]].tolist()
+            return asker.lexicon.apart(found)
+    return list(asker.forms.any(generator))
+
+
+def _joined(words: list[list[int]]) -> list[int]:
+    return [number for word in words for number in word]
+
+
+def _spaced(parts: list[list[list[int]]], lexicon: Lexicon) -> list[list[int]]:
+    """Parts of a question one after the other, with a space before each."""
+    for part in parts:
+        if part:
+            part[0] = lexicon.apart(part[0])
+    return [word for part in parts for word in part]
 
 
 def _unspaced(ids: list[int], lexicon: Lexicon) -> list[int]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from destila.errors import UserError
+from destila.interrogatives import all_openings
 from destila.vocabulary import SPECIAL_TOKENS
 
 Ids = NDArray[np.int64]
@@ -65,8 +66,8 @@ class Lexicon:
         with_space, without_space: (V,) the same token with a space before it or without, itself if there is none.
         lowered: (V,) the same token with a small first letter, itself if there is none.
         ends_sentence: (V,) whether a sentence may end with it.
-        newline, question_mark: ids.
-        openings: ids of the words that open questions, by `Kind` of what is asked for; for names under SPECIAL.
+        newline, question_mark, space: ids.
+        openings: ids of the words that may open a question, by their text.
 
     Raises:
         UserError: the tokenizer is of another kind.
@@ -101,15 +102,9 @@ class Lexicon:
             [text.rstrip(b"\"')")[-1:] in (b".", b"!", b"?", b";", b":", b"\n") for text in texts]
         )
         self.decimal = np.array([text in (b".", b",", b":", b"/") for text in texts])
-        self.newline, self.question_mark = ids[b"\n"], ids[b"?"]
+        self.newline, self.question_mark, self.space = ids[b"\n"], ids[b"?"], ids[b" "]
         encode = functools.partial(_encode, tokenizer)
-        self.openings: dict[Kind, list[list[int]]] = {
-            Kind.DIGITS: [
-                encode(text) for text in ("¿Cuándo", "¿Cuánto", "¿Cuántos", "¿Cuántas", "¿En qué año", "¿Qué")
-            ],
-            Kind.SPECIAL: [encode(text) for text in ("¿Quién", "¿Quién", "¿Dónde", "¿Qué", "¿Cuál", "¿A quién")],
-            Kind.LETTERS: [encode(text) for text in ("¿Qué", "¿Qué", "¿Cómo", "¿Cuál", "¿Por qué")],
-        }
+        self.openings = {text: encode(text) for text in sorted(all_openings())}
 
     def word_starts(self, ids: Ids) -> NDArray[np.bool_]:
         """(T,) whether a word begins at each token: a space, another kind of token, or a special one.
@@ -132,6 +127,12 @@ class Lexicon:
         before = ids[:-1]
         starts[1:] = self.ends_sentence[before] & (self.spaced[ids[1:]] | (before == self.newline))
         return starts
+
+    def apart(self, word: Sequence[int]) -> list[int]:
+        """The tokens of a word with a space before it; a space of its own where no token has one."""
+        first, *rest = word
+        spaced = int(self.with_space[first])
+        return [spaced, *rest] if self.spaced[spaced] else [self.space, *word]
 
     def text(self, ids: Sequence[int] | Ids) -> str:
         """The text of some ids; special tokens vanish."""

@@ -23,6 +23,7 @@ from destila.errors import UserError
 from destila.lexicon import Lexicon
 from destila.masking import IGNORED, mask_words, place_count
 from destila.settings import PretrainSettings
+from destila.wordforms import WordForms
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio, odd
 CIRCLE = 2**64
@@ -126,6 +127,7 @@ class RowMaker:
         self.passage = passage_tokens(self.length)
         self.lexicon = Lexicon(store.tokenizer)
         self.mixture = Mixture(sources, settings.text.weights, passage=self.passage)
+        self.forms = WordForms(store.tokens, self.lexicon) if settings.cloze.varied else None
 
     def rows(self, first: int, count: int) -> Rows:
         """Rows number first to first + count - 1."""
@@ -158,7 +160,9 @@ class RowMaker:
         cloze = self.settings.cloze
         passage = self.passage_at(self.mixture.start(number, seed=self.seed))
         if generator.random() < cloze.share:
-            row = cloze_row(passage, length=self.length, lexicon=self.lexicon, settings=cloze, generator=generator)
+            row = cloze_row(
+                passage, length=self.length, lexicon=self.lexicon, settings=cloze, generator=generator, forms=self.forms
+            )
             if row is not None:
                 return row
         return plain_row(passage, length=self.length, lexicon=self.lexicon)

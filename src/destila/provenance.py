@@ -44,7 +44,7 @@ __all__ = [
 # The setting that names a parent, by its role and the command.
 NAMED_BY = {
     "teacher": {"distill": "--teacher.name"},
-    "starting point": {"distill": "--student.name", "finetune": "--model.name"},
+    "starting point": {"distill": "--student.name", "finetune": "--model.name", "pretrain": "--model.name"},
 }
 
 
@@ -224,7 +224,7 @@ def _parents(settings: Mapping[str, Any], source: Mapping[str, Any], inner: Mapp
     found.append(("teacher", str(teacher.get("name") or source.get("teacher") or "")))
     found += [("other teacher", str(name)) for name in teacher.get("others", ())]
     exported = str(source.get("model") or "")
-    if "command" in source:  # what `finetune` started from
+    if "command" in source:  # what `finetune` or `pretrain` started from
         found.append(("starting point", exported))
     else:
         found.append(("exported from", exported))

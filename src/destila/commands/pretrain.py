@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from destila.commands.fitting import report, worker_count
+from destila.commands.starting import load_start
 from destila.corpus import TokenStore, open_store
+from destila.errors import UserError
 from destila.initialization import position_width, start_matching, word_vectors
+from destila.lexicon import Lexicon
 from destila.masking import place_count
 from destila.mixture import RowMaker, Rows, row_makers, rows_by_step
-from destila.models import random_model, save_reader
+from destila.models import LoadedModel, random_model, save_reader
 from destila.prefetch import Prefetched
 from destila.pretraining import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
 from destila.runs import atomic_file, destila_version
@@ -22,6 +25,7 @@ from destila.settings import PretrainSettings
 from destila.tasks import Task, TrainingResult
 from destila.training import is_main_process, main_process_first, open_run, train
 from destila.vocabulary import pad_id
+from destila.windows import longest_window
 
 
 def run(settings: PretrainSettings) -> TrainingResult:
@@ -31,8 +35,9 @@ def run(settings: PretrainSettings) -> TrainingResult:
         UserError: the text is missing, unreadable or too little, or as `train` does.
         SystemExit: everything is saved and another call is to resume, as `fitting.report` says.
     """
+    start = _start(settings) if settings.model.name else None
     with main_process_first(settings.training):
-        store = open_store(settings.text)
+        store = open_store(settings.text, tokenizer=start.tokenizer if start else None)
     maker, apart = row_makers(store, settings)
     row_tokens, training = settings.training.batch_size * settings.model.length, settings.training
     if settings.tokens and not training.steps and not training.seconds:
@@ -45,7 +50,7 @@ def run(settings: PretrainSettings) -> TrainingResult:
         workers=worker_count(settings.text.workers, training),
     )
     with batches:
-        task = pretraining_task(settings, store, batches, apart)
+        task = pretraining_task(settings, start.model if start else _new(settings, store), store, batches, apart)
         opened = open_run(settings)
         result = train(
             task,
@@ -85,17 +90,37 @@ def stored_vectors(store: TokenStore, *, width: int, passes: int, seed: int) -> 
     return found
 
 
-def pretraining_task(
-    settings: PretrainSettings, store: TokenStore, batches: Prefetched[Rows], apart: RowMaker
-) -> Task[Rows]:
-    """A random encoder, the losses, and how it is judged and saved."""
-    model, length, seed = settings.model, settings.model.length, settings.training.seed
+def _start(settings: PretrainSettings) -> LoadedModel:
+    """The encoder to go on from.
+
+    Raises:
+        UserError: it cannot be loaded, its windows are too short, or its tokenizer is of another kind.
+    """
+    model = settings.model
+    if settings.text.tokenizer:
+        remedy = "Leave text.tokenizer empty: an encoder brings its own."
+        raise UserError("text.tokenizer", "is set beside model.name", remedy)
+    reader = load_start(settings, model.name, dropout=model.dropout)
+    if model.length > (most := longest_window(reader.model.config.to_dict())):
+        remedy = "Take shorter rows, or an encoder with more positions."
+        raise UserError("model.length", f"is {model.length}, and {model.name} reads {most} tokens at most", remedy)
+    try:
+        Lexicon(reader.tokenizer)
+    except UserError as error:
+        remedy = "Only encoders of `destila pretrain` can be gone on from."
+        raise UserError("model.name", f"the tokenizer of {model.name} {error.problem}", remedy) from error
+    return reader
+
+
+def _new(settings: PretrainSettings, store: TokenStore) -> Any:
+    """A new encoder, random or one that matches words and places."""
+    model, seed = settings.model, settings.training.seed
     student = random_model(
         model.shape,
         architecture="roberta",
         vocabulary_size=store.tokenizer.get_vocab_size(),
         pad_id=pad_id(store.tokenizer, {}),
-        positions=(model.positions or length) + pad_id(store.tokenizer, {}) + 1,
+        positions=(model.positions or model.length) + pad_id(store.tokenizer, {}) + 1,
         dropout=model.dropout,
         seed=seed,
     )
@@ -103,6 +128,14 @@ def pretraining_task(
         width = model.shape.hidden - position_width(model.shape.hidden)
         vectors = stored_vectors(store, width=width, passes=model.vector_passes, seed=seed)
         start_matching(student, vectors, seed=seed)
+    return student
+
+
+def pretraining_task(
+    settings: PretrainSettings, student: Any, store: TokenStore, batches: Prefetched[Rows], apart: RowMaker
+) -> Task[Rows]:
+    """The losses of an encoder, and how it is judged and saved."""
+    length, seed = settings.model.length, settings.training.seed
     loss_fn = PretrainingLoss(student.config, masking=settings.masking.weight, cloze=settings.cloze.weight, seed=seed)
     judged = apart.rows(0, settings.dev_rows) if settings.dev_rows else None
 
@@ -116,7 +149,12 @@ def pretraining_task(
             "window": {"length": length, "stride": length // 3, "max_answer_tokens": 30},
             "no_answer_threshold": None,
             "dev": dict(scores),
-            "source": {"command": "pretrain", "text": sorted(store.sources), "tokens": store.counts["tokens"]},
+            "source": {
+                "command": "pretrain",
+                "model": settings.model.name or "random",
+                "text": sorted(store.sources),
+                "tokens": store.counts["tokens"],
+            },
             "version": destila_version(),
         }
         save_reader(student, store.tokenizer, metadata, directory)

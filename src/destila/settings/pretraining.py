@@ -46,6 +46,10 @@ class ClozeSettings:
     """Share of the answerable questions whose sentence stays in the context: to find it is to match words."""
     dropped: Share = 0.0
     """Highest share of a question's words that are left out; each question draws its own up to this."""
+    varied: Share = 0.0
+    """Share of a question's other words that stand in another form, such as "fundación" for "fundó"."""
+    reordered: Share = 0.0
+    """Share of the questions with an interrogative whose parts change places."""
     weight: NonNegative = 1.0
     """Weight of the span loss beside the one of masked words."""
 
@@ -68,8 +72,10 @@ class MaskingSettings:
 
 @settings
 class PretrainedModelSettings:
+    name: str = ""
+    """An encoder of `destila pretrain` to go on from, with its tokenizer and shape; empty: a new one."""
     shape: ShapeSettings = field(default_factory=ShapeSettings)
-    """Shape of the encoder, a RoBERTa."""
+    """Shape of a new encoder, a RoBERTa."""
     initial: Literal["random", "matching"] = "random"
     """Weights to start from: random ones, or word vectors and heads that match words and places, for little compute."""
     vector_passes: Count = 3
