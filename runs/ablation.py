@@ -38,7 +38,7 @@ Table = dict[str, Any]
 INSIDE = {"task": 0.0, "soft": 1.0, "hidden": 1.0, "attention": 1.0, "relations": 1.0}
 ANSWERS: Table = {"task": 0.2, "soft": 0.8, "hidden": 0.0, "attention": 0.0, "relations": 0.0}
 ANSWERS |= {"scale": "none", "temperature": 2.0, "doubt": 0.5, "soft_positions": "context"}
-# Every row but the first two has all that the row above it has, and what is named here.
+# Every row but the first two and the last has all that the row above it has, and what is named here.
 LABELS = {
     "alone": "fine-tuned alone, without a teacher",
     "paper": "the paper's recipe",
@@ -49,6 +49,7 @@ LABELS = {
     "inputs": "+ more inputs, labelled by the teacher",
     "general": "+ general stage on raw text",
     "vocabulary": "+ vocabulary of the training texts",
+    "own": "a student pre-trained itself, in its own tokens, with the teacher's answers alone",
 }
 
 
@@ -73,6 +74,8 @@ class Plan:
     paragraphs: int = 1
     questions: int = 1500
     rows: tuple[str, ...] = tuple(LABELS)
+    encoder: str = ""
+    answerable: bool = False
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "Plan":
@@ -92,14 +95,21 @@ class Plan:
             text=text,
             out=Path(values.get("OUT", "runs/ablation")),
             shape=shape,
+            encoder=values.get("ENCODER", ""),
+            answerable=values.get("ANSWERABLE", "") not in ("", "0"),
             **given,
         )
 
     @property
     def cells(self) -> list[tuple[str, int]]:
-        """The cells to train; rows that read raw text only where there is some."""
-        rows = [row for row in self.rows if self.text or row != "general"]
+        """The cells to train; rows that read raw text, or begin as an encoder, only where there is one."""
+        missing = {row for row, given in (("general", self.text), ("own", self.encoder)) if not given}
+        rows = [row for row in self.rows if row not in missing]
         return [(row, seed) for seed in self.seeds for row in rows]
+
+    def examples(self) -> list[Example]:
+        """The questions that are scored."""
+        return [example for example in load_examples(self.dev) if example.answers or not self.answerable]
 
     def cell(self, row: str, seed: int) -> Path:
         """The directory of a cell."""
@@ -117,7 +127,12 @@ def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
         "output": str(plan.cell(row, seed) / "run"),
         "teacher": {"name": plan.teacher, "cache": str(plan.out / "cache")},
         "student": {"shape": dict(plan.shape)},
-        "data": {"train": plan.train, "dev": plan.dev, "max_train_examples": plan.limit},
+        "data": {
+            "train": plan.train,
+            "dev": plan.dev,
+            "max_train_examples": plan.limit,
+            "unanswerable": not plan.answerable,
+        },
         "window": {"length": plan.length, "stride": plan.length // 3},
         "loss": {},
         "training": {
@@ -132,6 +147,11 @@ def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
         },
         "unlabelled": {"files": plan.text, "store": str(plan.out / "text"), "workers": 0},
     }
+    if row == "own":
+        values["student"] = {"name": plan.encoder, "dropout": 0.0}
+        values["loss"] = ANSWERS | {"temperature": 1.0, "doubt": 0.0, "task": 0.5, "soft": 0.5}
+        values["unlabelled"]["questions"] = plan.questions if plan.text else 0
+        return resolve(DistillSettings, values, where=f"row {row!r}")
     if row == "alone":
         values["loss"] = {"soft": 0.0, "hidden": 0.0, "attention": 0.0}
     if has["born"]:
@@ -171,7 +191,7 @@ def train(plan: Plan, job: int = 0, jobs: int = 1) -> None:
 
     from destila.commands import distill
 
-    examples = load_examples(plan.dev)
+    examples = plan.examples()
     mine = plan.cells[job::jobs]
     for number, (row, seed) in enumerate(mine, start=1):
         cell = plan.cell(row, seed)
@@ -181,16 +201,23 @@ def train(plan: Plan, job: int = 0, jobs: int = 1) -> None:
         settings = settings_of(plan, row, seed)
         with contextlib.redirect_stdout(sys.stderr):
             distill.run(replace(settings, resume=any(cell.glob("run*/run.json"))))
-        answer(cell / "run", examples, cell / "predictions.json")
+        answer(cell / "run", examples, cell / "predictions.json", always=plan.answerable)
     if job == 0 and not (plan.out / "teacher.json").exists():
-        answer(Path(plan.teacher), examples, plan.out / "teacher.json")
+        answer(Path(plan.teacher), examples, plan.out / "teacher.json", always=plan.answerable)
 
 
-def answer(model: Path, examples: Sequence[Example], path: Path) -> None:
-    """Store what a reader answers."""
+def answer(model: Path, examples: Sequence[Example], path: Path, *, always: bool) -> None:
+    """Store what a reader answers.
+
+    Args:
+        always: it may not say that there is no answer.
+    """
     from destila.reader import Reader
 
-    write_json(path, answer_texts(Reader.load(model).predict(examples)))
+    reader = Reader.load(model)
+    if always:
+        reader.no_answer_threshold = None
+    write_json(path, answer_texts(reader.predict(examples)))
 
 
 # ---------------------------------------------------------------------------------------------------- gathering
@@ -218,7 +245,7 @@ def gather(plan: Plan) -> Table:
     Returns:
         What ablation.json holds: scores, intervals, tests against the paper's recipe and the row above, and steps.
     """
-    examples = load_examples(plan.dev)
+    examples = plan.examples()
     rows: list[Table] = []
     answers: dict[str, list[Scores]] = {}
     for row in LABELS:
@@ -233,7 +260,7 @@ def gather(plan: Plan) -> Table:
         line |= scored(answers[line["row"]])
         if "paper" in answers and line["row"] != "paper":
             line["over_paper"] = compared(answers["paper"], answers[line["row"]])
-        if above and line["row"] not in ("alone", "paper"):
+        if above and line["row"] not in ("alone", "paper", "own"):
             line["over_row_above"] = compared(answers[above["row"]], answers[line["row"]])
         above = line
     paper = next((line for line in rows if line["row"] == "paper"), None)

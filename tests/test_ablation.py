@@ -18,7 +18,7 @@ from destila.squad import save
 from tiny import example, tiny_examples, tiny_reader
 
 ROOT = Path(__file__).parents[1]
-ROWS = ["alone", "paper", "born", "terms", "scale", "stages", "inputs", "general", "vocabulary"]
+ROWS = ["alone", "paper", "born", "terms", "scale", "stages", "inputs", "general", "vocabulary", "own"]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "QUESTIONS": "4",
         "RELATION_HEADS": "4",
         "EVALUATIONS": "2",
+        "ENCODER": str(tiny_reader(tmp_path / "encoder", seed=5)),
+        "ANSWERABLE": "1",
     }
 
 
@@ -59,7 +61,7 @@ def test_every_row_has_what_the_row_above_has(ablation: ModuleType, environment:
     plan = ablation.Plan.from_environment(environment)
     assert [row for row, _ in plan.cells] == ROWS == list(ablation.LABELS)
     made: dict[str, DistillSettings] = {row: ablation.settings_of(plan, row, 1) for row in ROWS}
-    alone, paper, born, terms, scale, stages, inputs, general, last = made.values()
+    alone, paper, born, terms, scale, stages, inputs, general, last, own = made.values()
     assert (alone.loss.task, alone.loss.soft, alone.loss.hidden, alone.loss.attention) == (1, 0, 0, 0)
     assert paper.loss == DistillSettings().loss
     assert replace(born, output="", student=paper.student) == replace(paper, output="")
@@ -71,12 +73,30 @@ def test_every_row_has_what_the_row_above_has(ablation: ModuleType, environment:
     assert all(stage.unlabelled == {"questions": 4} for stage in inputs.stages)
     assert [stage.name for stage in general.stages] == ["general", "inside", "answers"]
     assert replace(last, output="", student=general.student) == replace(general, output="")
+    assert (own.student.name, own.loss.hidden, own.loss.attention) == (environment["ENCODER"], 0, 0)
     for settings in made.values():  # the same budget of steps
         steps = [stage.training["steps"] for stage in settings.stages] or [settings.training.steps]
         assert sum(steps) == 4
         assert settings.training == replace(paper.training)
-    without = ablation.Plan.from_environment({**environment, "TEXT": "", "SEEDS": "3 4", "ROWS": "paper general"})
+    without = ablation.Plan.from_environment(
+        {**environment, "TEXT": "", "ENCODER": "", "SEEDS": "3 4", "ROWS": "paper general own"}
+    )
     assert without.cells == [("paper", 3), ("paper", 4)]
+
+
+def test_only_questions_with_an_answer_are_scored_where_all_must_be_answered(
+    ablation: ModuleType, environment: dict[str, str], tmp_path: Path
+) -> None:
+    save(tiny_examples(unanswerable=True), tmp_path / "dev.json")
+    counts = [
+        len(ablation.Plan.from_environment({**environment, "ANSWERABLE": value}).examples()) for value in ("1", "0")
+    ]
+    assert counts[0] < counts[1]
+    strict = tiny_reader(tmp_path / "strict", metadata={"window": {"length": 96}, "no_answer_threshold": -1000.0})
+    examples = ablation.Plan.from_environment(environment).examples()
+    for always in (True, False):
+        ablation.answer(strict, examples, tmp_path / "out.json", always=always)
+        assert all(json.loads((tmp_path / "out.json").read_text()).values()) == always
 
 
 def test_cells_are_trained_once_and_make_a_table(
