@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spanish
-from destila.clozes import MAX_QUESTION, SPARE, Row, cloze_row, plain_row
+from destila.clozes import MAX_QUESTION, SPARE, STOP_WORDS, Row, cloze_row, plain_row
 from destila.lexicon import BOS, EOS, MASK, Lexicon
 from destila.settings import ClozeSettings
-from destila.stopwords import STOP_WORDS
 from destila.vocabulary import train_tokenizer
 from destila.wordforms import WordForms
 
@@ -70,8 +69,8 @@ def test_the_labelled_tokens_spell_one_span_and_none_of_its_occurrences_is_misse
     assert len(spans) == 1
     span = spans.pop()
     assert span
-    assert span.split()[0].lower() not in STOP_WORDS
-    assert span.split()[-1].lower() not in STOP_WORDS
+    assert span.split()[0].lower() not in STOP_WORDS.split()
+    assert span.split()[-1].lower() not in STOP_WORDS.split()
     assert all(row.context <= start <= end < length - 1 for start, end in zip(row.starts, row.ends, strict=True))
     # A word that the end of the row cuts may look like the span: it is not counted.
     text = context_text(row)
@@ -146,7 +145,7 @@ def test_a_sentence_that_stays_holds_the_answer_and_all_words_of_the_question(se
     answer = LEXICON.text(row.ids[row.starts[0] : row.ends[0] + 1]).strip()
     asked = set(LEXICON.without_space[row.ids[1 : row.context - 2]].tolist()) - {MASK, LEXICON.space}
     assert asked <= set(LEXICON.without_space[original].tolist())
-    assert set(answer.split()[:1]).isdisjoint(STOP_WORDS)
+    assert set(answer.split()[:1]).isdisjoint(STOP_WORDS.split())
 
 
 def test_dropping_words_makes_questions_shorter() -> None:
@@ -218,7 +217,7 @@ def test_a_question_in_other_words_repeats_fewer_of_the_text() -> None:
             assert row is not None
             said = set(re.findall(r"\w+", context_text(row).lower()))
             asked = re.findall(r"\w+", LEXICON.text(row.ids[1 : row.context - 2]).lower())
-            telling = [word for word in asked if word not in STOP_WORDS]
+            telling = [word for word in asked if word not in STOP_WORDS.split()]
             shares.append(np.mean([word in said for word in telling]))
         return float(np.mean(shares))
 

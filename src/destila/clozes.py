@@ -21,7 +21,6 @@ import numpy as np
 from destila.interrogatives import ARTICLES, MONTHS, NUMERALS, PREPOSITIONS, Asked, counting, kind_of_answer, openings
 from destila.lexicon import BOS, EOS, MASK, Ids, Kind, Lexicon
 from destila.settings import ClozeSettings
-from destila.stopwords import STOP_WORDS
 from destila.wordforms import WordForms
 
 MAX_QUESTION = 64  # tokens; a longer sentence is cut to the neighbourhood of its gap
@@ -36,8 +35,18 @@ NAME_WEIGHT = 4.0  # names and numbers are asked for so much more often than oth
 # rest are strangers.
 FORM, NEIGHBOUR = 0.35, 0.3
 LINKS = frozenset(b"de del la las los el y e".split())  # words that a phrase may hold
-# No answer begins or ends with a word without meaning of its own.
-_STOP = frozenset(form.encode() for word in STOP_WORDS for form in (word, word.capitalize(), word.upper()))
+# Words that no answer begins or ends with.
+STOP_WORDS = """
+a al algo ante así aún aunque bajo cada como con contra cual cuando cuándo de del desde donde dónde durante e el
+él ella ellas ellos en entonces entre era eran eres es esa esas ese eso esos esta está estaba estaban están estar
+estas este esto estos fue fueron ha haber había habían hace hacer han hasta hay he hemos la las le les lo los más
+me mi mis mismo mucho muy nada ni no nos nosotros nuestra nuestro o os otra otras otro otros para pero poco por
+porque pues que qué quien quién se sea ser será si sí sido sin sobre solo sólo son su sus también tan tanto te
+tener tengo ti tiene tienen toda todas todo todos tu un una unas uno unos usted ustedes va vamos y ya yo
+cuál cuáles cuánto cuántos cómo éste ésta mientras además según
+muchas gracias señor señora señores señorías bueno entonces aquí ahí allí ahora
+"""
+_STOP = frozenset(form.encode() for word in STOP_WORDS.split() for form in (word, word.capitalize(), word.upper()))
 
 
 @dataclass(frozen=True, slots=True)

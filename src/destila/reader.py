@@ -11,7 +11,6 @@ nothing.
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from tokenizers import Tokenizer
 from destila.backends import LoadedBackend, Logits, SpanModel, load_backend
 from destila.backends.files import ONNX_FILE
 from destila.errors import UserError
-from destila.overlap import Overlap
 from destila.progress import Progress
 from destila.records import Answer, Example, Prediction
 from destila.resolution import resolve
@@ -161,20 +159,18 @@ class Reader:
                 if window.first_token == 0:
                     if decoder:
                         yield decoder.finish()
-                    decoder = self._decoder(examples[window.example], top_k=top_k)
+                    decoder = self._decoder(examples[window.example].context, top_k=top_k)
                 assert decoder is not None  # every example has a first window
                 decoder.add(window, start, end)
         if decoder:
             yield decoder.finish()
 
-    def _decoder(self, example: Example, *, top_k: int) -> SpanDecoder:
-        weight = self.window.overlap
+    def _decoder(self, context: str, *, top_k: int) -> SpanDecoder:
         return SpanDecoder(
-            example.context,
+            context,
             max_answer_tokens=min(self.window.max_answer_tokens, self.window.length),
             top_k=top_k,
             no_answer_threshold=self.no_answer_threshold,
-            overlap=Overlap(example.question, example.context, weight=weight) if weight else None,
         )
 
     def windows(self, examples: Sequence[Example]) -> list[Window]:
@@ -219,7 +215,7 @@ class Reader:
     ) -> Iterator[tuple[Prediction, list[Answer]]]:
         """Third step: what the logits of the examples' windows say about each example, in order."""
         for example, (left, right) in zip(examples, _groups(windows), strict=True):
-            decoder = self._decoder(example, top_k=top_k)
+            decoder = self._decoder(example.context, top_k=top_k)
             for place in range(left, right):
                 decoder.add(windows[place], starts[place], ends[place])
             yield decoder.finish()
@@ -263,7 +259,8 @@ def _window(name: str, metadata: Mapping[str, Any], length: int, longest: int) -
         raise UserError("window length", problem, f"Choose {longest} or fewer.")
     if not length and saved.length > longest:
         print(f"{name}: windows of {longest} tokens, because it has no more positions.", file=sys.stderr)
-    return resolve(WindowSettings, asdict(saved) | {"length": length or min(saved.length, longest)}, where="window")
+    chosen = {"length": length or min(saved.length, longest), "stride": saved.stride}
+    return resolve(WindowSettings, chosen | {"max_answer_tokens": saved.max_answer_tokens}, where="window")
 
 
 def _threshold(name: str, metadata: Mapping[str, Any]) -> float | None:

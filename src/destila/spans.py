@@ -26,7 +26,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from destila.overlap import Overlap
 from destila.records import Answer, Prediction
 from destila.windows import Window
 
@@ -58,7 +57,6 @@ def decode(
     max_answer_tokens: int = 30,
     top_k: int = 1,
     no_answer_threshold: float | None = None,
-    overlap: Overlap | None = None,
 ) -> tuple[Prediction, list[Answer]]:
     """Read the answers of one example off the logits of its windows.
 
@@ -69,7 +67,6 @@ def decode(
         max_answer_tokens: the longest answer, before it grows to whole words.
         top_k: most answers to return.
         no_answer_threshold: "no answer" is given where `no_answer_score` is above it; None: always answer.
-        overlap: what spans gain from the sentence that they begin in; None: nothing.
 
     Returns:
         The prediction, and the answers, best first: `prediction.answer`, then the next best spans that overlap no
@@ -81,7 +78,6 @@ def decode(
         max_answer_tokens=max(1, min(max_answer_tokens, longest)),
         top_k=top_k,
         no_answer_threshold=no_answer_threshold,
-        overlap=overlap,
     )
     for window, start, end in zip(windows, start_logits, end_logits, strict=True):
         decoder.add(window, start, end)
@@ -105,15 +101,9 @@ class SpanDecoder:
     """
 
     def __init__(
-        self,
-        context: str,
-        *,
-        max_answer_tokens: int,
-        top_k: int = 1,
-        no_answer_threshold: float | None = None,
-        overlap: Overlap | None = None,
+        self, context: str, *, max_answer_tokens: int, top_k: int = 1, no_answer_threshold: float | None = None
     ) -> None:
-        self.context, self.top_k, self.threshold, self.overlap = context, top_k, no_answer_threshold, overlap
+        self.context, self.top_k, self.threshold = context, top_k, no_answer_threshold
         self._null = math.inf
         self._first = 0  # token of the whole context that the open rows begin with
         self._offsets = np.zeros((0, 2), np.int64)  # of the open rows
@@ -132,8 +122,6 @@ class SpanDecoder:
             self._offsets = np.concatenate([self._offsets, window.offsets[len(window.offsets) - more :]])
         inside = slice(window.context_start, window.context_end)
         starts, ends = (np.asarray(side[inside], np.float32) for side in (start_logits, end_logits))  # (n,)
-        if self.overlap:
-            starts = starts + self.overlap.gains(self._offsets[place : place + len(starts)])
         rows = self._scores[place : place + len(starts)]  # (n, K)
         np.maximum(rows, starts[:, None] + _reach(ends, longest, fill=-np.inf), out=rows)
 

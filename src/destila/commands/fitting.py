@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,11 @@ def fit(
 
     def save(student: Any, directory: Path, scores: Mapping[str, Any]) -> None:
         metadata = {
-            "window": asdict(window),
+            "window": {
+                "length": window.length,
+                "stride": window.stride,
+                "max_answer_tokens": window.max_answer_tokens,
+            },
             "no_answer_threshold": scores.get("no_answer_threshold", 0.0 if has_unanswerable else None),
             "dev": dict(scores),
             "source": dict(source),

@@ -34,9 +34,6 @@ class WindowSettings:
     """Tokens of context that neighbouring windows share."""
     max_answer_tokens: Count = 30
     """The longest answer that the decoder considers, in tokens."""
-    overlap: NonNegative = 0.0
-    """What a span gains, in logits, where its sentence holds all words of the question; for readers that have read
-    little. Less where it holds fewer; 0: nothing."""
 
 
 @settings

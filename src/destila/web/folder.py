@@ -2,7 +2,7 @@
 
     folder/
       index.html page.css page.js                 as `destila serve` has them, but for the page's own security policy
-      ask.js worker.js tokenizer.js windows.js overlap.js spans.js      who answers here, instead of the server
+      ask.js worker.js tokenizer.js windows.js spans.js      who answers here, instead of the server
       offline.js                                  keeps the page for visits without a network
       onnxruntime.js onnxruntime.bin              onnxruntime-web
       model.bin tokenizer.bin (weights.bin)       the reader; *.bin are compressed with gzip
@@ -23,13 +23,12 @@ from typing import Any
 from destila.backends.files import ONNX_FILE, ONNX_WEIGHTS
 from destila.reader import Reader
 from destila.runs import METADATA_FILE, destila_version
-from destila.stopwords import STOP_WORDS
 from destila.web.runtime import BINARY, SCRIPT
 from destila.web.tables import characters, tokenizer_tables
 from destila.windows import MIN_CONTEXT_TOKENS
 
 SHARED = ("index.html", "page.css", "page.js")
-OWN = ("ask.js", "worker.js", "tokenizer.js", "windows.js", "overlap.js", "spans.js", "LICENSES.txt")
+OWN = ("ask.js", "worker.js", "tokenizer.js", "windows.js", "spans.js", "LICENSES.txt")
 OFFLINE, RUNTIME = "offline.js", "onnxruntime.js"
 # A static server sends no policy of its own; workers that come from a file have none, and 'wasm-unsafe-eval' is theirs.
 POLICY = (
@@ -80,8 +79,6 @@ def _settings(reader: Reader) -> dict[str, Any]:
         "longest": window.max_answer_tokens,
         "least": MIN_CONTEXT_TOKENS,
         "threshold": reader.no_answer_threshold,
-        "overlap": window.overlap,
-        "stopWords": STOP_WORDS if window.overlap else (),
     }
 
 

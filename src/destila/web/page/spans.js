@@ -7,12 +7,11 @@
 
 const ZERO_WIDTH_JOINER = 0x200d;
 
-// `windows`: with start and end logits; `offsets`: clean ones of the whole context; `gained`: see overlap.js;
-// -> answers, best first.
-export function decode(windows, offsets, codes, characters, { longest, count, threshold, gained }) {
+// `windows`: with start and end logits; `offsets`: clean ones of the whole context; -> answers, best first.
+export function decode(windows, offsets, codes, characters, { longest, count, threshold }) {
   const tokens = offsets.length / 2, width = Math.min(longest, Math.max(tokens, 1));
   const { starts, ends } = edges(offsets);
-  const scores = fill(windows, starts, ends, width, gained);
+  const scores = fill(windows, starts, ends, width);
   const none = Math.min(...windows.map(({ start, end }) => start[0] + end[0]));
   const normalizer = logSumExp(scores, none);
   const spans = bestSpans(scores, starts, ends, width, { codes, characters, count });
@@ -46,14 +45,14 @@ function edges(offsets) {
 }
 
 // The best score that a window gives to each span; impossible where there is nothing but white space.
-function fill(windows, starts, ends, width, gained) {
+function fill(windows, starts, ends, width) {
   const scores = new Float32Array(starts.length * width).fill(-Infinity);
   for (const { start, end, contextStart, firstToken, count } of windows) {
     for (let left = 0; left < count; left += 1) {
-      const row = (firstToken + left) * width, from = Math.fround(start[contextStart + left] + gained[firstToken + left]);
+      const row = (firstToken + left) * width;
       for (let more = 0; more < width && left + more < count; more += 1) {
         if (ends[firstToken + left + more] <= starts[firstToken + left]) continue;
-        const score = from + end[contextStart + left + more];
+        const score = start[contextStart + left] + end[contextStart + left + more];
         if (Math.fround(score) > scores[row + more]) scores[row + more] = score;
       }
     }

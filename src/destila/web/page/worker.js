@@ -7,7 +7,6 @@
 // Invariant: what runs is what the export wrote. Every file is named after its content in the cache and in the request,
 // and is checked before use, so that an old file is never mixed with a new one.
 import * as onnxruntime from "./onnxruntime.js";
-import { gains } from "./overlap.js";
 import { decode } from "./spans.js";
 import { Characters, Tokenizer, codesOf } from "./tokenizer.js";
 import { cleanOffsets, cut, room } from "./windows.js";
@@ -117,7 +116,7 @@ async function isWhole(content, { bytes, sha256 }) {
 // ---------------------------------------------------------------------------------------------- answering
 async function answer({ question, context, count }, progress, isStopped) {
   const { settings, characters, tokenizer } = reader;
-  const text = tokenised(context), said = codesOf(question), asked = tokenizer.encode(said);
+  const text = tokenised(context), asked = tokenizer.encode(codesOf(question));
   if (!room(asked, text, settings).enough) throw new Refusal("longQuestion", { tokens: asked.ids.length });
   const windows = cut(asked, text, settings);
   for (const [place, window] of windows.entries()) {
@@ -126,8 +125,8 @@ async function answer({ question, context, count }, progress, isStopped) {
     await messagesArrive();
     if (isStopped()) return [];
   }
-  const { longest, threshold } = settings, gained = gains(said, text.codes, text.clean, characters, settings);
-  return decode(windows, text.clean, text.codes, characters, { longest, threshold, count, gained });
+  const { longest, threshold } = settings;
+  return decode(windows, text.clean, text.codes, characters, { longest, threshold, count });
 }
 
 // A text is asked about more than once.
