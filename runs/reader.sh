@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From raw text to the reader: TEXT=my-texts runs/reader.sh. Every step can be stopped and continued: run the script again.
 #   TEXT    directory of text files: a paragraph a line, a blank line between documents (.txt, .txt.gz, .txt.xz)
-#   SIZE    full (a large GPU, an hour), cpu (two cores, a little over two hours: how the reader that ships was made) or small (two
+#   SIZE    full (a large GPU, an hour), cpu (two cores, four to five hours: how the reader that ships was made) or small (two
 #           cores, minutes: the same steps as full, and nothing worth having)
 #   TRAIN, DEV    question files, several of them with spaces between; WEIGHTS of the text's sources as a TOML table
 #   ASK     with SIZE=cpu, the text that the teacher is asked about; TEXT unless given
@@ -45,15 +45,27 @@ for file in $DEV; do questions+=(--data.dev "$file"); done
 step pretrain "$OUT/encoder" --config "configs/${configs[0]}.toml" --text.files "$TEXT" --text.store "$OUT/text" \
   --text.weights "$WEIGHTS" "${encoder[@]}"
 
+# Without a GPU: then questions as people ask them, on longer rows.
+encoder_of_teacher=$OUT/encoder
+asking() {
+  step pretrain "$2" --config configs/pretrain-cpu-asking.toml --model.name "$1" --text.files "$TEXT" \
+    --text.store "$OUT/text" --text.weights "$WEIGHTS"
+}
+if [ "$SIZE" = cpu ]; then
+  encoder_of_teacher=$OUT/encoder-asking
+  asking "$OUT/encoder" "$encoder_of_teacher"
+fi
+
 # Teach the encoder to answer questions: the teacher.
-step finetune "$OUT/teacher" --config "configs/${configs[1]}.toml" --model.name "$OUT/encoder" "${questions[@]}" "${teacher[@]}"
+step finetune "$OUT/teacher" --config "configs/${configs[1]}.toml" --model.name "$encoder_of_teacher" "${questions[@]}" "${teacher[@]}"
 
 # Without a GPU: the student's own encoder, what it learns alone, and questions on the text for the teacher to answer.
 if [ "$SIZE" = cpu ]; then
   step pretrain "$OUT/student-encoder" --config configs/pretrain-cpu-student.toml --text.files "$TEXT" \
     --text.store "$OUT/text" --text.weights "$WEIGHTS"
-  step finetune "$OUT/student-alone" --config configs/student-alone-cpu.toml --model.name "$OUT/student-encoder" "${questions[@]}"
-  student=(--student.name "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
+  asking "$OUT/student-encoder" "$OUT/student-asking"
+  step finetune "$OUT/student-alone" --config configs/student-alone-cpu.toml --model.name "$OUT/student-asking" "${questions[@]}"
+  student=(--student.name "$OUT/student-alone" --teacher.others "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
     --teacher.cache "$OUT/cache")
 fi
 
