@@ -3,11 +3,11 @@
     python runs/threshold.py --model models/reader --data dev.json [--write]
 
 A question that has an answer is asked of its own paragraph and of another one of the same article, which hardly ever
-answers it (`destila.pairing`). The threshold is the one at which the reader refuses as large a share of the former as it
-answers of the latter. That is what people meet: a text that treats of something else. Questions that were written to
-look answerable (SQuAD 2.0) are shown beside it, and the F1 of answering them all, whatever the threshold. A threshold
-that is best for F1 on such data refuses nearly everything while a reader is weak (`destila evaluate --fit-threshold`).
-With --write it goes into the reader's destila.json. One line of JSON comes last.
+answers it (`destila.pairing`). The threshold is the one at which the reader refuses as large a share of the former as
+it answers of the latter. That is what people meet: a text that treats of something else. Questions that were written
+to look answerable (SQuAD 2.0) are shown beside it, and the F1 of answering them all, whatever the threshold. A
+threshold that is best for F1 on such data refuses nearly everything while a reader is weak (`destila evaluate
+--fit-threshold`). With --write it goes into the reader's destila.json. One line of JSON comes last.
 """
 
 import argparse
