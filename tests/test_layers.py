@@ -15,7 +15,10 @@ LAYERS = [
     ["records", "cores", "settings", "runs", "journal", "progress", "signals"],
     ["resolution"],
     ["squad", "repair", "fields", "windows", "streams", "spans", "metrics", "statistics", "predictions", "vocabulary"],
-    ["pairing", "alignment", "lexicon", "corpus", "clozes", "masking", "mixture", "unlabelled", "prefetch"],
+    [
+        *("pairing", "alignment", "lexicon", "interrogatives", "wordforms"),
+        *("corpus", "clozes", "masking", "mixture", "unlabelled", "prefetch"),
+    ],
     ["sources", "download", "hub", "recording", "documents"],
     ["provenance", "licences", "energy"],
     ["shapes", "relations"],
