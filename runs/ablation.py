@@ -32,6 +32,7 @@ from destila.resolution import resolve
 from destila.runs import read_json, write_json, write_text
 from destila.settings import DistillSettings
 from destila.sources import load_examples
+from destila.squad import save
 from destila.statistics import bootstrap_interval, paired_test
 
 Table = dict[str, Any]
@@ -111,6 +112,11 @@ class Plan:
         """The questions that are scored."""
         return [example for example in load_examples(self.dev) if example.answers or not self.answerable]
 
+    @property
+    def scored(self) -> Path:
+        """The file that holds the questions that are scored, where they are not all of the given ones."""
+        return self.out / "answerable.json"
+
     def cell(self, row: str, seed: int) -> Path:
         """The directory of a cell."""
         return self.out / f"{row}-{seed}"
@@ -129,7 +135,7 @@ def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
         "student": {"shape": dict(plan.shape)},
         "data": {
             "train": plan.train,
-            "dev": plan.dev,
+            "dev": [str(plan.scored)] if plan.answerable else plan.dev,
             "max_train_examples": plan.limit,
             "unanswerable": not plan.answerable,
         },
@@ -192,6 +198,9 @@ def train(plan: Plan, job: int = 0, jobs: int = 1) -> None:
     from destila.commands import distill
 
     examples = plan.examples()
+    if plan.answerable:  # the curves are of the same questions as the scores
+        plan.out.mkdir(parents=True, exist_ok=True)
+        save(examples, plan.scored)
     mine = plan.cells[job::jobs]
     for number, (row, seed) in enumerate(mine, start=1):
         cell = plan.cell(row, seed)
