@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spanish
-from destila.clozes import MAX_QUESTION, SPARE, STOP_WORDS, Row, cloze_row, plain_row
+from destila.asking import MAX_QUESTION
+from destila.clozes import Row, cloze_row, plain_row
 from destila.lexicon import BOS, EOS, MASK, Lexicon
+from destila.phrases import SPARE, STOP_WORDS
 from destila.settings import ClozeSettings
 from destila.vocabulary import train_tokenizer
 from destila.wordforms import WordForms

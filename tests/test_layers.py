@@ -17,7 +17,7 @@ LAYERS = [
     ["squad", "repair", "fields", "windows", "streams", "spans", "metrics", "statistics", "predictions", "vocabulary"],
     [
         *("pairing", "alignment", "lexicon", "interrogatives", "wordforms"),
-        *("corpus", "clozes", "masking", "mixture", "unlabelled", "prefetch"),
+        *("corpus", "phrases", "asking", "clozes", "masking", "mixture", "unlabelled", "prefetch"),
     ],
     ["sources", "download", "hub", "recording", "documents"],
     ["provenance", "licences", "energy"],

@@ -17,11 +17,12 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from destila.clozes import MAX_ANSWERS, SPARE, Row, cloze_row, plain_row
+from destila.clozes import Row, cloze_row, plain_row
 from destila.corpus import TokenStore, load_store
 from destila.errors import UserError
 from destila.lexicon import Lexicon
 from destila.masking import IGNORED, mask_words, place_count
+from destila.phrases import MAX_ANSWERS, SPARE
 from destila.settings import PretrainSettings
 from destila.wordforms import WordForms
 
