@@ -3,6 +3,7 @@
 import http.client
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from destila.reader import Reader
 from destila.records import Example
 from destila.serving.gate import JsonFormatter
+from destila.serving.schema import SAYS_SOMETHING
 from destila.settings import LimitSettings, QueueSettings, ServeSettings
 from serving import JSON, ask, request, serving, until
 from tiny import TEXTS, tiny_reader
@@ -142,6 +144,14 @@ def test_requests_that_arrive_together_run_together(gated):
 
 
 # ------------------------------------------------------------------------------------------ refusals
+def test_what_the_document_calls_a_question_is_one_to_the_reader(port):
+    document = json.dumps(request(port, path="/openapi.json")[2])
+    assert json.dumps(SAYS_SOMETHING) in document
+    blank = [chr(code) for code in range(0x110000) if chr(code).isspace()] + ["\ufeff"]
+    assert not any(re.search(SAYS_SOMETHING, letter) for letter in blank)
+    assert re.search(SAYS_SOMETHING, " ¿\x1f")
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -156,6 +166,7 @@ def test_requests_that_arrive_together_run_together(gated):
         (b'{"question": NaN, "context": "b"}', 422),
         (b'{"question": " \\n", "context": "b"}', 422),
         (b'{"question": "\\u001c", "context": "b"}', 422),
+        (b'{"question": "\\u001f\\u0085\\ufeff", "context": "b"}', 422),
         (b'{"question": "\\ud800", "context": "b"}', 422),
         (b'{"question": "a", "context": "b", "\\ud800": 1}', 422),
         (b'{"question": [], "context": "b"}', 422),

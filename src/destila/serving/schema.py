@@ -10,6 +10,9 @@ from destila.settings import LimitSettings
 
 ONE: Literal["one"] = "one"  # the two forms of a field; only the one that is meant is checked and complained about
 MANY: Literal["many"] = "many"
+# A question must hold something besides white space, whoever says what that is: ECMAScript, by which clients read the
+# OpenAPI document, knows U+FEFF, and Python U+001C to U+001F and U+0085.
+SAYS_SOMETHING = r"[^\s\x1c-\x1f\x85\uFEFF]"
 
 
 class AnswerRequest(BaseModel):
@@ -34,7 +37,9 @@ class AnswerRequest(BaseModel):
 
 def request_model(limits: LimitSettings) -> type[AnswerRequest]:
     """`AnswerRequest` with the limits of one server."""
-    asked = Annotated[str, StringConstraints(min_length=1, max_length=limits.question_characters, pattern=r"\S")]
+    asked = Annotated[
+        str, StringConstraints(min_length=1, max_length=limits.question_characters, pattern=SAYS_SOMETHING)
+    ]
     text = Annotated[str, StringConstraints(max_length=limits.context_characters)]
     fields: dict[str, Any] = {
         "question": (_one_or_many(asked, limits.pairs), Field(description="One question, or a list of them.")),
