@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from destila import Reader
+from destila.errors import UserError
 from destila.metrics import score
 from destila.pairing import paired
 from destila.records import Example, Prediction
@@ -56,6 +57,8 @@ def study(reader: Reader, examples: Sequence[Example]) -> dict[str, Any]:
     """Where the threshold should be, and what follows from it."""
     reader.no_answer_threshold = None
     answerable = [example for example in examples if example.answers]
+    if not answerable:
+        raise UserError("data", "holds no question that has an answer", "Give other questions.")
     groups = {
         "answerable": answerable,
         "another paragraph": paired(answerable, paragraphs=1, seed=SEED),
@@ -89,7 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", action="append", required=True)
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args(arguments)
-    result = study(Reader.load(chosen.model), load_examples(chosen.data))
+    try:
+        result = study(Reader.load(chosen.model), load_examples(chosen.data))
+    except UserError as error:
+        parser.error(str(error))
     for name, share in result["refused"].items():
         area_of = f", area {result['area'][name]:.3f}" if name in result["area"] else ""
         print(f"{name}: {result['questions'][name]} questions, {share:.1%} refused at {result['threshold']}{area_of}")
