@@ -279,7 +279,7 @@ def test_an_encoder_that_cannot_be_gone_on_from_is_refused(trained: Path, text: 
                 text=replace(settings.text, tokenizer=str(trained)),
             )
         )
-    tiny_reader("bert", tmp_path / "bert")
+    tiny_reader(tmp_path / "bert", "bert")
     with pytest.raises(UserError, match=r"model.name.*tokenizer of .*bert"):
         pretrain.run(replace(settings, model=replace(settings.model, name=str(tmp_path / "bert"), length=32)))
 
