@@ -59,9 +59,11 @@ def study(reader: Reader, examples: Sequence[Example]) -> dict[str, Any]:
     answerable = [example for example in examples if example.answers]
     if not answerable:
         raise UserError("data", "holds no question that has an answer", "Give other questions.")
+    if not (elsewhere := paired(answerable, paragraphs=1, seed=SEED)):
+        raise UserError("data", "holds a single paragraph, and no other to ask about", "Give more paragraphs.")
     groups = {
         "answerable": answerable,
-        "another paragraph": paired(answerable, paragraphs=1, seed=SEED),
+        "another paragraph": elsewhere,
         "written to look answerable": [example for example in examples if example.labelled and not example.answers],
     }
     found = {name: reader.predict(group) for name, group in groups.items() if group}

@@ -63,7 +63,12 @@ def test_it_studies_a_reader_and_writes_the_threshold_alone(
 def test_a_mistake_is_one_line(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reader = tiny_reader(tmp_path / "reader")
     save([one for one in tiny_examples() if not one.answers], tmp_path / "none.json")
-    for name, problem in (("missing.json", "no such file"), ("none.json", "no question that has an answer")):
+    save([one for one in tiny_examples() if one.answers][:1], tmp_path / "one.json")
+    for name, problem in (
+        ("missing.json", "no such file"),
+        ("none.json", "no question that has an answer"),
+        ("one.json", "a single paragraph"),
+    ):
         with pytest.raises(SystemExit):
             script.main(["--model", str(reader), "--data", str(tmp_path / name)])
         assert problem in capsys.readouterr().err

@@ -71,12 +71,12 @@ def question_of(asker: Asker, sentence: tuple[int, int], gap: Gap) -> list[int]:
     return [*_clipped([*opening, *_joined(_spaced(parts, lexicon))]), lexicon.question_mark]
 
 
-def _opening(asker: Asker, first: int, end: int, gap: Gap, opens: int) -> tuple[list[int], int, int]:
+def _opening(asker: Asker, first: int, end: int, gap: Gap, start: int) -> tuple[list[int], int, int]:
     """The head of a question, the word that what was before the gap ends before, and that which goes on after it.
 
     Args:
         first, end: words that the question may repeat.
-        opens: the first word of the sentence.
+        start: the first word of the sentence.
     """
     words, lexicon, generator = asker.words, asker.lexicon, asker.generator
     stop, resume, preposition = gap.first, gap.last + 1, ""
@@ -84,7 +84,7 @@ def _opening(asker: Asker, first: int, end: int, gap: Gap, opens: int) -> tuple[
         stop -= 1
     if stop > first and (found := PREPOSITIONS.get(words.texts[stop - 1].lower())):
         stop, preposition = stop - 1, found
-    name = is_name(words, gap.first, opens) or is_name(words, gap.last, opens)
+    name = is_name(words, gap.first, start) or is_name(words, gap.last, start)
     asked = kind_of_answer(words.texts[gap.first : resume], name=name)
     if asked == Asked.NUMBER and resume < end:
         noun = words.texts[resume]
@@ -124,7 +124,7 @@ def _said(asker: Asker, asked: Sequence[int]) -> list[list[int]]:
     for place, word in enumerate(asked):
         tokens = passage[words.starts[word] : words.starts[word + 1]].tolist()
         if asker.forms and opens(words, word) and asker.chance(asker.settings.varied):
-            tokens = _another(asker, word) or tokens
+            tokens = _another(asker, word, asker.forms)
         # Words that came together with something between them must not run into one.
         if place > 0 and asked[place - 1] != word - 1 and words.kinds[word] != Kind.SIGNS:
             tokens = lexicon.apart(tokens)
@@ -132,19 +132,18 @@ def _said(asker: Asker, asked: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def _another(asker: Asker, word: int) -> list[int]:
+def _another(asker: Asker, word: int, forms: WordForms) -> list[int]:
     """The tokens of a word that a question may hold in place of one: another form of it, one of the passage, or any."""
-    assert asker.forms is not None
     words, generator = asker.words, asker.generator
     draw = generator.random()
-    if draw < FORM and (others := asker.forms.of(words.texts[word])):
+    if draw < FORM and (others := forms.of(words.texts[word])):
         return list(others[generator.integers(len(others))])
     if draw < FORM + NEIGHBOUR:
         other = int(generator.integers(len(words.texts)))
         if opens(words, other):
             found: list[int] = asker.passage[words.starts[other] : words.starts[other + 1]].tolist()
             return asker.lexicon.apart(found)
-    return list(asker.forms.any(generator))
+    return list(forms.any(generator))
 
 
 def _joined(words: list[list[int]]) -> list[int]:

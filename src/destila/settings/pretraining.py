@@ -47,7 +47,7 @@ class ClozeSettings:
     dropped: Share = 0.0
     """Highest share of a question's words that are left out; each question draws its own up to this."""
     varied: Share = 0.0
-    """Share of a question's other words that stand in another form, such as "fundación" for "fundó"."""
+    """Share of its other words that are not the sentence's: other forms ("fundación" for "fundó"), or strangers."""
     reordered: Share = 0.0
     """Share of the questions with an interrogative whose parts change places."""
     weight: NonNegative = 1.0
