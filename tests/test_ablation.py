@@ -1,8 +1,6 @@
 """The ablation: cells train once and go on after a stop, and the table says what the cells say."""
 
-import importlib.util
 import json
-import sys
 import xml.etree.ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ import spanish
 from destila.charts import Bar, bar_chart
 from destila.settings import DistillSettings
 from destila.squad import save
+from scripts import load_script
 from tiny import example, tiny_examples, tiny_reader
 
 ROOT = Path(__file__).parents[1]
@@ -23,12 +22,7 @@ ROWS = ["alone", "paper", "born", "terms", "scale", "stages", "inputs", "general
 
 @pytest.fixture(scope="module")
 def ablation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablation", ROOT / "runs" / "ablation.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("runs/ablation.py")
 
 
 @pytest.fixture

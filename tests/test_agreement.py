@@ -1,6 +1,5 @@
 """How often exports agree with torch: the count itself, and that fp32 exports always do."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +10,7 @@ from destila import squad
 from destila.records import Answer, Prediction
 from destila.resolution import resolve
 from destila.settings import ExportSettings
+from scripts import load_script
 from tiny import TEXTS, example, tiny_examples, tiny_reader
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "agreement.py"
@@ -18,12 +18,7 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "agreement.py"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("agreement", SCRIPT)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/agreement.py")
 
 
 def said(answer: Answer) -> Prediction:

@@ -1,6 +1,5 @@
 """The threshold script: equal errors, the area, and what is written."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -9,19 +8,13 @@ import numpy as np
 import pytest
 
 from destila.squad import save
+from scripts import load_script
 from tiny import tiny_examples, tiny_reader
-
-SCRIPT = Path(__file__).parents[1] / "runs" / "threshold.py"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("threshold", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("runs/threshold.py")
 
 
 def test_as_many_are_refused_with_an_answer_as_are_answered_without(script: ModuleType) -> None:
