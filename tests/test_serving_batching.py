@@ -75,6 +75,19 @@ def test_what_waits_runs_together():
     assert [len(batch) for batch in model.batches] == [1, 10, 10, 10]
 
 
+@pytest.mark.parametrize(("padded", "together"), [(True, [[10, 10, 9], [40, 30]]), (False, [[10, 40, 9, 10, 30]])])
+def test_only_a_model_that_pads_gets_windows_of_one_length_apart(padded, together):
+    model = Model(blocked=True)
+    pool = Batcher(model, batch_tokens=100, queue_windows=1000, padded=padded)
+    first = pool.submit([window(1)])
+    assert model.entered.wait(10)
+    rest = [pool.submit([window(tokens)]) for tokens in (10, 40, 9, 10, 30)]
+    model.go.set()
+    wait([first, *rest], timeout=10)
+    pool.close()
+    assert [[tokens for tokens, _ in batch] for batch in model.batches[1:]] == together
+
+
 def test_a_long_document_does_not_starve_short_questions():
     model = Model(blocked=True)
     pool = batcher(model, batch_tokens=100)

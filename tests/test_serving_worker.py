@@ -15,7 +15,7 @@ import pytest
 
 from destila.commands import export
 from destila.errors import UserError
-from destila.reader import Reader
+from destila.reader import SHIPPED, Reader
 from destila.resolution import resolve
 from destila.serving import worker
 from destila.serving.worker import ModelDiedError, ModelDownError, ModelFailedError, ModelProcess
@@ -50,6 +50,11 @@ def start(model):
     yield start
     for process in started:
         process.close()
+
+
+def test_the_process_says_whether_its_model_pads(start):
+    assert not start().one_by_one
+    assert start(name=str(SHIPPED)).one_by_one
 
 
 def gone(pid):

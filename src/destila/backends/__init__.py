@@ -25,7 +25,11 @@ Integers = NDArray[np.int64]
 
 
 class SpanModel(Protocol):
-    """A network that scores every token as the start and as the end of the answer."""
+    """A network that scores every token as the start and as the end of the answer.
+
+    It may have two attributes more: `tokens_per_batch`, the padded tokens of a run that suit it, and `one_by_one`, that
+    it cuts every row to its own length, so that rows of any lengths may run together.
+    """
 
     def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
         """Start and end logits, both (B, T), of (B, T) token ids; what stands at padding means nothing."""

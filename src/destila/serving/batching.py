@@ -77,6 +77,7 @@ class Batcher:
         logits: runs windows, usually `Reader.logits`; called from the one thread only.
         batch_tokens: tokens of the windows that are taken at once; a longer window runs alone.
         queue_windows: most windows that may wait.
+        padded: the model fills rows up to the longest of a run, so that only windows of about one length run together.
         observe: is told of each run of the model: windows, padded tokens, seconds.
     """
 
@@ -86,10 +87,11 @@ class Batcher:
         *,
         batch_tokens: int,
         queue_windows: int,
+        padded: bool = True,
         observe: Callable[[int, int, float], None] = lambda windows, tokens, seconds: None,
     ) -> None:
         self._logits, self._observe = logits, observe
-        self._batch_tokens, self._queue_windows = batch_tokens, queue_windows
+        self._batch_tokens, self._queue_windows, self._padded = batch_tokens, queue_windows, padded
         self._jobs: deque[_Job] = deque()  # the first is served next
         self._waiting = self._accepted = 0
         self._windows_per_second = 100.0  # a guess until the first batch is done
@@ -138,7 +140,7 @@ class Batcher:
     # ------------------------------------------------------------------------------------------ the thread
     def _work(self) -> None:
         while batch := self._next_batch():
-            for places in _alike(batch):
+            for places in _alike(batch) if self._padded else [batch]:
                 self._run(places)
 
     def _next_batch(self) -> list[_Place]:

@@ -33,6 +33,7 @@ class AnswerService:
             reader.logits,
             batch_tokens=settings.queue.batch_tokens,
             queue_windows=settings.queue.windows,
+            padded=not getattr(reader.model, "one_by_one", False),
             observe=measures.observe_batch,
         )
         measures.watch_queue(lambda: self._batcher.waiting)

@@ -78,7 +78,7 @@ class ModelProcess:
         self.restarts = 0
         self._child: _Child
         try:
-            self._child, self.tokens_per_batch, *parts = self._start()
+            self._child, self.tokens_per_batch, self.one_by_one, *parts = self._start()
         except ModelDiedError as error:
             problem = f"the process that should load it died ({error})"
             raise UserError(str(load["name"]), problem, "Is there enough memory for it?") from None
@@ -226,7 +226,7 @@ def serve_model(connection: Connection) -> None:
         model = loaded.model
         tokens = getattr(model, "tokens_per_batch", TOKENS_PER_BATCH)
         parts = (loaded.tokenizer.to_str(), dict(loaded.config), loaded.metadata, loaded.location)
-        connection.send(("loaded", tokens, *parts))
+        connection.send(("loaded", tokens, getattr(model, "one_by_one", False), *parts))
         while True:
             connection.send(_run(model.logits, *connection.recv()))
 
