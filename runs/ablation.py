@@ -4,36 +4,27 @@ Every cell (a row of the table and a seed) is a plain `destila distill` in a dir
 predictions is finished and is not trained again, one that was interrupted goes on. What is computed once from the
 teacher is shared by all cells. `runs/ablation.sh` says what the environment variables mean, and runs this.
 
-    python runs/ablation.py train [JOB JOBS]     train the cells, or the JOB-th of JOBS shares of them
-    python runs/ablation.py gather               write ablation.md, ablation.json and ablation.svg
+    python runs/ablation.py [JOB JOBS]     train the cells, or the JOB-th of JOBS shares of them
 
-Scores are those of the last step, never of the best one: nothing is chosen on the questions that are scored. A row's
-answers to a question are averaged over seeds before articles are resampled, so that seeds do not pass for questions.
+`runs/ablation_table.py` makes the table of what is finished.
 """
 
 import contextlib
-import json
 import os
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-import numpy as np
-
-from destila.charts import Bar, bar_chart
-from destila.metrics import Scores, score
-from destila.predictions import answer_texts, read_predictions
+from destila.predictions import answer_texts
 from destila.records import Example
 from destila.resolution import resolve
-from destila.runs import read_json, write_json, write_text
+from destila.runs import write_json
 from destila.settings import DistillSettings
 from destila.sources import load_examples
 from destila.squad import save
-from destila.statistics import bootstrap_interval, paired_test
 
 Table = dict[str, Any]
 INSIDE = {"task": 0.0, "soft": 1.0, "hidden": 1.0, "attention": 1.0, "relations": 1.0}
@@ -125,7 +116,6 @@ class Plan:
 NUMBERS = ("steps", "batch", "length", "limit", "relation_heads", "evaluations", "paragraphs", "questions")
 
 
-# ---------------------------------------------------------------------------------------------------- training
 def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
     """The settings of a cell."""
     has = {name: list(LABELS).index(row) >= place for place, name in enumerate(LABELS)}
@@ -229,160 +219,5 @@ def answer(model: Path, examples: Sequence[Example], path: Path, *, always: bool
     write_json(path, answer_texts(reader.predict(examples)))
 
 
-# ---------------------------------------------------------------------------------------------------- gathering
-def curve(cell: Path) -> list[tuple[int, float]]:
-    """(steps since the first stage began, dev F1) of every evaluation of a cell."""
-    points: list[tuple[int, float]] = []
-    done = 0
-    runs = sorted(cell.glob("run*/run.json"), key=lambda path: read_json(path)["started"])
-    for path in runs:
-        text = (path.parent / "metrics.jsonl").read_text(encoding="utf-8")
-        lines = [json.loads(line) for line in text.splitlines()]
-        points += [(done + line["step"], line["dev_f1"]) for line in lines if "dev_f1" in line]
-        done += lines[-1]["step"]
-    return points
-
-
-def seconds(cell: Path) -> float:
-    """Seconds that the runs of a cell took."""
-    return sum(float(read_json(path).get("seconds", 0.0)) for path in cell.glob("run*/run.json"))
-
-
-def gather(plan: Plan) -> Table:
-    """Compare all cells that are finished.
-
-    Returns:
-        What ablation.json holds: scores, intervals, tests against the paper's recipe and the row above, and steps.
-    """
-    examples = plan.examples()
-    rows: list[Table] = []
-    answers: dict[str, list[Scores]] = {}
-    for row in LABELS:
-        cells = [plan.cell(row, seed) for seed in plan.seeds]
-        cells = [cell for cell in cells if (cell / "predictions.json").exists()]
-        if cells:
-            texts = [read_predictions(cell / "predictions.json") for cell in cells]
-            answers[row] = [score(examples, each, normalizer="squad", where=row) for each in texts]
-            rows.append({"row": row, "label": LABELS[row], "cells": [str(cell) for cell in cells]})
-    above: Table = {}
-    for line in rows:
-        line |= scored(answers[line["row"]])
-        if "paper" in answers and line["row"] != "paper":
-            line["over_paper"] = compared(answers["paper"], answers[line["row"]])
-        if above and line["row"] not in ("alone", "paper", "own"):
-            line["over_row_above"] = compared(answers[above["row"]], answers[line["row"]])
-        above = line
-    paper = next((line for line in rows if line["row"] == "paper"), None)
-    for line in rows:
-        cells = [Path(cell) for cell in line.pop("cells")]
-        line["seconds"] = round(mean(seconds(cell) for cell in cells), 1)
-        line["curves"] = [curve(cell) for cell in cells]
-        if paper:
-            line["steps_to_paper"] = [reached(points, paper["f1"]) for points in line["curves"]]
-    result: Table = {"steps": plan.steps, "batch": plan.batch, "seeds": list(plan.seeds), "rows": rows}
-    if (plan.out / "teacher.json").exists():
-        teacher = score(examples, read_predictions(plan.out / "teacher.json"), normalizer="squad", where="teacher")
-        result["teacher"] = scored([teacher])
-    return result
-
-
-def scored(seeds: Sequence[Scores]) -> Table:
-    """F1 and exact match in percent, with the interval over articles and the spread over seeds."""
-    f1 = np.mean([each.f1 for each in seeds], axis=0)
-    interval = bootstrap_interval(f1, seeds[0].clusters, seed=1)
-    each = [100 * float(one.f1.mean()) for one in seeds]
-    return {
-        "f1": mean(each),
-        "f1_ci": interval.scaled(100),
-        "f1_seeds": each,
-        "f1_spread": stdev(each) if len(each) > 1 else 0.0,
-        "em": 100 * mean(float(one.em.mean()) for one in seeds),
-        "questions": len(f1),
-        "clusters": interval.clusters,
-        "unit": interval.unit,
-    }
-
-
-def compared(first: Sequence[Scores], second: Sequence[Scores]) -> Table:
-    """How much more F1 the second row has: the paired difference, its interval and p, over articles."""
-    means = [np.mean([each.f1 for each in row], axis=0) for row in (first, second)]
-    test = paired_test(means[0], means[1], first[0].clusters, seed=1)
-    return {"f1": 100 * test.difference, "ci": test.interval.scaled(100), "p": test.p}
-
-
-def reached(points: Sequence[tuple[int, float]], target: float) -> int | None:
-    """The first evaluated step with so much F1; None if there is none."""
-    return next((step for step, f1 in points if f1 >= target), None)
-
-
-# ---------------------------------------------------------------------------------------------------- showing
-def markdown(result: Table) -> str:
-    """The table."""
-    head = ["student", "F1 [95 %]", "± seeds", "EM", "kept", "over the row above", "p", "steps to the paper's F1", "s"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for line in result["rows"]:
-        low, high = line["f1_ci"]
-        gain = line.get("over_row_above")
-        cells = [
-            line["label"],
-            f"{line['f1']:.1f} [{low:.1f}, {high:.1f}]",
-            f"{line['f1_spread']:.1f}",
-            f"{line['em']:.1f}",
-            f"{100 * line['f1'] / result['teacher']['f1']:.0f} %" if result.get("teacher", {}).get("f1") else "-",
-            f"{gain['f1']:+.1f} [{gain['ci'][0]:+.1f}, {gain['ci'][1]:+.1f}]" if gain else "-",
-            f"{gain['p']:.3f}" if gain else "-",
-            pace(line.get("steps_to_paper", []), result["steps"]),
-            f"{line['seconds']:.0f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", note(result), ""])
-
-
-def pace(steps: Sequence[int | None], budget: int) -> str:
-    """Mean steps to the target as a share of the budget, and how many seeds got there."""
-    found = [step for step in steps if step is not None]
-    if not found:
-        return "not reached" if steps else "-"
-    missing = f", {len(found)} of {len(steps)} seeds" if len(found) < len(steps) else ""
-    return f"{mean(found):.0f} ({mean(found) / budget:.2f}{missing})"
-
-
-def note(result: Table) -> str:
-    """What the table is made of."""
-    first = result["rows"][0]
-    text = (
-        f"{result['steps']} steps of {result['batch']} windows for every row, {len(result['seeds'])} seeds, last step; "
-        f"{first['questions']} questions, SQuAD rules; intervals and p over {first['clusters']} {first['unit']}, "
-        "answers averaged over seeds. Steps to the paper's F1: the first evaluation at or above its mean final F1."
-    )
-    if "teacher" in result:
-        text += f" Teacher: F1 {result['teacher']['f1']:.1f}, EM {result['teacher']['em']:.1f}."
-    return text
-
-
-def chart(result: Table) -> str:
-    """The table as a picture."""
-    bars = [
-        Bar(line["label"], max(line["f1"], 0.1), line["f1_ci"][1], f"{line['f1']:.1f} ± {line['f1_spread']:.1f}")
-        for line in result["rows"]
-    ]
-    title = f"F1 after {result['steps']} steps"
-    return bar_chart(bars, title=title, axis="F1 (bar: mean of seeds, whisker: upper end of 95 %)", logarithmic=False)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Do what the first argument says."""
-    plan = Plan.from_environment(os.environ)
-    if arguments[:1] == ["train"]:
-        train(plan, *map(int, arguments[1:3]))
-        return
-    result = gather(plan)
-    write_json(plan.out / "ablation.json", result)
-    write_text(plan.out / "ablation.md", markdown(result))
-    write_text(plan.out / "ablation.svg", chart(result))
-    print(markdown(result))
-    print(json.dumps(result, ensure_ascii=False))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    train(Plan.from_environment(os.environ), *map(int, sys.argv[1:3]))

@@ -26,7 +26,7 @@ python=${PYTHON:-python}
 # Each process takes every JOBS-th cell; if one fails, the others finish what they are at, and the script says so.
 processes=()
 for ((job = 0; job < JOBS; job++)); do
-  $python runs/ablation.py train "$job" "$JOBS" &
+  $python runs/ablation.py "$job" "$JOBS" &
   processes+=($!)
 done
 trap 'kill "${processes[@]}" 2>/dev/null || true' INT TERM
@@ -34,4 +34,4 @@ failed=0
 for process in "${processes[@]}"; do wait "$process" || failed=1; done
 [ "$failed" = 0 ] || { echo "a cell failed or was stopped; run the script again to go on" >&2; exit 1; }
 
-$python runs/ablation.py gather
+$python runs/ablation_table.py

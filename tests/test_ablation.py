@@ -25,6 +25,11 @@ def ablation() -> ModuleType:
     return load_script("runs/ablation.py")
 
 
+@pytest.fixture(scope="module")
+def gathering(ablation: ModuleType) -> ModuleType:
+    return load_script("runs/ablation_table.py")
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     teacher = tiny_reader(tmp_path / "teacher", layers=4, hidden=32)
@@ -95,6 +100,7 @@ def test_only_questions_with_an_answer_are_scored_where_all_must_be_answered(
 
 def test_cells_are_trained_once_and_make_a_table(
     ablation: ModuleType,
+    gathering: ModuleType,
     environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -102,17 +108,17 @@ def test_cells_are_trained_once_and_make_a_table(
     monkeypatch.chdir(ROOT)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    out = Path(environment["OUT"])
-    ablation.main(["train", "1", "2"])  # the second of two shares
+    out, plan = Path(environment["OUT"]), ablation.Plan.from_environment(environment)
+    ablation.train(plan, 1, 2)  # the second of two shares
     assert sorted(path.name for path in out.glob("*-1")) == sorted(f"{row}-1" for row in ROWS[1::2])
-    ablation.main(["train"])
+    ablation.train(plan)
     changed = {path: path.stat().st_mtime_ns for path in out.glob("*-1/predictions.json")}
     assert len(changed) == len(ROWS)
     capsys.readouterr()
-    ablation.main(["train"])
+    ablation.train(plan)
     assert capsys.readouterr().err == ""
     assert {path: path.stat().st_mtime_ns for path in changed} == changed
-    ablation.main(["gather"])
+    gathering.main()
     table, line = capsys.readouterr().out.strip().split("\n")[:-1], json.loads((out / "ablation.json").read_text())
     assert sum(row.startswith("| ") for row in table) == len(ROWS) + 1
     assert [row["row"] for row in line["rows"]] == ROWS
@@ -134,7 +140,7 @@ def cell(plan: Any, row: str, seed: int, texts: list[str], points: list[tuple[in
     (path / "predictions.json").write_text(json.dumps(answers))
 
 
-def test_the_table_says_what_the_cells_say(ablation: ModuleType, tmp_path: Path) -> None:
+def test_the_table_says_what_the_cells_say(ablation: ModuleType, gathering: ModuleType, tmp_path: Path) -> None:
     context = "Ana vive en Lima y Luis en Quito."
     examples = [example(f"q{n}", "¿Dónde?", context, "Lima" if n % 2 else "Quito", title=f"t{n}") for n in range(8)]
     save(examples, tmp_path / "dev.json")
@@ -145,7 +151,7 @@ def test_the_table_says_what_the_cells_say(ablation: ModuleType, tmp_path: Path)
         cell(plan, "paper", seed, half if seed == 1 else none, [(20, 0.0), (20, 25.0)])
     cell(plan, "born", 1, right, [(10, 30.0), (30, 100.0)])
     cell(plan, "born", 2, half, [(10, 20.0), (30, 20.0)])
-    result = ablation.gather(plan)
+    result = gathering.gather(plan)
     paper, born = result["rows"]
     assert (paper["f1"], paper["f1_seeds"], born["f1"]) == (25.0, [50.0, 0.0], 75.0)
     assert born["over_paper"] == born["over_row_above"]
@@ -154,7 +160,7 @@ def test_the_table_says_what_the_cells_say(ablation: ModuleType, tmp_path: Path)
     assert paper["steps_to_paper"] == [40, 40]  # stages one after the other
     assert born["steps_to_paper"] == [10, None]
     assert born["seconds"] == 20.0
-    table = ablation.markdown(result)
+    table = gathering.markdown(result)
     assert "| + born from the teacher | 75.0 [" in table
     assert "| 10 (0.25, 1 of 2 seeds) |" in table
     assert "+50.0 [" in table
