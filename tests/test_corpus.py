@@ -18,7 +18,7 @@ from destila.corpus import first_occurrences, open_store, paragraph_hash, paragr
 from destila.errors import UserError
 from destila.lexicon import Kind, Lexicon
 from destila.settings import TextSettings
-from destila.vocabulary import train_tokenizer
+from destila.vocabulary import load_tokenizer, train_tokenizer
 
 
 def settings_of(directory: Path, **changes: object) -> TextSettings:
@@ -66,10 +66,13 @@ def test_the_store_depends_on_content_and_settings_alone(tmp_path: Path, monkeyp
     for name in ("tokens.bin", "tokenizer.json", "store.json"):
         assert (again.path / name).read_bytes() == (first.path / name).read_bytes()
     assert open_store(settings_of(tmp_path, vocabulary_size=510)).path != first.path
-    assert open_store(settings_of(tmp_path, weights={"actas": 3.0})).path != first.path
+    open_store(settings_of(tmp_path, weights={"actas": 3.0}))
+    assert len(list((tmp_path / "store").glob("tokenizer-*"))) == 3
     with monkeypatch.context() as patched:
         patched.setattr(corpus, "_build", lambda *arguments: pytest.fail("built again"))
         assert open_store(settings_of(tmp_path)).path == first.path
+        assert open_store(settings_of(tmp_path), tokenizer=load_tokenizer(first.path)).path == first.path
+        assert open_store(settings_of(tmp_path, tokenizer=str(first.path))).path == first.path
     (tmp_path / "text" / "cartas.txt.gz").write_bytes(gzip.compress(b"Otra carta.\n", mtime=0))
     assert open_store(settings_of(tmp_path)).path != first.path
 
@@ -91,7 +94,8 @@ def test_a_store_that_was_not_finished_leaves_nothing(tmp_path: Path, monkeypatc
     monkeypatch.setattr(corpus, "_join", crash)
     with pytest.raises(KeyboardInterrupt):
         open_store(settings_of(tmp_path))
-    assert not list((tmp_path / "store").iterdir())
+    left = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert [path.name for path in left] == ["tokenizer.json"]  # whole, and of use next time
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,15 @@ part of its name before the first "-" or ".". The store holds the tokens of all 
 newline token after each paragraph and another after each document; passages are cut from it freely.
 
 Invariants: a paragraph is kept where it occurs first; two are the same if they differ in case, digits, signs and white
-space only, and one without letters is dropped. The store is a pure function of the files' content and names and of the
-settings that shape it, whose digest is its name; it appears whole or not at all. Memory does not grow with the text,
-but for twelve bytes a paragraph.
+space only, and one without letters is dropped. A tokenizer is a pure function of the files' content and names and of
+the settings that shape it, and a store one of the files and the tokenizer; digests of these are their names, so whoever
+goes on with a tokenizer finds the tokens that it has made. Both appear whole or not at all. Memory does not grow with
+the text, but for twelve bytes a paragraph.
 
 This module chooses no passages and makes no rows.
 """
 
+import functools
 import gzip
 import hashlib
 import json
@@ -134,26 +136,34 @@ def open_store(settings: TextSettings, *, tokenizer: Tokenizer | None = None) ->
     if strange:
         known = ", ".join(sorted({source_of(path) for path in files}))
         raise UserError("text.weights", f"no file is of source {', '.join(strange)}", f"The sources are {known}.")
+    scan = _Scan(files, _workers(settings, len(files)))
+    contents = [_content(path) for path in files]
     if tokenizer is None and settings.tokenizer:
         tokenizer = load_tokenizer(settings.tokenizer)
-    path = Path(settings.store) / _digest(files, settings, tokenizer)
+    if tokenizer is None:
+        vocabulary = [settings.vocabulary_size, settings.tokenizer_megabytes, sorted(settings.weights.items())]
+        place = Path(settings.store) / f"tokenizer-{_digest(vocabulary, contents)}"
+        if not place.exists():
+            with atomic_directory(place) as directory:
+                _train(scan, settings).save(str(directory / TOKENIZER_FILE))
+        tokenizer = load_tokenizer(place)
+    path = Path(settings.store) / _digest([tokenizer.to_str(pretty=True)], contents)
     if not path.exists():
         with atomic_directory(path) as directory:
-            _build(directory, files, settings, tokenizer)
+            _build(directory, scan, tokenizer)
     return load_store(path)
 
 
-def _digest(files: Sequence[Path], settings: TextSettings, tokenizer: Tokenizer | None) -> str:
-    """Names the store: everything that its content depends on."""
-    digest = hashlib.sha256()
-    vocabulary: list[Any] = [settings.vocabulary_size, settings.tokenizer_megabytes, sorted(settings.weights.items())]
-    if tokenizer is not None:
-        vocabulary = [tokenizer.to_str(pretty=True)]
-    digest.update(json.dumps([FORMAT, vocabulary]).encode())
-    for path in files:
-        with open(path, "rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.name} {content}\n".encode())
+def _content(path: Path) -> str:
+    with open(path, "rb") as file:
+        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n"
+
+
+def _digest(vocabulary: Sequence[Any], contents: Sequence[str]) -> str:
+    """A name for what is made of these files and of this tokenizer, or of the settings of one."""
+    digest = hashlib.sha256(json.dumps([FORMAT, vocabulary]).encode())
+    for content in contents:
+        digest.update(content.encode())
     return digest.hexdigest()[:16]
 
 
@@ -165,22 +175,37 @@ def load_store(path: Path) -> TokenStore:
     return TokenStore(path, load_tokenizer(path), tokens, sources, record["counts"])
 
 
-def _build(directory: Path, files: Sequence[Path], settings: TextSettings, tokenizer: Tokenizer | None) -> None:
-    workers = _workers(settings, len(files))
-    scanned = _map(_scan, [(path,) for path in files], workers, what="reading")
-    kept = first_occurrences([hashes for hashes, _ in scanned])
-    if tokenizer is None:
-        chosen = _samples(files, scanned, kept, settings)
-        samples = _map(_chosen, list(zip(files, chosen, strict=True)), workers, what="sampling")
-        tokenizer = train_tokenizer(
-            (text for sample in samples for text in sample), vocabulary_size=settings.vocabulary_size
-        )
+class _Scan:
+    """The files and what a first pass over them finds: read when first asked for, and once."""
+
+    def __init__(self, files: Sequence[Path], workers: int) -> None:
+        self.files, self.workers = files, workers
+
+    @functools.cached_property
+    def sizes(self) -> list[tuple[NDArray[np.uint64], NDArray[np.uint32]]]:
+        """Hash and bytes of every paragraph, for each file."""
+        return _map(_scan, [(path,) for path in self.files], self.workers, what="reading")
+
+    @functools.cached_property
+    def kept(self) -> list[NDArray[np.bool_]]:
+        """Which paragraphs are kept, for each file."""
+        return first_occurrences([hashes for hashes, _ in self.sizes])
+
+
+def _train(scan: _Scan, settings: TextSettings) -> Tokenizer:
+    chosen = _samples(scan, settings)
+    samples = _map(_chosen, list(zip(scan.files, chosen, strict=True)), scan.workers, what="sampling")
+    return train_tokenizer((text for sample in samples for text in sample), vocabulary_size=settings.vocabulary_size)
+
+
+def _build(directory: Path, scan: _Scan, tokenizer: Tokenizer) -> None:
+    files, kept = scan.files, scan.kept
     lexicon = Lexicon(tokenizer)
     tokenizer.save(str(directory / TOKENIZER_FILE))
     dtype = "uint16" if lexicon.size <= 2**16 else "uint32"
     parts = [directory / f"part-{number:05d}.bin" for number in range(len(files))]
     jobs = [(path, keep, part, dtype, lexicon.newline) for path, keep, part in zip(files, kept, parts, strict=True)]
-    counts = _map(_tokenise, jobs, workers, what="tokenising")
+    counts = _map(_tokenise, jobs, scan.workers, what="tokenising")
     _join(directory / TOKENS_FILE, parts)
     read = {"paragraphs": sum(map(len, kept)), "kept": int(sum(keep.sum() for keep in kept)), "tokens": sum(counts)}
     record = {"format": FORMAT, "dtype": dtype, "sources": _ranges(files, counts), "counts": read}
@@ -220,22 +245,17 @@ def first_occurrences(hashes: Sequence[NDArray[np.uint64]]) -> list[NDArray[np.b
     return np.split(keep, np.cumsum([len(part) for part in hashes])[:-1])
 
 
-def _samples(
-    files: Sequence[Path],
-    scanned: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint32]]],
-    kept: Sequence[NDArray[np.bool_]],
-    settings: TextSettings,
-) -> list[NDArray[np.bool_]]:
+def _samples(scan: _Scan, settings: TextSettings) -> list[NDArray[np.bool_]]:
     """Which paragraphs the tokenizer is trained on; their hashes are the dice."""
-    weights = [settings.weights.get(source_of(path), 1.0) for path in files]
+    weights = [settings.weights.get(source_of(path), 1.0) for path in scan.files]
     weighted = sum(
         weight * int(sizes[keep].sum(dtype=np.int64))
-        for weight, (_, sizes), keep in zip(weights, scanned, kept, strict=True)
+        for weight, (_, sizes), keep in zip(weights, scan.sizes, scan.kept, strict=True)
     )
     rate = settings.tokenizer_megabytes * 1e6 / max(weighted, 1.0)
     return [
         keep & ((hashes >> np.uint64(11)).astype(np.float64) / 2**53 < rate * weight)
-        for weight, (hashes, _), keep in zip(weights, scanned, kept, strict=True)
+        for weight, (hashes, _), keep in zip(weights, scan.sizes, scan.kept, strict=True)
     ]
 
 
