@@ -4,7 +4,9 @@
 
 Every row is a plain `destila pretrain` and `destila finetune` of one small shape in directories of their own; a
 finished one is not run again. All rows see the same labelled questions in the same order, unless their number is what
-varies. Scores are of the last step, on questions that chose nothing. Writes ingredients.md and ingredients.json.
+varies. Only questions that have an answer are learned and scored, and all must be answered: while a reader is weak, "no
+answer" to everything scores best. Scores are of the last step, on questions that chose nothing. Writes ingredients.md
+and ingredients.json.
 """
 
 import argparse
@@ -28,6 +30,7 @@ class Row:
 
     Attributes:
         steps: of pre-training, as a share of the budget; 0: none, a random model.
+        asking: share of these that come last and ask as people do, as configs/pretrain-cpu-asking.toml.
         labels: share of the labelled questions.
     """
 
@@ -37,7 +40,13 @@ class Row:
     cloze: float = 1.0
     stays: float = 0.9
     steps: float = 1.0
+    asking: float = 0.0
     labels: float = 1.0
+
+    @property
+    def encoder(self) -> "Row":
+        """What its encoder depends on: rows that differ in labels alone share one."""
+        return replace(self, label="", labels=1.0)
 
 
 ROWS = {
@@ -47,10 +56,11 @@ ROWS = {
     "phrases": Row("phrases whose sentence stays", initial="random"),
     "start": Row("matching start, hardly any text", steps=0.01),
     "start-recurring": Row("matching start, recurring spans", stays=0.0),
-    "recipe": Row("matching start, phrases: the recipe"),
-    "half-tokens": Row("the recipe, half the tokens", steps=0.5),
-    "double-tokens": Row("the recipe, twice the tokens", steps=2.0),
-    "quarter-labels": Row("the recipe, a quarter of the labels", labels=0.25),
+    "phrases-start": Row("matching start, phrases"),
+    "recipe": Row("matching start, phrases, then as people ask: the recipe", asking=0.5),
+    "half-tokens": Row("the recipe, half the tokens", steps=0.5, asking=0.5),
+    "double-tokens": Row("the recipe, twice the tokens", steps=2.0, asking=0.5),
+    "quarter-labels": Row("the recipe, a quarter of the labels", asking=0.5, labels=0.25),
     "no-text-quarter": Row("labels alone, a quarter of them", initial="random", steps=0, labels=0.25),
 }
 REFERENCE = "recipe"
@@ -60,12 +70,13 @@ SHAPE = ("--model.shape.layers", "4", "--model.shape.heads", "4", "--model.shape
 
 def settings_of(arguments: argparse.Namespace) -> tuple[PretrainSettings, FinetuneSettings]:
     """What all rows share."""
-    common = ["--training.batch_size", "32", "--training.precision", "bf16", "--training.keep_best", "false"]
+    common = ["--training.batch_size", "32", "--training.precision", "fp32", "--training.keep_best", "false"]
     text = [part for name in arguments.text for part in ("--text.files", name)]
     encoder = parse_arguments(
         PretrainSettings,
-        [*text, "--text.store", str(arguments.out / "text"), "--text.weights", arguments.weights,
-         "--text.vocabulary_size", "8000", *SHAPE, "--model.length", "128", "--model.positions", "192",
+        [*text, "--text.store", arguments.store or str(arguments.out / "text"), "--text.weights", arguments.weights,
+         "--text.tokenizer", arguments.tokenizer, "--text.vocabulary_size", "8000", "--text.workers", "0",
+         "--model.vector_passes", "1", *SHAPE, "--model.length", "128", "--model.positions", "192",
          "--training.steps", str(arguments.steps), "--training.learning_rate", "1e-3", "--dev-rows", "128", *common],
         command="destila pretrain",
     )  # fmt: skip
@@ -74,48 +85,64 @@ def settings_of(arguments: argparse.Namespace) -> tuple[PretrainSettings, Finetu
         FinetuneSettings,
         [*data, *SHAPE, "--window.length", "192", "--window.stride", "64", "--training.learning_rate", "5e-4",
          "--data.max_train_examples", str(arguments.labels), "--training.epochs", "2", "--model.dropout", "0.0",
+         "--data.unanswerable", "false",
          *common],
         command="destila finetune",
     )  # fmt: skip
     return encoder, reader
 
 
-def train(name: str, row: Row, arguments: argparse.Namespace) -> Path:
-    """Train a row; returns the directory of its reader."""
-    encoder, reader = settings_of(arguments)
-    directory: Path = arguments.out / name
-    if (directory / "reader" / "model.safetensors").exists():
-        return directory / "reader"
-    start = ""
-    tokenizer = arguments.out / REFERENCE / "encoder"
-    if row.steps:
-        start = str(directory / "encoder")
-        steps = max(1, round(row.steps * arguments.steps))
-        cloze = replace(encoder.cloze, share=row.cloze, stays=row.stays, dropped=0.7 if row.stays else 0.0)
-        pretrain.run(
-            replace(
-                encoder,
-                cloze=replace(cloze, interrogative=0.7),
-                masking=replace(encoder.masking, share=row.masking),
-                model=replace(encoder.model, initial=row.initial),
-                training=replace(encoder.training, steps=steps),
-                output=start,
-                overwrite=True,
+def encode(row: Row, settings: PretrainSettings, out: Path) -> str:
+    """The directory of a row's encoder, trained unless another row has made it; "": it has none."""
+    if not row.steps:
+        return ""
+    directory = out / next(other for other, known in ROWS.items() if known.encoder == row.encoder)
+    steps, start = max(1, round(row.steps * settings.training.steps)), ""
+    asked = round(row.asking * steps)
+    cloze = replace(settings.cloze, share=row.cloze, stays=row.stays, dropped=0.7 if row.stays else 0.0)
+    people = replace(cloze, stays=0.95, dropped=0.5, interrogative=0.95, varied=0.35, reordered=0.6)
+    parts = [("encoder", steps - asked, replace(cloze, interrogative=0.7)), ("encoder-asking", asked, people)]
+    for part, count, questions in parts:
+        output = directory / part
+        if count and not (output / "model.safetensors").exists():
+            pretrain.run(
+                replace(
+                    settings,
+                    cloze=questions,
+                    masking=replace(settings.masking, share=row.masking),
+                    model=replace(settings.model, initial=row.initial, name=start),
+                    text=replace(settings.text, tokenizer="" if start else settings.text.tokenizer),
+                    training=replace(settings.training, steps=count),
+                    output=str(output),
+                    overwrite=True,
+                )
             )
-        )
-    model = replace(reader.model, name=start, tokenizer="" if start else str(tokenizer))
+        start = str(output) if count else start
+    return start
+
+
+def train(name: str, row: Row, arguments: argparse.Namespace) -> None:
+    """Train the reader of a row, unless it is there."""
+    encoder, reader = settings_of(arguments)
+    output = arguments.out / name / "reader"
+    if (output / "model.safetensors").exists():
+        return
+    start = encode(row, encoder, arguments.out)
+    # A reader without an encoder reads the tokens of the others.
+    tokenizer = "" if start else str(arguments.out / REFERENCE / "encoder")
+    model = replace(reader.model, name=start, tokenizer=tokenizer)
     data = replace(reader.data, max_train_examples=round(row.labels * arguments.labels))
-    finetune.run(replace(reader, model=model, data=data, output=str(directory / "reader"), overwrite=True))
-    return directory / "reader"
+    finetune.run(replace(reader, model=model, data=data, output=str(output), overwrite=True))
 
 
 def evaluate(names: list[str], arguments: argparse.Namespace) -> None:
     """Score all readers, and write the table."""
-    examples = load_examples(arguments.dev)
+    examples = [example for example in load_examples(arguments.dev) if example.answers]
     examples = examples[:: max(1, len(examples) // arguments.questions)]  # evenly, so that every article is there
     texts, rows = {}, {}
     for name in names:
         reader = Reader.load(str(arguments.out / name / "reader"))
+        reader.no_answer_threshold = None
         reports, predictions = evaluate_reader(reader, examples, model=name, data=" ".join(arguments.dev))
         texts[name], rows[name] = answer_texts(predictions), reports[0]
     lines, facts = [], {}
@@ -142,8 +169,10 @@ def main() -> None:
     parser.add_argument("--train", action="append", required=True)
     parser.add_argument("--dev", action="append", required=True)
     parser.add_argument("--weights", default="{}", help="of the text's sources, a TOML table")
-    parser.add_argument("--steps", type=int, default=1500, help="of pre-training, of 32 rows of 128 tokens")
-    parser.add_argument("--labels", type=int, default=6000, help="labelled questions")
+    parser.add_argument("--store", default="", help="of the tokenised text; none: beside the results")
+    parser.add_argument("--tokenizer", default="", help="directory of one to use; none: train one")
+    parser.add_argument("--steps", type=int, default=1000, help="of pre-training, of 32 rows of 128 tokens")
+    parser.add_argument("--labels", type=int, default=4000, help="labelled questions")
     parser.add_argument("--questions", type=int, default=600, help="questions to score on, about")
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--out", type=Path, default=Path("runs/ingredients"))
