@@ -5,6 +5,7 @@
 #           cores, minutes: the same steps as full, and nothing worth having)
 #   TRAIN, DEV    question files, several of them with spaces between; WEIGHTS of the text's sources as a TOML table
 #   ASK     with SIZE=cpu, the text that the teacher is asked about; TEXT unless given
+#   QUICK   with SIZE=cpu, the steps of each pre-training and no more than ten times as many questions: to try the way in minutes
 #   SLICE   seconds after which a step ends with exit code 75, to be continued by another call; 0: never
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,6 +29,12 @@ fi
 # The size for a machine without a GPU: other shapes, another start, and a student that has been pre-trained, too.
 configs=(pretrain reader-teacher reader)
 if [ "$SIZE" = cpu ]; then configs=(pretrain-cpu teacher-cpu reader-cpu); fi
+alone=() more=()
+if [ "$SIZE" = cpu ] && [ -n "${QUICK:-}" ]; then
+  encoder=(--training.steps "$QUICK" --dev-rows 32)
+  alone=(--data.max_train_examples $((10 * QUICK)) --data.max_dev_examples $((10 * QUICK)))
+  teacher=("${alone[@]}") more=(--unlabelled.questions $((10 * QUICK)))
+fi
 
 # A step that has a run directory is continued; a new one is started.
 step() {
@@ -45,11 +52,11 @@ for file in $DEV; do questions+=(--data.dev "$file"); done
 step pretrain "$OUT/encoder" --config "configs/${configs[0]}.toml" --text.files "$TEXT" --text.store "$OUT/text" \
   --text.weights "$WEIGHTS" "${encoder[@]}"
 
-# Without a GPU: then questions as people ask them, on longer rows.
+# Without a GPU: then questions as people ask them, on longer rows; the student is asked twice as many.
 encoder_of_teacher=$OUT/encoder
 asking() {
   step pretrain "$2" --config configs/pretrain-cpu-asking.toml --model.name "$1" --text.files "$TEXT" \
-    --text.store "$OUT/text" --text.weights "$WEIGHTS"
+    --text.store "$OUT/text" --text.weights "$WEIGHTS" "${encoder[@]}" "${@:3}"
 }
 if [ "$SIZE" = cpu ]; then
   encoder_of_teacher=$OUT/encoder-asking
@@ -62,10 +69,11 @@ step finetune "$OUT/teacher" --config "configs/${configs[1]}.toml" --model.name 
 # Without a GPU: the student's own encoder, what it learns alone, and questions on the text for the teacher to answer.
 if [ "$SIZE" = cpu ]; then
   step pretrain "$OUT/student-encoder" --config configs/pretrain-cpu-student.toml --text.files "$TEXT" \
-    --text.store "$OUT/text" --text.weights "$WEIGHTS"
-  asking "$OUT/student-encoder" "$OUT/student-asking"
-  step finetune "$OUT/student-alone" --config configs/student-alone-cpu.toml --model.name "$OUT/student-asking" "${questions[@]}"
-  student=(--student.name "$OUT/student-alone" --teacher.others "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
+    --text.store "$OUT/text" --text.weights "$WEIGHTS" "${encoder[@]}"
+  asking "$OUT/student-encoder" "$OUT/student-asking-once"
+  asking "$OUT/student-asking-once" "$OUT/student-asking" --training.seed 2
+  step finetune "$OUT/student-alone" --config configs/student-alone-cpu.toml --model.name "$OUT/student-asking" "${questions[@]}" "${alone[@]}"
+  student=("${alone[@]}" "${more[@]}" --student.name "$OUT/student-alone" --teacher.others "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
     --teacher.cache "$OUT/cache")
 fi
 
