@@ -63,6 +63,7 @@ class Plan:
     learning_rate: float = 1e-3
     relation_heads: int = 8
     evaluations: int = 6
+    curve: int = 1
     paragraphs: int = 1
     questions: int = 1500
     rows: tuple[str, ...] = tuple(LABELS)
@@ -105,15 +106,15 @@ class Plan:
 
     @property
     def scored(self) -> Path:
-        """The file that holds the questions that are scored, where they are not all of the given ones."""
-        return self.out / "answerable.json"
+        """The file of the questions that are scored on the way."""
+        return self.out / f"curve-{self.curve}.json"
 
     def cell(self, row: str, seed: int) -> Path:
         """The directory of a cell."""
         return self.out / f"{row}-{seed}"
 
 
-NUMBERS = ("steps", "batch", "length", "limit", "relation_heads", "evaluations", "paragraphs", "questions")
+NUMBERS = ("steps", "batch", "length", "limit", "relation_heads", "evaluations", "curve", "paragraphs", "questions")
 
 
 def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
@@ -125,7 +126,7 @@ def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
         "student": {"shape": dict(plan.shape)},
         "data": {
             "train": plan.train,
-            "dev": [str(plan.scored)] if plan.answerable else plan.dev,
+            "dev": [str(plan.scored)],
             "max_train_examples": plan.limit,
             "unanswerable": not plan.answerable,
         },
@@ -188,9 +189,8 @@ def train(plan: Plan, job: int = 0, jobs: int = 1) -> None:
     from destila.commands import distill
 
     examples = plan.examples()
-    if plan.answerable:  # the curves are of the same questions as the scores
-        plan.out.mkdir(parents=True, exist_ok=True)
-        save(examples, plan.scored)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    save(examples[:: plan.curve], plan.scored)
     mine = plan.cells[job::jobs]
     for number, (row, seed) in enumerate(mine, start=1):
         cell = plan.cell(row, seed)

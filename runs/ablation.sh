@@ -14,7 +14,7 @@
 #   LR             learning rate of every row
 #   RELATION_HEADS divides the width of teacher and student
 #   PARAGRAPHS, QUESTIONS    more inputs: other paragraphs of each question, and questions made of TEXT
-#   EVALUATIONS    how often a cell is scored on its way
+#   EVALUATIONS    how often a cell is scored on its way, and CURVE: on every so manieth question; at the end on all
 #   JOBS, OUT      processes at once, of one thread each; where everything goes
 set -euo pipefail
 cd "$(dirname "$0")/.."

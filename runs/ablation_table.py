@@ -72,8 +72,10 @@ def gather(plan: Plan) -> Table:
         cells = [Path(cell) for cell in line.pop("cells")]
         line["seconds"] = round(mean(seconds(cell) for cell in cells), 1)
         line["curves"] = [curve(cell) for cell in cells]
-        if paper:
-            line["steps_to_paper"] = [reached(points, paper["f1"]) for points in line["curves"]]
+    if paper:  # by its curves, which may be of fewer questions than the scores
+        target = mean(points[-1][1] for points in paper["curves"])
+        for line in rows:
+            line["steps_to_paper"] = [reached(points, target) for points in line["curves"]]
     result: Table = {"steps": plan.steps, "batch": plan.batch, "seeds": list(plan.seeds), "rows": rows}
     if (plan.out / "teacher.json").exists():
         teacher = score(examples, read_predictions(plan.out / "teacher.json"), normalizer="squad", where="teacher")
