@@ -12,6 +12,7 @@ import pytest
 import spanish
 from destila.charts import Bar, bar_chart
 from destila.settings import DistillSettings
+from destila.sources import load_examples
 from destila.squad import save
 from scripts import load_script
 from tiny import example, tiny_examples, tiny_reader
@@ -51,6 +52,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "QUESTIONS": "4",
         "RELATION_HEADS": "4",
         "EVALUATIONS": "2",
+        "CURVE": "2",
         "ENCODER": str(tiny_reader(tmp_path / "encoder", seed=5)),
         "ANSWERABLE": "1",
     }
@@ -123,7 +125,10 @@ def test_cells_are_trained_once_and_make_a_table(
     assert sum(row.startswith("| ") for row in table) == len(ROWS) + 1
     assert [row["row"] for row in line["rows"]] == ROWS
     assert all([step for step, _ in row["curves"][0]][-1] == 4 for row in line["rows"])
-    assert line["teacher"]["questions"] == 4
+    assert line["teacher"]["questions"] == 4  # the curves are of every second one
+    assert [example.id for example in load_examples([str(out / "curve-2.json")])] == [
+        example.id for example in plan.examples()[::2]
+    ]
     assert xml.etree.ElementTree.parse(out / "ablation.svg").getroot() is not None
     assert len(list((out / "cache").glob("importance-*"))) == 4  # questions, more of them, text, text in fewer tokens
 
