@@ -77,8 +77,9 @@ def test_what_waits_runs_together():
 
 @pytest.mark.parametrize(("padded", "together"), [(True, [[10, 10, 9], [40, 30]]), (False, [[10, 40, 9, 10, 30]])])
 def test_only_a_model_that_pads_gets_windows_of_one_length_apart(padded, together):
-    model = Model(blocked=True)
-    pool = Batcher(model, batch_tokens=100, queue_windows=1000, padded=padded)
+    model, runs = Model(blocked=True), []
+    observe = lambda windows, tokens, seconds: runs.append((windows, tokens))  # noqa: E731
+    pool = Batcher(model, batch_tokens=100, queue_windows=1000, padded=padded, observe=observe)
     first = pool.submit([window(1)])
     assert model.entered.wait(10)
     rest = [pool.submit([window(tokens)]) for tokens in (10, 40, 9, 10, 30)]
@@ -86,6 +87,8 @@ def test_only_a_model_that_pads_gets_windows_of_one_length_apart(padded, togethe
     wait([first, *rest], timeout=10)
     pool.close()
     assert [[tokens for tokens, _ in batch] for batch in model.batches[1:]] == together
+    cost = (lambda batch: len(batch) * max(batch)) if padded else sum
+    assert runs[1:] == [(len(batch), cost(batch)) for batch in together]
 
 
 def test_a_long_document_does_not_starve_short_questions():

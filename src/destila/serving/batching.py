@@ -78,7 +78,7 @@ class Batcher:
         batch_tokens: tokens of the windows that are taken at once; a longer window runs alone.
         queue_windows: most windows that may wait.
         padded: the model fills rows up to the longest of a run, so that only windows of about one length run together.
-        observe: is told of each run of the model: windows, padded tokens, seconds.
+        observe: is told of each run of the model: windows, tokens with the padding that there is, seconds.
     """
 
     def __init__(
@@ -204,7 +204,8 @@ class Batcher:
     def _measure(self, windows: Sequence[Window], seconds: float) -> None:
         speed = len(windows) / max(seconds, 1e-6)
         self._windows_per_second = RATE_MEMORY * self._windows_per_second + (1 - RATE_MEMORY) * speed
-        self._observe(len(windows), len(windows) * max(len(window.input_ids) for window in windows), seconds)
+        lengths = [len(window.input_ids) for window in windows]
+        self._observe(len(windows), len(windows) * max(lengths) if self._padded else sum(lengths), seconds)
 
 
 def _alike(batch: Sequence[_Place]) -> list[list[_Place]]:

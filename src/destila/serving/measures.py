@@ -27,7 +27,7 @@ class Measures:
             "destila_batch_windows", "Model inputs of a run.", buckets=ROWS, registry=registry
         )
         self.batch_tokens = Histogram(
-            "destila_batch_tokens", "Tokens of a run, padded.", buckets=TOKENS, registry=registry
+            "destila_batch_tokens", "Tokens of a run, with its padding.", buckets=TOKENS, registry=registry
         )
         self.open = Gauge("destila_open_requests", "Requests in the server.", registry=registry)
         self.waiting = Gauge("destila_waiting_windows", "Model inputs that wait.", registry=registry)
