@@ -18,7 +18,7 @@ from destila import Reader
 from destila.commands import finetune, pretrain
 from destila.predictions import answer_texts
 from destila.reports import compare, evaluate_reader, table
-from destila.resolution import parse_arguments
+from destila.resolution import parse_arguments, read_toml
 from destila.runs import write_json, write_text
 from destila.settings import FinetuneSettings, PretrainSettings
 from destila.sources import load_examples
@@ -30,7 +30,7 @@ class Row:
 
     Attributes:
         steps: of pre-training, as a share of the budget; 0: none, a random model.
-        asking: share of these that come last and ask as people do, as configs/pretrain-cpu-asking.toml.
+        asking: share of these that come last and ask as people do, by the file ASKING.
         labels: share of the labelled questions.
     """
 
@@ -64,6 +64,7 @@ ROWS = {
     "no-text-quarter": Row("labels alone, a quarter of them", initial="random", steps=0, labels=0.25),
 }
 REFERENCE = "recipe"
+ASKING = Path(__file__).parents[1] / "configs" / "pretrain-cpu-asking.toml"
 SHAPE = ("--model.shape.layers", "4", "--model.shape.heads", "4", "--model.shape.hidden", "128",
          "--model.shape.feed_forward", "512")  # fmt: skip
 
@@ -100,7 +101,7 @@ def encode(row: Row, settings: PretrainSettings, out: Path) -> str:
     steps, start = max(1, round(row.steps * settings.training.steps)), ""
     asked = round(row.asking * steps)
     cloze = replace(settings.cloze, share=row.cloze, stays=row.stays, dropped=0.7 if row.stays else 0.0)
-    people = replace(cloze, stays=0.95, dropped=0.5, interrogative=0.95, varied=0.35, reordered=0.6)
+    people = replace(settings.cloze, **read_toml(str(ASKING))["cloze"])
     parts = [("encoder", steps - asked, replace(cloze, interrogative=0.7)), ("encoder-asking", asked, people)]
     for part, count, questions in parts:
         output = directory / part
