@@ -136,7 +136,7 @@ def open_store(settings: TextSettings, *, tokenizer: Tokenizer | None = None) ->
     if strange:
         known = ", ".join(sorted({source_of(path) for path in files}))
         raise UserError("text.weights", f"no file is of source {', '.join(strange)}", f"The sources are {known}.")
-    scan = _Scan(files, _workers(settings, len(files)))
+    first = _FirstPass(files, _workers(settings, len(files)))
     contents = [_content(path) for path in files]
     if tokenizer is None and settings.tokenizer:
         tokenizer = load_tokenizer(settings.tokenizer)
@@ -145,12 +145,12 @@ def open_store(settings: TextSettings, *, tokenizer: Tokenizer | None = None) ->
         place = Path(settings.store) / f"tokenizer-{_digest(vocabulary, contents)}"
         if not place.exists():
             with atomic_directory(place) as directory:
-                _train(scan, settings).save(str(directory / TOKENIZER_FILE))
+                _train(first, settings).save(str(directory / TOKENIZER_FILE))
         tokenizer = load_tokenizer(place)
     path = Path(settings.store) / _digest([tokenizer.to_str(pretty=True)], contents)
     if not path.exists():
         with atomic_directory(path) as directory:
-            _build(directory, scan, tokenizer)
+            _build(directory, first, tokenizer)
     return load_store(path)
 
 
@@ -175,37 +175,37 @@ def load_store(path: Path) -> TokenStore:
     return TokenStore(path, load_tokenizer(path), tokens, sources, record["counts"])
 
 
-class _Scan:
+class _FirstPass:
     """The files and what a first pass over them finds: read when first asked for, and once."""
 
     def __init__(self, files: Sequence[Path], workers: int) -> None:
         self.files, self.workers = files, workers
 
     @functools.cached_property
-    def sizes(self) -> list[tuple[NDArray[np.uint64], NDArray[np.uint32]]]:
+    def paragraphs(self) -> list[tuple[NDArray[np.uint64], NDArray[np.uint32]]]:
         """Hash and bytes of every paragraph, for each file."""
         return _map(_scan, [(path,) for path in self.files], self.workers, what="reading")
 
     @functools.cached_property
     def kept(self) -> list[NDArray[np.bool_]]:
         """Which paragraphs are kept, for each file."""
-        return first_occurrences([hashes for hashes, _ in self.sizes])
+        return first_occurrences([hashes for hashes, _ in self.paragraphs])
 
 
-def _train(scan: _Scan, settings: TextSettings) -> Tokenizer:
-    chosen = _samples(scan, settings)
-    samples = _map(_chosen, list(zip(scan.files, chosen, strict=True)), scan.workers, what="sampling")
+def _train(first: _FirstPass, settings: TextSettings) -> Tokenizer:
+    chosen = _samples(first, settings)
+    samples = _map(_chosen, list(zip(first.files, chosen, strict=True)), first.workers, what="sampling")
     return train_tokenizer((text for sample in samples for text in sample), vocabulary_size=settings.vocabulary_size)
 
 
-def _build(directory: Path, scan: _Scan, tokenizer: Tokenizer) -> None:
-    files, kept = scan.files, scan.kept
+def _build(directory: Path, first: _FirstPass, tokenizer: Tokenizer) -> None:
+    files, kept = first.files, first.kept
     lexicon = Lexicon(tokenizer)
     tokenizer.save(str(directory / TOKENIZER_FILE))
     dtype = "uint16" if lexicon.size <= 2**16 else "uint32"
     parts = [directory / f"part-{number:05d}.bin" for number in range(len(files))]
     jobs = [(path, keep, part, dtype, lexicon.newline) for path, keep, part in zip(files, kept, parts, strict=True)]
-    counts = _map(_tokenise, jobs, scan.workers, what="tokenising")
+    counts = _map(_tokenise, jobs, first.workers, what="tokenising")
     _join(directory / TOKENS_FILE, parts)
     read = {"paragraphs": sum(map(len, kept)), "kept": int(sum(keep.sum() for keep in kept)), "tokens": sum(counts)}
     record = {"format": FORMAT, "dtype": dtype, "sources": _ranges(files, counts), "counts": read}
@@ -245,17 +245,17 @@ def first_occurrences(hashes: Sequence[NDArray[np.uint64]]) -> list[NDArray[np.b
     return np.split(keep, np.cumsum([len(part) for part in hashes])[:-1])
 
 
-def _samples(scan: _Scan, settings: TextSettings) -> list[NDArray[np.bool_]]:
+def _samples(first: _FirstPass, settings: TextSettings) -> list[NDArray[np.bool_]]:
     """Which paragraphs the tokenizer is trained on; their hashes are the dice."""
-    weights = [settings.weights.get(source_of(path), 1.0) for path in scan.files]
+    weights = [settings.weights.get(source_of(path), 1.0) for path in first.files]
     weighted = sum(
         weight * int(sizes[keep].sum(dtype=np.int64))
-        for weight, (_, sizes), keep in zip(weights, scan.sizes, scan.kept, strict=True)
+        for weight, (_, sizes), keep in zip(weights, first.paragraphs, first.kept, strict=True)
     )
     rate = settings.tokenizer_megabytes * 1e6 / max(weighted, 1.0)
     return [
         keep & ((hashes >> np.uint64(11)).astype(np.float64) / 2**53 < rate * weight)
-        for weight, (hashes, _), keep in zip(weights, scan.sizes, scan.kept, strict=True)
+        for weight, (hashes, _), keep in zip(weights, first.paragraphs, first.kept, strict=True)
     ]
 
 
