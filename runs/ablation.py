@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from destila.errors import UserError
 from destila.predictions import answer_texts
 from destila.records import Example
 from destila.resolution import resolve
@@ -72,9 +73,17 @@ class Plan:
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "Plan":
-        """The plan that TEACHER, TRAIN, DEV and the rest describe."""
+        """The plan that TEACHER, TRAIN, DEV and the rest describe.
+
+        Raises:
+            UserError: CURVE is no positive number.
+        """
         shape = tomllib.loads(values.get("SHAPE", "layers = 4\nheads = 4\nhidden = 96\nfeed_forward = 384"))
         given: Table = {name: int(values[name.upper()]) for name in NUMBERS if name.upper() in values}
+        if given.get("curve", 1) < 1:
+            raise UserError(
+                "CURVE", f"is {given['curve']}, and curves are of every CURVE-th question", "Give 1 or more."
+            )
         if "LR" in values:
             given["learning_rate"] = float(values["LR"])
         for name, kind in (("seeds", int), ("rows", str)):
@@ -220,4 +229,7 @@ def answer(model: Path, examples: Sequence[Example], path: Path, *, always: bool
 
 
 if __name__ == "__main__":
-    train(Plan.from_environment(os.environ), *map(int, sys.argv[1:3]))
+    try:
+        train(Plan.from_environment(os.environ), *map(int, sys.argv[1:3]))
+    except UserError as error:
+        sys.exit(f"ablation: {error}")

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from destila import Reader
 from destila.commands import finetune, pretrain
+from destila.errors import UserError
 from destila.predictions import answer_texts
 from destila.reports import compare, evaluate_reader, table
 from destila.resolution import parse_arguments, read_toml
@@ -179,9 +180,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ingredients"))
     arguments = parser.parse_args()
     order = sorted(arguments.rows, key=lambda name: name != REFERENCE)  # its tokenizer serves those without text
-    for name in order:
-        train(name, ROWS[name], arguments)
-    evaluate(arguments.rows, arguments)
+    try:
+        for name in order:
+            train(name, ROWS[name], arguments)
+        evaluate(arguments.rows, arguments)
+    except UserError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 
 import spanish
 from destila.charts import Bar, bar_chart
+from destila.errors import UserError
 from destila.settings import DistillSettings
 from destila.sources import load_examples
 from destila.squad import save
@@ -98,6 +99,11 @@ def test_only_questions_with_an_answer_are_scored_where_all_must_be_answered(
     for always in (True, False):
         ablation.answer(strict, examples, tmp_path / "out.json", always=always)
         assert all(json.loads((tmp_path / "out.json").read_text()).values()) == always
+
+
+def test_curves_of_no_questions_are_refused(ablation: ModuleType, environment: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=r"CURVE: is 0"):
+        ablation.Plan.from_environment({**environment, "CURVE": "0"})
 
 
 def test_cells_are_trained_once_and_make_a_table(

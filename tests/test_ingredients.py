@@ -53,6 +53,16 @@ def test_rows_are_trained_once_and_those_that_differ_in_labels_share_an_encoder(
     assert sum(line.startswith(ingredients.ROWS[row].label) for line in table.splitlines() for row in ROWS) == len(ROWS)
 
 
+def test_a_mistake_is_one_line(
+    ingredients: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--text", str(tmp_path / "nowhere"), "--train", "train.json", "--dev", "dev.json", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["ingredients.py", *given])
+    with pytest.raises(SystemExit):
+        ingredients.main()
+    assert "nowhere does not exist" in capsys.readouterr().err
+
+
 def test_rows_say_which_encoder_they_have(ingredients: ModuleType) -> None:
     rows = ingredients.ROWS
     assert rows["recipe"].encoder == rows["quarter-labels"].encoder
