@@ -35,7 +35,7 @@ from destila.resolution import read_toml, resolve
 from destila.settings import DistillSettings, LossSettings, ShapeSettings, StudentSettings
 from destila.teacher_cache import cached_logits
 from destila.windows import Window, collate
-from training_step import STUDENT, TEACHER, build, make_batch
+from training_step import STUDENT, TEACHER, VOCABULARY, build, make_batch
 
 CONFIG = Path(__file__).parents[1] / "configs" / "best.toml"
 PARAMETERS = {"teacher": 354_309_122, "student": 51_211_778}
@@ -85,7 +85,7 @@ def count(model: Any) -> int:
 
 def placeholder_tokenizer() -> Tokenizer:
     """A tokenizer of the right size: the texts do not matter here."""
-    return Tokenizer(models.WordLevel({f"t{number}": number for number in range(50_262)}, unk_token="t3"))
+    return Tokenizer(models.WordLevel({f"t{number}": number for number in range(VOCABULARY)}, unk_token="t3"))
 
 
 def distill(report: Report, *, rows: int, tokens: int) -> tuple[Any, Any, list[float]]:

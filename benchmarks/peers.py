@@ -1,9 +1,10 @@
 """Questions per second, text in and answers out, of one reader's weights under Destila and under its peers.
 
 Each peer runs in the best way that we found for it, with the same threads, questions and windows: transformers as its
-examples do it (padded to the window) and without padding, in fp32 and bf16; onnxruntime; CTranslate2 (the encoder in
-int8, the head in numpy). All peers share one short and fast way from texts to windows and from logits to answers, so
-none of them loses time there. They take turns, round by round, and the median counts.
+examples do it (padded to the window) and without padding, in fp32 and bf16; onnxruntime in fp32 and with its own int8;
+CTranslate2 (the encoder in int8, the head in numpy). Each of them first tries whether one window at a time or several
+of similar length are faster for it. All peers share one short and fast way from texts to windows and from logits to
+answers, so none of them loses time there. They take turns, round by round, and the median counts.
 
     python benchmarks/peers.py --reader STUDENT --export OPENVINO_INT8 --export ONNX_INT8 --data questions.json
 
@@ -16,13 +17,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
+from onnxruntime.quantization import quantize_dynamic
 from tokenizers import Tokenizer
 from transformers import AutoModelForQuestionAnswering
 
@@ -34,6 +35,7 @@ from destila.runs import environment
 from destila.squad import read
 
 LENGTH, STRIDE, MAX_ANSWER, BEST = 384, 128, 30, 20
+SIZES, TRIAL = (1, 8), 48  # windows at a time, and the questions on which each peer tries which is faster
 Rows = list[list[int]]
 Logits = list[tuple[np.ndarray, np.ndarray]]  # (T,) start and end of each row
 Runner = Callable[[Rows], Logits]
@@ -78,37 +80,48 @@ def _padded(rows: Rows, pad: int, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 # ---------------------------------------------------------------------------------------------------- peers
-def torch_runner(model: Any, *, padded: bool = False, bf16: bool = False) -> Runner:
-    """transformers and torch, one window at a time (faster on a CPU than padded batches)."""
+def batched(rows: Rows, size: int, run: Callable[[Rows], Logits]) -> Logits:
+    """Run windows of similar length together, the longest first."""
+    order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+    found: list[Any] = [None] * len(rows)
+    for first in range(0, len(order), size):
+        part = order[first : first + size]
+        for place, logits in zip(part, run([rows[place] for place in part]), strict=True):
+            found[place] = logits
+    return found
+
+
+def torch_runner(model: Any, *, padded: bool = False, size: int = 1) -> Runner:
+    """transformers and torch, in the precision of the model, `size` windows at a time."""
     pad = model.config.pad_token_id
 
-    def run(rows: Rows) -> Logits:
-        found = []
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
-            for row in rows:
-                ids, mask = (torch.from_numpy(a) for a in _padded([row], pad, LENGTH if padded else len(row)))
-                output = model(input_ids=ids, attention_mask=mask)
-                found.append((output.start_logits[0].float().numpy(), output.end_logits[0].float().numpy()))
-        return found
+    def together(rows: Rows) -> Logits:
+        with torch.inference_mode():
+            ids, mask = (torch.from_numpy(a) for a in _padded(rows, pad, LENGTH if padded else len(rows[0])))
+            output = model(input_ids=ids, attention_mask=mask)
+            starts, ends = output.start_logits.float().numpy(), output.end_logits.float().numpy()
+        return list(zip(starts, ends, strict=True))
 
-    return run
+    return lambda rows: batched(rows, size, together)
 
 
-def onnx_runner(path: Path, threads: int) -> Runner:
-    """onnxruntime, one window at a time."""
+def onnx_runner(path: Path, threads: int, *, pad: int, size: int = 1) -> Runner:
+    """onnxruntime, `size` windows at a time."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def run(rows: Rows) -> Logits:
-        found = []
-        for row in rows:
-            ids = np.array([row])
-            start, end = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-            found.append((start[0], end[0]))
-        return found
+    def together(rows: Rows) -> Logits:
+        ids, mask = _padded(rows, pad, len(rows[0]))
+        return list(zip(*session.run(None, {"input_ids": ids, "attention_mask": mask}), strict=True))
 
-    return run
+    return lambda rows: batched(rows, size, together)
+
+
+def int8_onnx(source: Path, path: Path) -> Path:
+    """The same with onnxruntime's own dynamic quantization, per channel."""
+    quantize_dynamic(source, path, per_channel=True, op_types_to_quantize=["MatMul", "Gemm"])
+    return path
 
 
 def plain_onnx(model: Any, path: Path) -> Path:
@@ -135,8 +148,8 @@ class _Logits(torch.nn.Module):
         return output.start_logits, output.end_logits
 
 
-def ctranslate_runner(model: Any, directory: str, threads: int) -> Runner:
-    """CTranslate2's int8 encoder, 8 windows of similar length at a time, and the head in numpy."""
+def ctranslate_runner(model: Any, directory: str, threads: int, *, size: int) -> Runner:
+    """CTranslate2's int8 encoder, `size` windows at a time, and the head in numpy."""
     import ctranslate2
     from ctranslate2.converters.transformers import RobertaLoader
 
@@ -146,50 +159,66 @@ def ctranslate_runner(model: Any, directory: str, threads: int) -> Runner:
     spec.config.layer_norm_epsilon, spec.config.unk_token = model.config.layer_norm_eps, "3"
     spec.validate()
     spec.optimize(quantization="int8")
-    Path(directory).mkdir()
+    Path(directory).mkdir(exist_ok=True)
     spec.save(directory)
     encoder = ctranslate2.Encoder(directory, compute_type="int8", intra_threads=threads)
     weight, bias = (tensor.detach().numpy() for tensor in (model.qa_outputs.weight, model.qa_outputs.bias))
 
-    def run(rows: Rows) -> Logits:
-        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
-        found: list[Any] = [None] * len(rows)
-        for first in range(0, len(order), 8):
-            part = order[first : first + 8]
-            hidden = np.array(encoder.forward_batch([rows[place] for place in part]).last_hidden_state)
-            scores = hidden @ weight.T + bias
-            for row, place in enumerate(part):
-                found[place] = (scores[row, :, 0], scores[row, :, 1])
-        return found
+    def together(rows: Rows) -> Logits:
+        hidden = np.array(encoder.forward_batch(rows).last_hidden_state)
+        scores = hidden @ weight.T + bias
+        return [(row[:, 0], row[:, 1]) for row in scores]
 
-    return run
+    return lambda rows: batched(rows, size, together)
 
 
 # ---------------------------------------------------------------------------------------------------- the race
-def build(arguments: argparse.Namespace, threads: int, scratch: str) -> dict[str, Any]:
+def build(arguments: argparse.Namespace, examples: Sequence[Example], threads: int, scratch: str) -> dict[str, Any]:
     """Everyone who takes part, by name."""
 
     def tokenizer() -> Tokenizer:
         return Tokenizer.from_file(f"{arguments.reader}/tokenizer.json")
 
-    def load() -> Any:
-        return AutoModelForQuestionAnswering.from_pretrained(arguments.reader, dtype=torch.float32).eval()
+    def load(dtype: torch.dtype = torch.float32) -> Any:
+        return AutoModelForQuestionAnswering.from_pretrained(arguments.reader, dtype=dtype).eval()
 
-    model = load()
-    peers: dict[str, Any] = {
-        "transformers fp32, padded": Peer(tokenizer(), torch_runner(model, padded=True)),
-        "transformers fp32": Peer(tokenizer(), torch_runner(model)),
-        "transformers bf16": Peer(tokenizer(), torch_runner(model, bf16=True)),
-        "onnxruntime fp32": Peer(tokenizer(), onnx_runner(plain_onnx(load(), Path(scratch, "plain.onnx")), threads)),
+    model, narrow = load(), load(torch.bfloat16)
+    plain = plain_onnx(load(), Path(scratch, "plain.onnx"))
+    small = int8_onnx(plain, Path(scratch, "int8.onnx"))
+    onnx = {"threads": threads, "pad": model.config.pad_token_id}
+    runners: dict[str, list[Runner]] = {
+        "transformers fp32, padded": [torch_runner(model, padded=True)],
+        "transformers fp32": [torch_runner(model, size=size) for size in SIZES],
+        "transformers bf16": [torch_runner(narrow, size=size) for size in SIZES],
+        "onnxruntime fp32": [onnx_runner(plain, **onnx, size=size) for size in SIZES],
+        "onnxruntime int8": [onnx_runner(small, **onnx, size=size) for size in SIZES],
     }
     try:
-        runner = ctranslate_runner(load(), str(Path(scratch, "ctranslate")), threads)
-        peers["CTranslate2 int8"] = Peer(tokenizer(), runner)
+        directory = str(Path(scratch, "ctranslate"))
+        runners["CTranslate2 int8"] = [ctranslate_runner(load(), directory, threads, size=size) for size in SIZES]
     except (ImportError, AttributeError) as error:
         print(f"without CTranslate2: {error}")
+    pairs = [(example.question, example.context) for example in examples[:TRIAL]]
+    peers: dict[str, Any] = {name: fastest(name, tokenizer(), each, pairs) for name, each in runners.items()}
     for directory in arguments.export:
         peers[f"destila {Path(directory).name}"] = Reader.load(directory, threads=threads)
     return peers
+
+
+def fastest(name: str, tokenizer: Tokenizer, runners: Sequence[Runner], pairs: Sequence[tuple[str, str]]) -> Peer:
+    """The peer in whatever number of windows at a time is fastest for it: one of SIZES."""
+    peers = [Peer(tokenizer, run) for run in runners]
+    if len(peers) == 1:
+        return peers[0]
+    seconds = [min(_seconds(peer, pairs) for _ in range(3)) for peer in peers]
+    print(f"{name}: {SIZES[int(np.argmin(seconds))]} at a time of {SIZES}")
+    return peers[int(np.argmin(seconds))]
+
+
+def _seconds(peer: Any, pairs: Sequence[tuple[str, str]]) -> float:
+    started = time.perf_counter()
+    peer.answer_batch(pairs)
+    return time.perf_counter() - started
 
 
 def race(peers: dict[str, Any], examples: Sequence[Example], rounds: int) -> tuple[dict[str, list[float]], dict]:
@@ -214,16 +243,18 @@ def main() -> None:
     parser.add_argument("--reader", required=True, help="a reader that torch runs")
     parser.add_argument("--export", action="append", default=[], help="what destila export made of it")
     parser.add_argument("--data", required=True, help="SQuAD JSON, JSONL or Parquet")
-    parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--questions", type=int, default=100, help="evenly spread over the data; 0: all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
     threads = thread_count(arguments.threads)
     torch.set_num_threads(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
-    examples = read(Path(arguments.data), repair=True)[0][: arguments.questions]
+    found = read(Path(arguments.data), repair=True)[0]
+    chosen = np.linspace(0, len(found) - 1, min(arguments.questions or len(found), len(found))).round().astype(int)
+    examples = [found[place] for place in chosen]
     with tempfile.TemporaryDirectory() as scratch:
-        seconds, answers = race(build(arguments, threads, scratch), examples, arguments.rounds)
+        seconds, answers = race(build(arguments, examples, threads, scratch), examples, arguments.rounds)
     first, reference = next(iter(seconds)), answers["transformers fp32"]
     rows = []
     for name, times in seconds.items():

@@ -38,6 +38,7 @@ QUANTILES = [
 ]
 TEACHER = {"layers": 24, "heads": 16, "hidden": 1024, "feed_forward": 4096}
 STUDENT = {"layers": 6, "heads": 16, "hidden": 512, "feed_forward": 3072}
+VOCABULARY = 50_262  # tokens
 VARIANTS = {"plain": "plain loop, fp32", "destila": "Destila, fp32", "destila-bf16": "Destila, bf16 autocast"}
 
 
@@ -94,7 +95,7 @@ def build(shape: dict[str, int], seed: int) -> Any:
     return random_model(
         ShapeSettings(**shape),
         architecture="roberta",
-        vocabulary_size=50_262,
+        vocabulary_size=VOCABULARY,
         pad_id=1,
         positions=514,
         dropout=0.1,

@@ -28,6 +28,7 @@ from destila.sources import load_examples
 from destila.squad import save
 
 Table = dict[str, Any]
+SHAPE = "layers = 4\nheads = 4\nhidden = 96\nfeed_forward = 384"
 INSIDE = {"task": 0.0, "soft": 1.0, "hidden": 1.0, "attention": 1.0, "relations": 1.0}
 ANSWERS: Table = {"task": 0.2, "soft": 0.8, "hidden": 0.0, "attention": 0.0, "relations": 0.0}
 ANSWERS |= {"scale": "none", "temperature": 2.0, "doubt": 0.5, "soft_positions": "context"}
@@ -76,9 +77,12 @@ class Plan:
         """The plan that TEACHER, TRAIN, DEV and the rest describe.
 
         Raises:
-            UserError: CURVE is no positive number.
+            UserError: SHAPE is no TOML, or CURVE no positive number.
         """
-        shape = tomllib.loads(values.get("SHAPE", "layers = 4\nheads = 4\nhidden = 96\nfeed_forward = 384"))
+        try:
+            shape = tomllib.loads(values.get("SHAPE", SHAPE))
+        except tomllib.TOMLDecodeError as error:
+            raise UserError("SHAPE", f"is not TOML ({error})", f"Write a setting a line, as in {SHAPE!r}.") from error
         given: Table = {name: int(values[name.upper()]) for name in NUMBERS if name.upper() in values}
         if given.get("curve", 1) < 1:
             raise UserError(
