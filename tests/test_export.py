@@ -307,3 +307,28 @@ def test_an_export_is_replaced_only_when_asked_and_nothing_else_ever(
     with pytest.raises(UserError, match="is no export"):
         make(root / "roberta", thesis, format="openvino", overwrite=True)
     assert (thesis / "chapter.tex").exists()
+
+
+def test_a_lean_session_gives_the_same_bits_and_holds_less(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    from destila.backends import load_backend
+
+    options = {"format": "onnx", "precision": "int8", "data": [str(root / "data.json")], "max_loss": 100.0}
+    make(root / "roberta", tmp_path / "out", **options)
+    found, seen = [], []
+    real = onnxruntime.InferenceSession
+
+    def session(path: str, options: onnxruntime.SessionOptions, **more: object) -> onnxruntime.InferenceSession:
+        seen.append(options.enable_cpu_mem_arena)
+        return real(path, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    ids = np.random.default_rng(0).integers(5, 90, (2, 40))
+    for lean in (False, True):
+        model = load_backend(str(tmp_path / "out"), lean=lean).model
+        found.append(model.logits(ids, np.ones_like(ids)))
+    np.testing.assert_array_equal(*found)
+    assert seen == [True, False]

@@ -76,6 +76,7 @@ class Reader:
         revision: str | None = None,
         window_length: int = 0,
         threads: int = 0,
+        lean: bool = False,
     ) -> "Reader":
         """Load a reader by name.
 
@@ -86,11 +87,12 @@ class Reader:
             window_length: tokens of one model input; 0: as the model's destila.json says, else 384, and never more
                 than the model has positions for.
             threads: of the run time; 0: one for each core that this process may use.
+            lean: less memory and more time for a question, where onnxruntime runs it: for a process that asks few.
 
         Raises:
             UserError: there is no such model, it is broken, or its windows would be too long for it.
         """
-        loaded = load_backend(place_of(model), backend, revision=revision, threads=threads)
+        loaded = load_backend(place_of(model), backend, revision=revision, threads=threads, lean=lean)
         name = loaded.location.label if loaded.location.commit else name_of(model)
         return cls.of(loaded, name=name, window_length=window_length)
 

@@ -63,7 +63,13 @@ EXTRAS = {"openvino": "destila[openvino]", "onnx": "destila", "torch": "destila[
 
 
 def load_backend(
-    name: str, backend: str = "auto", *, revision: str | None = None, threads: int = 0, spin: bool = True
+    name: str,
+    backend: str = "auto",
+    *,
+    revision: str | None = None,
+    threads: int = 0,
+    spin: bool = True,
+    lean: bool = False,
 ) -> LoadedBackend:
     """Load a model with the run time that fits it.
 
@@ -74,6 +80,7 @@ def load_backend(
         revision: branch, tag or commit of the hub repository.
         threads: of the run time; 0: one for each core that this process may use.
         spin: onnxruntime's threads wait awake; false where other work wants the cores, as in a server.
+        lean: onnxruntime takes less memory and more time for a question: for a process that asks few.
 
     Raises:
         UserError: no such model, it is broken, or its run time is not installed.
@@ -89,8 +96,8 @@ def load_backend(
     except ImportError as error:
         problem = f"is run by {chosen}, and {error.name} is missing"
         raise UserError(name, problem, f"Install what runs it: pip install '{EXTRAS[chosen]}'.") from error
-    waiting = {"spin": spin} if chosen == "onnx" else {}
-    loaded: LoadedBackend = module.load(location, threads=threads, **waiting)
+    manner = {"spin": spin, "lean": lean} if chosen == "onnx" else {}
+    loaded: LoadedBackend = module.load(location, threads=threads, **manner)
     return loaded
 
 

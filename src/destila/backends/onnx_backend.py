@@ -36,13 +36,18 @@ class OnnxModel:
         threads: 0: one for each usable core.
         spin: threads wait for their next task awake: faster for one question on idle cores, and slower for all where
             other work wants them.
+        lean: keep no second copy of weights and no memory between runs: 5 MB less for a paper-sized student, whose
+            runs take 15 % longer.
 
     Raises:
         UserError: it is torn, or is no reader.
     """
 
-    def __init__(self, path: Path, *, one_by_one: bool = False, threads: int = 0, spin: bool = True) -> None:
-        self.path, self.one_by_one, self.spin, self.threads = path, one_by_one, spin, thread_count(threads)
+    def __init__(
+        self, path: Path, *, one_by_one: bool = False, threads: int = 0, spin: bool = True, lean: bool = False
+    ) -> None:
+        self.path, self.one_by_one, self.threads = path, one_by_one, thread_count(threads)
+        self.spin, self.lean = spin, lean
         self.session = self._session(self.threads)
         names = [[value.name for value in side] for side in (self.session.get_inputs(), self.session.get_outputs())]
         check_names(path, *names)
@@ -51,6 +56,9 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.spin)))
+        if self.lean:
+            options.enable_cpu_mem_arena = False
+            options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = 4  # what matters is raised
         options.enable_mem_pattern = False  # it keeps a plan and a block of memory for each length that was ever seen
         try:
@@ -92,7 +100,7 @@ def _run(session: onnxruntime.InferenceSession, input_ids: Integers, attention_m
     return np.asarray(start, np.float32), np.asarray(end, np.float32)
 
 
-def load(location: Location, *, threads: int = 0, spin: bool = True) -> LoadedBackend:
+def load(location: Location, *, threads: int = 0, spin: bool = True, lean: bool = False) -> LoadedBackend:
     """Load an exported directory.
 
     Raises:
@@ -100,5 +108,7 @@ def load(location: Location, *, threads: int = 0, spin: bool = True) -> LoadedBa
     """
     directory = location.directory
     metadata = read_export(directory, ONNX_FILE)
-    model = OnnxModel(directory / ONNX_FILE, one_by_one=metadata["precision"] == "int8", threads=threads, spin=spin)
+    model = OnnxModel(
+        directory / ONNX_FILE, one_by_one=metadata["precision"] == "int8", threads=threads, spin=spin, lean=lean
+    )
     return LoadedBackend(model, load_tokenizer(directory), read_json(directory / "config.json"), metadata, location)

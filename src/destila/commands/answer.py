@@ -16,6 +16,8 @@ from destila.reader import Reader
 from destila.records import Answer
 from destila.settings import AnswerSettings
 
+LONG = 20_000  # characters of a text; a process that reads less of them is over before speed could pay
+
 
 def run(settings: AnswerSettings) -> dict[str, Any]:
     """Answer, and print or write the answers.
@@ -46,8 +48,10 @@ def _check_usage(settings: AnswerSettings) -> None:
         raise UserError.from_problems("destila answer", problems, usage)
 
 
-def _load(settings: AnswerSettings) -> Reader:
-    return Reader.load(settings.model, backend=settings.backend, revision=settings.revision, threads=settings.threads)
+def _load(settings: AnswerSettings, *, lean: bool = False) -> Reader:
+    return Reader.load(
+        settings.model, backend=settings.backend, revision=settings.revision, threads=settings.threads, lean=lean
+    )
 
 
 # ------------------------------------------------------------------------------------------ one question
@@ -58,7 +62,7 @@ def _answer_one(settings: AnswerSettings) -> dict[str, Any]:
 
         return answer_documents(settings, question, _load(settings))
     context = _read_text(settings.context or "")
-    answers = _load(settings).answers(question, context, top_k=settings.top_k)
+    answers = _load(settings, lean=len(context) < LONG).answers(question, context, top_k=settings.top_k)
     result = {"answers": [asdict(answer) for answer in answers]}
     print(to_json(result) if settings.json else "\n".join(map(_readable, answers)))
     return result
