@@ -58,6 +58,16 @@ def test_people_get_a_line_an_answer(model, context, capsys):
         assert line.endswith(f"(score {answer.score:.3f}, characters {answer.start}-{answer.end})")
 
 
+def test_only_a_short_text_is_read_by_a_lean_reader(model, tmp_path, capsys, monkeypatch):
+    seen, load = [], Reader.load
+    monkeypatch.setattr(Reader, "load", lambda name, *, lean, **more: seen.append(lean) or load(name, **more))
+    for repeated in (1, 30_000 // len(TEXTS[0])):
+        path = tmp_path / f"{repeated}.txt"
+        path.write_text(TEXTS[0] * repeated, encoding="utf-8")
+        dispatch(["answer", QUESTION, "--context", str(path), "--model", model])
+    assert seen == [True, False]
+
+
 def test_standard_input_is_a_context(model, context, capsys, monkeypatch):
     arguments = ["answer", QUESTION, "--model", model, "--json", "--context"]
     dispatch([*arguments, str(context)])
