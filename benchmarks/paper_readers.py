@@ -12,14 +12,17 @@ take. Their answers mean nothing.
 
 import argparse
 import itertools
+import sys
 from pathlib import Path
 
 from destila.corpus import paragraphs, text_files
+from destila.errors import UserError
 from destila.models import save_reader
 from destila.runs import atomic_directory
 from destila.vocabulary import train_tokenizer
 from training_step import STUDENT, TEACHER, VOCABULARY, build
 
+READERS = {"teacher": TEACHER, "student": STUDENT}
 PARAGRAPHS = 100_000  # of each file, for the tokenizer
 
 
@@ -29,11 +32,14 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--text", action="append", required=True, help="text for the tokenizer; several are joined")
     arguments = parser.parse_args()
+    for name in READERS:
+        if (arguments.directory / name).exists():
+            raise UserError(str(arguments.directory / name), "exists already", "Remove it, or write to another place.")
     files = text_files(arguments.text)
     texts = itertools.chain.from_iterable(itertools.islice(paragraphs(file), PARAGRAPHS) for file in files)
     tokenizer = train_tokenizer(texts, vocabulary_size=VOCABULARY)
     metadata = {"window": {"length": 384, "stride": 128, "max_answer_tokens": 30}}
-    for seed, (name, shape) in enumerate({"teacher": TEACHER, "student": STUDENT}.items()):
+    for seed, (name, shape) in enumerate(READERS.items()):
         model = build(shape, seed)
         with atomic_directory(arguments.directory / name) as directory:
             save_reader(model, tokenizer, metadata, directory)
@@ -41,4 +47,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"paper_readers: {error}")

@@ -14,6 +14,7 @@ CTranslate2 takes part if it is installed and the reader is a RoBERTa. The last 
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForQuestionAnswering
 
 from destila.cores import thread_count
+from destila.errors import UserError
 from destila.reader import Reader
 from destila.records import Example
 from destila.reports import table
@@ -285,4 +287,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"peers: {error}")
