@@ -30,6 +30,7 @@ from transformers import AutoModelForQuestionAnswering
 
 from destila.cores import thread_count
 from destila.errors import UserError
+from destila.export import spread
 from destila.reader import Reader
 from destila.records import Example
 from destila.reports import table
@@ -47,8 +48,8 @@ Runner = Callable[[Rows], Logits]
 class Peer:
     """The shared way from text to answer around a function from rows of ids to logits."""
 
-    def __init__(self, tokenizer: Tokenizer, run: Runner) -> None:
-        self.tokenizer, self.run = tokenizer, run
+    def __init__(self, tokenizer: Tokenizer, run: Runner, size: int) -> None:
+        self.tokenizer, self.run, self.size = tokenizer, run, size
         tokenizer.enable_truncation(LENGTH, stride=STRIDE, strategy="only_second")
 
     def answer_batch(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
@@ -58,9 +59,19 @@ class Peer:
             windows += [encoding, *encoding.overflowing]
             owners += [number] * (1 + len(encoding.overflowing))
         best = [(-np.inf, 0, 0)] * len(pairs)
-        for owner, window, (start, end) in zip(owners, windows, self.run([w.ids for w in windows]), strict=True):
+        for owner, window, (start, end) in zip(owners, windows, self._logits([w.ids for w in windows]), strict=True):
             best[owner] = max(best[owner], _best_span(window, start, end))
         return [context[first:last] for (_, context), (_, first, last) in zip(pairs, best, strict=True)]
+
+    def _logits(self, rows: Rows) -> Logits:
+        """Of `size` windows of similar length at a time, the longest first."""
+        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        found: list[Any] = [None] * len(rows)
+        for first in range(0, len(order), self.size):
+            part = order[first : first + self.size]
+            for place, logits in zip(part, self.run([rows[place] for place in part]), strict=True):
+                found[place] = logits
+        return found
 
 
 def _best_span(window: Any, start: np.ndarray, end: np.ndarray) -> tuple[float, int, int]:
@@ -82,42 +93,31 @@ def _padded(rows: Rows, pad: int, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 # ---------------------------------------------------------------------------------------------------- peers
-def batched(rows: Rows, size: int, run: Callable[[Rows], Logits]) -> Logits:
-    """Run windows of similar length together, the longest first."""
-    order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
-    found: list[Any] = [None] * len(rows)
-    for first in range(0, len(order), size):
-        part = order[first : first + size]
-        for place, logits in zip(part, run([rows[place] for place in part]), strict=True):
-            found[place] = logits
-    return found
-
-
-def torch_runner(model: Any, *, padded: bool = False, size: int = 1) -> Runner:
-    """transformers and torch, in the precision of the model, `size` windows at a time."""
+def torch_runner(model: Any, *, padded: bool = False) -> Runner:
+    """transformers and torch, in the precision of the model."""
     pad = model.config.pad_token_id
 
-    def together(rows: Rows) -> Logits:
+    def run(rows: Rows) -> Logits:
         with torch.inference_mode():
             ids, mask = (torch.from_numpy(a) for a in _padded(rows, pad, LENGTH if padded else len(rows[0])))
             output = model(input_ids=ids, attention_mask=mask)
             starts, ends = output.start_logits.float().numpy(), output.end_logits.float().numpy()
         return list(zip(starts, ends, strict=True))
 
-    return lambda rows: batched(rows, size, together)
+    return run
 
 
-def onnx_runner(path: Path, threads: int, *, pad: int, size: int = 1) -> Runner:
-    """onnxruntime, `size` windows at a time."""
+def onnx_runner(path: Path, threads: int, *, pad: int) -> Runner:
+    """onnxruntime, as it comes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def together(rows: Rows) -> Logits:
+    def run(rows: Rows) -> Logits:
         ids, mask = _padded(rows, pad, len(rows[0]))
         return list(zip(*session.run(None, {"input_ids": ids, "attention_mask": mask}), strict=True))
 
-    return lambda rows: batched(rows, size, together)
+    return run
 
 
 def int8_onnx(source: Path, path: Path) -> Path:
@@ -150,8 +150,8 @@ class _Logits(torch.nn.Module):
         return output.start_logits, output.end_logits
 
 
-def ctranslate_runner(model: Any, directory: str, threads: int, *, size: int) -> Runner:
-    """CTranslate2's int8 encoder, `size` windows at a time, and the head in numpy."""
+def ctranslate_runner(model: Any, directory: str, threads: int) -> Runner:
+    """CTranslate2's int8 encoder, and the head in numpy."""
     import ctranslate2
     from ctranslate2.converters.transformers import RobertaLoader
 
@@ -161,17 +161,17 @@ def ctranslate_runner(model: Any, directory: str, threads: int, *, size: int) ->
     spec.config.layer_norm_epsilon, spec.config.unk_token = model.config.layer_norm_eps, "3"
     spec.validate()
     spec.optimize(quantization="int8")
-    Path(directory).mkdir(exist_ok=True)
+    Path(directory).mkdir()
     spec.save(directory)
     encoder = ctranslate2.Encoder(directory, compute_type="int8", intra_threads=threads)
     weight, bias = (tensor.detach().numpy() for tensor in (model.qa_outputs.weight, model.qa_outputs.bias))
 
-    def together(rows: Rows) -> Logits:
+    def run(rows: Rows) -> Logits:
         hidden = np.array(encoder.forward_batch(rows).last_hidden_state)
         scores = hidden @ weight.T + bias
         return [(row[:, 0], row[:, 1]) for row in scores]
 
-    return lambda rows: batched(rows, size, together)
+    return run
 
 
 # ---------------------------------------------------------------------------------------------------- the race
@@ -187,54 +187,49 @@ def build(arguments: argparse.Namespace, examples: Sequence[Example], threads: i
     model, narrow = load(), load(torch.bfloat16)
     plain = plain_onnx(load(), Path(scratch, "plain.onnx"))
     small = int8_onnx(plain, Path(scratch, "int8.onnx"))
-    onnx = {"threads": threads, "pad": model.config.pad_token_id}
-    runners: dict[str, list[Runner]] = {
-        "transformers fp32, padded": [torch_runner(model, padded=True)],
-        "transformers fp32": [torch_runner(model, size=size) for size in SIZES],
-        "transformers bf16": [torch_runner(narrow, size=size) for size in SIZES],
-        "onnxruntime fp32": [onnx_runner(plain, **onnx, size=size) for size in SIZES],
-        "onnxruntime int8": [onnx_runner(small, **onnx, size=size) for size in SIZES],
+    pad = model.config.pad_token_id
+    runners = {
+        "transformers fp32": torch_runner(model),
+        "transformers bf16": torch_runner(narrow),
+        "onnxruntime fp32": onnx_runner(plain, threads, pad=pad),
+        "onnxruntime int8": onnx_runner(small, threads, pad=pad),
     }
     try:
-        directory = str(Path(scratch, "ctranslate"))
-        runners["CTranslate2 int8"] = [ctranslate_runner(load(), directory, threads, size=size) for size in SIZES]
+        runners["CTranslate2 int8"] = ctranslate_runner(load(), str(Path(scratch, "ctranslate")), threads)
     except (ImportError, AttributeError) as error:
         print(f"without CTranslate2: {error}")
-    pairs = [(example.question, example.context) for example in examples[:TRIAL]]
-    peers: dict[str, Any] = {name: fastest(name, tokenizer(), each, pairs) for name, each in runners.items()}
+    peers: dict[str, Any] = {"transformers fp32, padded": Peer(tokenizer(), torch_runner(model, padded=True), 1)}
+    peers |= {name: fastest(name, tokenizer(), run, examples[:TRIAL]) for name, run in runners.items()}
     for directory in arguments.export:
         peers[f"destila {Path(directory).name}"] = Reader.load(directory, threads=threads)
     return peers
 
 
-def fastest(name: str, tokenizer: Tokenizer, runners: Sequence[Runner], pairs: Sequence[tuple[str, str]]) -> Peer:
-    """The peer in whatever number of windows at a time is fastest for it: one of SIZES."""
-    peers = [Peer(tokenizer, run) for run in runners]
-    if len(peers) == 1:
-        return peers[0]
-    seconds = [min(_seconds(peer, pairs) for _ in range(3)) for peer in peers]
-    print(f"{name}: {SIZES[int(np.argmin(seconds))]} at a time of {SIZES}")
-    return peers[int(np.argmin(seconds))]
+def fastest(name: str, tokenizer: Tokenizer, run: Runner, examples: Sequence[Example]) -> Peer:
+    """The peer with that number of windows at a time, one of SIZES, which is fastest for it."""
+    peers = [Peer(tokenizer, run, size) for size in SIZES]
+    best = min(peers, key=lambda peer: min(timed(peer, examples)[0] for _ in range(3)))
+    print(f"{name}: {best.size} at a time of {SIZES}")
+    return best
 
 
-def _seconds(peer: Any, pairs: Sequence[tuple[str, str]]) -> float:
+def timed(peer: Any, examples: Sequence[Example]) -> tuple[float, list[Any]]:
+    """Seconds, and the answers."""
     started = time.perf_counter()
-    peer.answer_batch(pairs)
-    return time.perf_counter() - started
+    found = peer.answer_batch([(example.question, example.context) for example in examples])
+    return time.perf_counter() - started, found
 
 
 def race(peers: dict[str, Any], examples: Sequence[Example], rounds: int) -> tuple[dict[str, list[float]], dict]:
     """Seconds of every peer in every round, after a warm-up; and the answers of each."""
-    pairs = [(example.question, example.context) for example in examples]
     seconds: dict[str, list[float]] = {name: [] for name in peers}
     answers: dict[str, list[str]] = {}
     for peer in peers.values():
-        peer.answer_batch(pairs[:8])
+        timed(peer, examples[:8])
     for _ in range(rounds):
         for name, peer in peers.items():
-            started = time.perf_counter()
-            found = peer.answer_batch(pairs)
-            seconds[name].append(time.perf_counter() - started)
+            took, found = timed(peer, examples)
+            seconds[name].append(took)
             answers[name] = [str(getattr(answer, "text", answer)) for answer in found]
     return seconds, answers
 
@@ -252,9 +247,7 @@ def main() -> None:
     threads = thread_count(arguments.threads)
     torch.set_num_threads(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
-    found = read(Path(arguments.data), repair=True)[0]
-    chosen = np.linspace(0, len(found) - 1, min(arguments.questions or len(found), len(found))).round().astype(int)
-    examples = [found[place] for place in chosen]
+    examples = spread(read(Path(arguments.data), repair=True)[0], arguments.questions)
     with tempfile.TemporaryDirectory() as scratch:
         seconds, answers = race(build(arguments, examples, threads, scratch), examples, arguments.rounds)
     first, reference = next(iter(seconds)), answers["transformers fp32"]

@@ -309,7 +309,7 @@ def test_an_export_is_replaced_only_when_asked_and_nothing_else_ever(
     assert (thesis / "chapter.tex").exists()
 
 
-def test_a_lean_session_gives_the_same_bits_and_holds_less(
+def test_a_lean_session_gives_the_same_bits_and_keeps_no_arena(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import onnxruntime

@@ -125,7 +125,7 @@ def test_who_never_reads_is_dropped(model):
             for _ in range(2_000):  # far more answers than all buffers hold
                 client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         client.settimeout(30)
-        with pytest.raises(ConnectionError):  # its reset, or a broken pipe where that came before
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):  # a broken pipe where its reset came before
             client.sendall(b" " * 50_000_000)
         until(lambda: b"destila_open_requests 1.0" in request(port, path="/metrics")[2])
         assert any('"status": 200' in line for line in lines)

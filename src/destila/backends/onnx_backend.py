@@ -37,7 +37,7 @@ class OnnxModel:
         spin: threads wait for their next task awake: faster for one question on idle cores, and slower for all where
             other work wants them.
         lean: keep no second copy of weights and no memory between runs: 5 MB less for a paper-sized student, whose
-            runs take 15 % longer.
+            runs take a seventh longer at 384 tokens and a fifth at 192.
 
     Raises:
         UserError: it is torn, or is no reader.
