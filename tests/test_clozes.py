@@ -225,3 +225,43 @@ def test_a_question_in_other_words_repeats_fewer_of_the_text() -> None:
 
     assert repeated(0.0) > 0.9
     assert repeated(0.8) < repeated(0.0) - 0.05
+
+
+KNOWING = ClozeSettings(**{**vars(WHOLE), "kinds": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("sentence", "answer", "question"),
+    [
+        ("El puente colgante abre sus puertas en Sevilla.", "Sevilla", r"¿En qué (ciudad|localidad) el puente"),
+        (
+            "El puente colgante está en la ciudad de Villarreal.",
+            "Villarreal",
+            r"¿En qué ciudad el puente colgante está",
+        ),
+        ("Las obras que costaron mucho son del alcalde Fernández.", "Fernández", r"¿(De quién|De qué|Quién|Qué)"),
+    ],
+)
+def test_a_question_may_name_the_kind_of_its_answer(sentence: str, answer: str, question: str) -> None:
+    assert re.match(question, question_of(sentence, answer, KNOWING), re.I)
+
+
+CLAUSES = ClozeSettings(**{**vars(WHOLE), "clauses": 1.0})
+
+
+def test_a_question_in_clauses_puts_the_verb_first() -> None:
+    sentence = "En la ciudad el nuevo alcalde abrió las puertas del puente por la tarde."
+    asked = question_of(sentence, "puertas del puente", CLAUSES)
+    assert re.match(r"¿[\w ]+ abrió en la ciudad el nuevo alcalde( por la tarde)?\?$", asked, re.I)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_a_question_in_clauses_has_the_words_of_its_sentence(seed: int) -> None:
+    row, whole = (ask(seed, 256, which) for which in (CLAUSES, WHOLE))
+    assert row is not None
+    assert whole is not None
+    asked, there = (LEXICON.text(one.ids[1 : one.context - 2]).strip("¿? ").lower().split() for one in (row, whole))
+    assert len(asked) > 1
+    if row.starts == whole.starts and len(there) < MAX_QUESTION // 4:
+        assert set(asked[3:]) <= set(there) | set(re.findall(r"\w+", context_text(row).lower()))

@@ -159,3 +159,29 @@ def test_every_source_is_documented() -> None:
         assert f"`{source.key}`" in text
         assert source.address in text
         assert source.sha256 is None or source.sha256 in text
+
+
+def test_augment_writes_more_questions_and_replaces_only_when_asked(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "more.json"
+    command = ["data", "augment", str(data), "--output", str(output), "--variation.copies", "2"]
+    dispatch(command)
+    said = last_line(capsys.readouterr().out)
+    made = read(output, repair=False)[0]
+    assert said["questions"] == len(made) <= 2 * said["from"]
+    with pytest.raises(UserError, match="exists already"):
+        dispatch(command)
+    dispatch([*command, "--overwrite"])
+    assert read(output, repair=False)[0] == made  # the same seed
+    with pytest.raises(UserError, match="unknown ending"):
+        dispatch(["data", "augment", str(data), "--output", str(tmp_path / "more.txt")])
+
+
+def test_augment_needs_labels(tmp_path: Path) -> None:
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text('{"id": "1", "question": "¿Qué?", "context": "Nada."}\n', encoding="utf-8")
+    with pytest.raises(UserError, match="has no labelled question"):
+        dispatch(["data", "augment", str(asked), "--output", str(tmp_path / "more.json")])
+    with pytest.raises(UserError, match="no file"):
+        dispatch(["data", "augment", "--output", str(tmp_path / "more.json")])

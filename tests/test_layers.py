@@ -16,10 +16,10 @@ LAYERS = [
     ["resolution"],
     ["squad", "repair", "fields", "windows", "streams", "spans", "metrics", "statistics", "predictions", "vocabulary"],
     [
-        *("pairing", "alignment", "lexicon", "interrogatives", "wordforms"),
-        *("corpus", "phrases", "asking", "clozes", "masking", "mixture", "unlabelled", "prefetch"),
+        *("pairing", "alignment", "lexicon", "thesaurus", "interrogatives", "wordforms"),
+        *("corpus", "phrases", "clauses", "asking", "clozes", "masking", "mixture", "unlabelled", "prefetch"),
     ],
-    ["sources", "download", "hub", "recording", "documents"],
+    ["sources", "download", "hub", "recording", "documents", "augmentation"],
     ["provenance", "licences", "energy"],
     ["shapes", "relations"],
     ["models", "fingerprints", "trimming"],

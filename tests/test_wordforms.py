@@ -7,7 +7,14 @@ from destila.vocabulary import train_tokenizer
 from destila.wordforms import SEEN, WordForms
 
 TEXT = " ".join(
-    ["el club fundó la sede", "la fundación del club", "los fundadores, fundada en Lugo", "fundamentalmente", "Fundora"]
+    [
+        "el club fundó la sede",
+        "el club estableció la sede",
+        "la fundación del club",
+        "los fundadores, fundada en Lugo",
+        "fundamentalmente",
+        "Fundora",
+    ]
     * SEEN
     + ["fundido una vez"]
 )
@@ -36,3 +43,13 @@ def test_strangers_are_words_of_the_text() -> None:
     found = {LEXICON.text(FORMS.any(generator)) for _ in range(200)}
     assert " fundación" in found
     assert all(word.strip() in TEXT for word in found)
+
+
+def test_synonyms_are_words_of_the_text_too() -> None:
+    assert {LEXICON.text(tokens) for tokens in FORMS.synonyms("fundó".encode())} == {
+        " estableció",
+        " fundación",
+        " fundadores",
+    }
+    assert {LEXICON.text(tokens) for tokens in FORMS.synonyms("estableció".encode())} >= {" fundó"}
+    assert FORMS.synonyms(b"1932") == FORMS.synonyms(b"grupo") == []

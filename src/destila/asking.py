@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from destila.interrogatives import ARTICLES, PREPOSITIONS, Asked, counting, kind_of_answer, openings
+from destila.clauses import clause
+from destila.interrogatives import ARTICLES, PREPOSITIONS, Asked, asking_for, counting, kind_of_answer, openings
 from destila.lexicon import MASK, Ids, Kind, Lexicon
 from destila.phrases import STOP, TELLING, Gap, Words, is_name, opens
 from destila.settings import ClozeSettings
+from destila.thesaurus import kinds
 from destila.wordforms import WordForms
 
 MAX_QUESTION = 64  # tokens; a longer sentence is cut to the neighbourhood of its gap
@@ -50,6 +52,12 @@ def question_of(asker: Asker, sentence: tuple[int, int], gap: Gap) -> list[int]:
         first, end = max(first, gap.first - left), min(end, gap.last + 1 + right)
     asks = asker.chance(settings.interrogative)
     opening, stop, resume = _opening(asker, first, end, gap, sentence[0]) if asks else ([MASK], gap.first, gap.last + 1)
+    in_clauses = asks and settings.clauses and asker.chance(settings.clauses)
+    if in_clauses and (told := clause(words, first, stop, resume, end, asker.generator)):
+        said = _said(asker, told)
+        for place in (place for place, word in enumerate(told) if word == sentence[0]):
+            _small(said[place], lexicon)
+        return [*_clipped([*opening, *_joined(_spaced([said], lexicon))]), lexicon.question_mark]
     rate = asker.generator.random() * settings.dropped
     chosen = _chosen(asker, [*range(first, stop), *range(resume, end)], rate, signs=not asks)
     before = _said(asker, [word for word in chosen if word < stop])
@@ -59,8 +67,8 @@ def question_of(asker: Asker, sentence: tuple[int, int], gap: Gap) -> list[int]:
         return _clipped([*_unspaced(ahead, lexicon), MASK, *_joined(after)])
     while after and lexicon.ends_sentence[after[-1][-1]]:
         after.pop()
-    if before and first == sentence[0] and lexicon.pieces[before[0][0]] in STOP:  # "El", but no name
-        before[0][0] = int(lexicon.lowered[before[0][0]])
+    if before and first == sentence[0]:
+        _small(before[0], lexicon)
     parts = [before, after]
     if asker.chance(settings.reordered):
         cut = int(asker.generator.integers(len(before) + 1))
@@ -84,6 +92,13 @@ def _opening(asker: Asker, first: int, end: int, gap: Gap, start: int) -> tuple[
         stop -= 1
     if stop > first and (found := PREPOSITIONS.get(words.texts[stop - 1].lower())):
         stop, preposition = stop - 1, found
+    if (
+        asker.settings.kinds
+        and asker.chance(asker.settings.kinds)
+        and (told := _told(asker, first, stop, gap, preposition))
+    ):
+        head, stop = told
+        return head, stop, resume
     name = is_name(words, gap.first, start) or is_name(words, gap.last, start)
     asked = kind_of_answer(words.texts[gap.first : resume], name=name)
     if asked == Asked.NUMBER and resume < end:
@@ -98,6 +113,34 @@ def _opening(asker: Asker, first: int, end: int, gap: Gap, start: int) -> tuple[
         return [*head, *_joined(_said(asker, [gap.first]))], stop, resume
     heads = openings(asked, preposition)
     return lexicon.openings[heads[generator.integers(len(heads))]], stop, resume
+
+
+def _told(asker: Asker, first: int, stop: int, gap: Gap, preposition: str) -> tuple[list[int], int] | None:
+    """A head that says what kind of thing the answer is, and where what was before it ends; None: it is not known.
+
+    Args:
+        stop: where it ends without article and preposition, the latter being `preposition`.
+    """
+    words, generator, known = asker.words, asker.generator, kinds()
+    if (
+        stop > first
+        and preposition in ("", "de")
+        and (noun := words.texts[stop - 1].decode(errors="replace")) in known.nouns
+    ):
+        stop, preposition = stop - 1, ""  # "en la ciudad de Lugo"
+        if stop > first and words.texts[stop - 1].lower() in ARTICLES:
+            stop -= 1
+        if stop > first and (found := PREPOSITIONS.get(words.texts[stop - 1].lower())):
+            stop, preposition = stop - 1, found
+        called: tuple[str, ...] = (noun,)
+    else:
+        texts = [text.decode(errors="replace").lower() for text in words.texts[gap.first : gap.last + 1]]
+        called = known.of.get(" ".join(texts), ()) or (
+            (texts[0],) if len(texts) > 1 and texts[0] in known.nouns else ()
+        )
+        if not called:
+            return None
+    return asker.lexicon.openings[asking_for(called[generator.integers(len(called))], preposition)], stop
 
 
 def _chosen(asker: Asker, asked: list[int], rate: float, *, signs: bool) -> list[int]:
@@ -135,6 +178,9 @@ def _said(asker: Asker, asked: Sequence[int]) -> list[list[int]]:
 def _another(asker: Asker, word: int, forms: WordForms) -> list[int]:
     """The tokens of a word that a question may hold in place of one: another form of it, one of the passage, or any."""
     words, generator = asker.words, asker.generator
+    means_it = asker.settings.synonyms and asker.chance(asker.settings.synonyms)
+    if means_it and (same := forms.synonyms(words.texts[word])):
+        return list(same[generator.integers(len(same))])
     draw = generator.random()
     if draw < FORM and (others := forms.of(words.texts[word])):
         return list(others[generator.integers(len(others))])
@@ -144,6 +190,12 @@ def _another(asker: Asker, word: int, forms: WordForms) -> list[int]:
             found: list[int] = asker.passage[words.starts[other] : words.starts[other + 1]].tolist()
             return asker.lexicon.apart(found)
     return list(forms.any(generator))
+
+
+def _small(word: list[int], lexicon: Lexicon) -> None:
+    """Take the capital letter from a word that only opened its sentence: "El", but no name."""
+    if lexicon.pieces[word[0]] in STOP:
+        word[0] = int(lexicon.lowered[word[0]])
 
 
 def _joined(words: list[list[int]]) -> list[int]:

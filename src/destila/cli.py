@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "data check": ("data_check", "DataCheckSettings", "check every answer of a data set against its context"),
     "data fetch": ("data_fetch", "DataFetchSettings", "download a named data set"),
     "data convert": ("data_convert", "DataConvertSettings", "convert between SQuAD JSON, JSONL and Parquet"),
+    "data augment": ("data_augment", "DataAugmentSettings", "labelled questions -> more of them to train on"),
     "pretrain": ("pretrain", "PretrainSettings", "raw text -> encoder"),
     "finetune": ("finetune", "FinetuneSettings", "encoder + questions -> teacher"),
     "distill": ("distill", "DistillSettings", "teacher + questions -> student"),

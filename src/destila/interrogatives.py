@@ -8,6 +8,8 @@ counts goes along, too: "tiene 40 plazas" asks "¿Cuántas plazas tiene?". Invar
 from collections.abc import Sequence
 from enum import Enum
 
+from destila.thesaurus import kinds
+
 MONTHS = frozenset(
     b"enero febrero marzo abril mayo junio julio agosto septiembre setiembre octubre noviembre diciembre".split()
 )
@@ -84,6 +86,11 @@ def _with(preposition: str, *interrogatives: str) -> tuple[str, ...]:
     return tuple(f"¿{preposition.capitalize()} {word}" for word in interrogatives)
 
 
+def asking_for(kind: str, preposition: str) -> str:
+    """The head of a question that says what kind of thing it asks for."""
+    return f"¿{preposition.capitalize()} qué {kind}" if preposition else f"¿Qué {kind}"
+
+
 def counting(noun: bytes) -> str:
     """How to ask for the number of something, from the ending of its plural."""
     return "¿Cuántas" if noun.endswith((b"as", b"ones", b"dades")) and not noun.endswith(b"emas") else "¿Cuántos"
@@ -94,4 +101,5 @@ def all_openings() -> set[str]:
     prepositions = {"", *PREPOSITIONS.values()}
     heads = {head for asked in Asked for preposition in prepositions for head in openings(asked, preposition)}
     heads |= {f"¿{preposition.capitalize()} qué" for preposition in PREPOSITIONS.values()}
+    heads |= {asking_for(kind, preposition) for kind in kinds().nouns for preposition in prepositions}
     return heads | {"¿Cuántas", "¿Cuántos", "¿Qué porcentaje"}

@@ -9,13 +9,13 @@ Invariant: a pure function of (tokens, lexicon); this module draws nothing at ra
 """
 
 import bisect
-import unicodedata
 from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 
 from destila.lexicon import Ids, Kind, Lexicon
+from destila.thesaurus import Synonyms, plain
 
 SAMPLE = 2_000_000  # tokens of the text that are looked through
 CHUNK = 50_000
@@ -46,9 +46,10 @@ class WordForms:
         for ids, count in counts.items():
             text = b"".join(lexicon.pieces[number] for number in ids).decode("utf-8", errors="replace")
             if count >= SEEN and len(text) >= SHORTEST and text.isalpha() and text.islower():
-                forms.append(_Form(_plain(text), ids))
+                forms.append(_Form(plain(text), ids))
         self._forms = sorted(forms)
         self._letters = [form.letters for form in self._forms]
+        self._synonyms = Synonyms(self._forms)
         often = np.array([counts[form.tokens] for form in self._forms], np.float64) ** 0.75
         self._borders = np.cumsum(often / often.sum())
 
@@ -57,7 +58,7 @@ class WordForms:
         text = word.decode("utf-8", errors="replace")
         if len(text) < SHORTEST or not text.isalpha() or not text.islower():
             return []
-        letters = _plain(text)
+        letters = plain(text)
         beginning = letters[: max(SHORTEST - 1, round(BEGINNING * len(letters)))]
         first = bisect.bisect_left(self._letters, beginning)
         last = bisect.bisect_left(self._letters, beginning + "\uffff")
@@ -66,6 +67,10 @@ class WordForms:
             for form in self._forms[first:last]
             if abs(len(form.letters) - len(letters)) <= DIFFERENCE and form.letters != letters
         ]
+
+    def synonyms(self, word: bytes) -> list[tuple[int, ...]]:
+        """The tokens, each with a space before it, of words of the same meaning."""
+        return self._synonyms.of(word.decode("utf-8", errors="replace"))
 
     def any(self, generator: np.random.Generator) -> tuple[int, ...]:
         """The tokens of a word of the text, common ones more often."""
@@ -83,8 +88,3 @@ def _words(ids: Ids, lexicon: Lexicon) -> list[tuple[int, ...]]:
         for start, end, keep in zip(starts.tolist(), ends, kept.tolist(), strict=True)
         if keep and end < len(ids)
     ]
-
-
-def _plain(text: str) -> str:
-    """Without accents, and ñ as n."""
-    return "".join(letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))

@@ -37,11 +37,13 @@ from destila.settings.training import (
 from destila.settings.usage import (
     AnswerSettings,
     BenchSettings,
+    DataAugmentSettings,
     DataCheckSettings,
     DataConvertSettings,
     DataFetchSettings,
     EvaluateSettings,
     ExportSettings,
+    VariationSettings,
 )
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "BenchSettings",
     "CardSettings",
     "ClozeSettings",
+    "DataAugmentSettings",
     "DataCheckSettings",
     "DataConvertSettings",
     "DataFetchSettings",
@@ -80,5 +83,6 @@ __all__ = [
     "TrainingSettings",
     "UnlabelledSettings",
     "UploadSettings",
+    "VariationSettings",
     "WindowSettings",
 ]

@@ -48,6 +48,12 @@ class ClozeSettings:
     """Highest share of a question's words that are left out; each question draws its own up to this."""
     varied: Share = 0.0
     """Share of its other words that are not the sentence's: other forms ("fundación" for "fundó"), or strangers."""
+    synonyms: Share = 0.0
+    """Share of the words that are to vary which a word of the same meaning replaces, where one is known."""
+    kinds: Share = 0.0
+    """Share of the questions with an interrogative that say what kind of thing they ask for: "¿Qué ciudad"."""
+    clauses: Share = 0.0
+    """Share of the questions with an interrogative that keep whole phrases near the gap, the verb first."""
     reordered: Share = 0.0
     """Share of the questions with an interrogative whose parts change places."""
     weight: NonNegative = 1.0

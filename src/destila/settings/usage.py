@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from destila.settings.documents import DocumentSettings, FolderSettings
-from destila.settings.types import Count, CountOrZero, NonNegative, Positive, positional, settings, strings
+from destila.settings.types import Count, CountOrZero, NonNegative, Positive, Share, positional, settings, strings
 
 
 @settings
@@ -111,6 +111,40 @@ class DataConvertSettings:
     """Mend answers that do not match their context, drop those that cannot be mended."""
     overwrite: bool = False
     """Replace the target if it exists."""
+
+
+@settings
+class VariationSettings:
+    copies: Count = 3
+    """Variations of each question."""
+    names: Share = 0.6
+    """Share of the names that are others, the same in question and context."""
+    numbers: Share = 0.6
+    """Share of the numbers that are others, likewise."""
+    synonyms: Share = 0.3
+    """Share of a question's words that one of the same meaning replaces, where one is known."""
+    moved: Share = 0.6
+    """Share of the contexts whose sentences change places."""
+    left_out: Share = 0.5
+    """Share of the contexts that lose sentences other than the answer's."""
+    strangers: Share = 0.3
+    """How often sentences of other contexts stand before the context, and how often after it."""
+    seed: CountOrZero = 1
+    """Of everything that is drawn."""
+
+
+@settings
+class DataAugmentSettings:
+    """Write more training questions: other names, numbers, words and neighbours, the answer where it was."""
+
+    files: list[str] = positional(default_factory=list)
+    """SQuAD JSON, JSONL or Parquet files, or named sources."""
+    output: str = ""
+    """File to write; its ending gives the format: .json (SQuAD), .jsonl, .parquet."""
+    overwrite: bool = False
+    """Replace the output if it exists."""
+    variation: VariationSettings = field(default_factory=VariationSettings)
+    """What changes, and how much of it."""
 
 
 @settings

@@ -1,0 +1,30 @@
+"""`destila data augment`: write more training questions, made of labelled ones."""
+
+import json
+from pathlib import Path
+
+from destila.augmentation import variations
+from destila.errors import UserError
+from destila.settings import DataAugmentSettings
+from destila.sources import load_examples
+from destila.squad import check_ending, save
+
+
+def run(settings: DataAugmentSettings) -> None:
+    """Read the files together, and write variations of their questions; the questions themselves are not among them.
+
+    Raises:
+        UserError: no question is labelled; a file cannot be read; the output exists, or cannot be written.
+    """
+    output = Path(settings.output)
+    check_ending(output)
+    if output.exists() and not settings.overwrite:
+        raise UserError(str(output), "exists already", "Pass --overwrite to replace it, or choose another name.")
+    examples = [example for example in load_examples(settings.files) if example.labelled]
+    if not examples:
+        raise UserError(" ".join(settings.files), "has no labelled question", "Give files with answers.")
+    made = variations(examples, settings.variation)
+    save(made, output)
+    answerable = sum(bool(example.answers) for example in made)
+    print(f"{len(made):,} questions, {answerable:,} of them answerable, made of {len(examples):,}: {output}")
+    print(json.dumps({"output": str(output), "questions": len(made), "answerable": answerable, "from": len(examples)}))
