@@ -1,4 +1,4 @@
-"""What each ingredient of a small teacher is worth at one budget: its start, questions made of text, tokens, labels.
+"""What each ingredient of a small reader is worth at one budget: its start, questions made of text, tokens, labels.
 
     python runs/ingredients.py --text my-texts --train questions.json --dev dev.json [--weights '{law = 0.25}']
 
@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from destila import Reader
+from destila.augmentation import variations
 from destila.commands import finetune, pretrain
 from destila.errors import UserError
 from destila.predictions import answer_texts
 from destila.reports import compare, evaluate_reader, table
 from destila.resolution import parse_arguments, read_toml
 from destila.runs import write_json, write_text
-from destila.settings import FinetuneSettings, PretrainSettings
+from destila.settings import FinetuneSettings, PretrainSettings, VariationSettings
 from destila.sources import load_examples
+from destila.squad import save
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class Row:
     Attributes:
         steps: of pre-training, as a share of the budget; 0: none, a random model.
         asking: share of these that come last and ask as people do, by the file ASKING.
+        knowing: whether they know synonyms and kinds of things, and leave out phrases instead of words.
         labels: share of the labelled questions.
+        varied: whether these are seen once and in PASSES - 1 variations each, instead of PASSES times.
     """
 
     label: str
@@ -42,12 +46,14 @@ class Row:
     stays: float = 0.9
     steps: float = 1.0
     asking: float = 0.0
+    knowing: bool = True
     labels: float = 1.0
+    varied: bool = True
 
     @property
     def encoder(self) -> "Row":
         """What its encoder depends on: rows that differ in labels alone share one."""
-        return replace(self, label="", labels=1.0)
+        return replace(self, label="", labels=1.0, varied=True)
 
 
 ROWS = {
@@ -59,12 +65,15 @@ ROWS = {
     "start-recurring": Row("matching start, recurring spans", stays=0.0),
     "phrases-start": Row("matching start, phrases"),
     "recipe": Row("matching start, phrases, then as people ask: the recipe", asking=0.5),
+    "words-dropped": Row("the recipe, whose questions drop words and know none", asking=0.5, knowing=False),
+    "plain-labels": Row("the recipe, labels as they are", asking=0.5, varied=False),
     "half-tokens": Row("the recipe, half the tokens", steps=0.5, asking=0.5),
     "double-tokens": Row("the recipe, twice the tokens", steps=2.0, asking=0.5),
     "quarter-labels": Row("the recipe, a quarter of the labels", asking=0.5, labels=0.25),
     "no-text-quarter": Row("labels alone, a quarter of them", initial="random", steps=0, labels=0.25),
 }
 REFERENCE = "recipe"
+PASSES = 4  # over the labelled questions
 ASKING = Path(__file__).parents[1] / "configs" / "pretrain-cpu-asking.toml"
 SHAPE = ("--model.shape.layers", "4", "--model.shape.heads", "4", "--model.shape.hidden", "128",
          "--model.shape.feed_forward", "512")  # fmt: skip
@@ -82,12 +91,10 @@ def settings_of(arguments: argparse.Namespace) -> tuple[PretrainSettings, Finetu
          "--training.steps", str(arguments.steps), "--training.learning_rate", "1e-3", "--dev-rows", "128", *common],
         command="destila pretrain",
     )  # fmt: skip
-    data = [part for name in arguments.train for part in ("--data.train", name)]
     reader = parse_arguments(
         FinetuneSettings,
-        [*data, *SHAPE, "--window.length", "192", "--window.stride", "64", "--training.learning_rate", "5e-4",
-         "--data.max_train_examples", str(arguments.labels), "--training.epochs", "2", "--model.dropout", "0.0",
-         "--data.unanswerable", "false",
+        [*SHAPE, "--window.length", "192", "--window.stride", "64", "--training.learning_rate", "5e-4",
+         "--model.dropout", "0.0",
          *common],
         command="destila finetune",
     )  # fmt: skip
@@ -103,6 +110,8 @@ def encode(row: Row, settings: PretrainSettings, out: Path) -> str:
     asked = round(row.asking * steps)
     cloze = replace(settings.cloze, share=row.cloze, stays=row.stays, dropped=0.7 if row.stays else 0.0)
     people = replace(settings.cloze, **read_toml(str(ASKING))["cloze"])
+    if not row.knowing:
+        people = replace(people, synonyms=0.0, kinds=0.0, clauses=0.0)
     parts = [("encoder", steps - asked, replace(cloze, interrogative=0.7)), ("encoder-asking", asked, people)]
     for part, count, questions in parts:
         output = directory / part
@@ -123,6 +132,20 @@ def encode(row: Row, settings: PretrainSettings, out: Path) -> str:
     return start
 
 
+def labelled(row: Row, arguments: argparse.Namespace) -> tuple[list[str], int]:
+    """Files with the questions of a row, written unless they are there, and the passes over them."""
+    examples = [example for example in load_examples(arguments.train) if example.answers]
+    examples = examples[: round(row.labels * arguments.labels)]
+    plain, varied = (arguments.out / f"{kind}-{len(examples)}.json" for kind in ("labels", "varied"))
+    if not plain.exists():
+        save(examples, plain)
+    if not row.varied:
+        return [str(plain)], PASSES
+    if not varied.exists():
+        save(variations(examples, VariationSettings(copies=PASSES - 1)), varied)
+    return [str(plain), str(varied)], 1
+
+
 def train(name: str, row: Row, arguments: argparse.Namespace) -> None:
     """Train the reader of a row, unless it is there."""
     encoder, reader = settings_of(arguments)
@@ -133,8 +156,9 @@ def train(name: str, row: Row, arguments: argparse.Namespace) -> None:
     # A reader without an encoder reads the tokens of the others.
     tokenizer = "" if start else str(arguments.out / REFERENCE / "encoder")
     model = replace(reader.model, name=start, tokenizer=tokenizer)
-    data = replace(reader.data, max_train_examples=round(row.labels * arguments.labels))
-    finetune.run(replace(reader, model=model, data=data, output=str(output), overwrite=True))
+    files, epochs = labelled(row, arguments)
+    data, training = replace(reader.data, train=files), replace(reader.training, epochs=epochs)
+    finetune.run(replace(reader, model=model, data=data, training=training, output=str(output), overwrite=True))
 
 
 def evaluate(names: list[str], arguments: argparse.Namespace) -> None:

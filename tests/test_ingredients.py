@@ -12,7 +12,7 @@ from destila.squad import save
 from scripts import load_script
 from tiny import tiny_examples
 
-ROWS = ["recipe", "quarter-labels", "no-text-quarter", "masked"]
+ROWS = ["recipe", "plain-labels", "quarter-labels", "no-text-quarter", "masked"]
 
 
 @pytest.fixture
@@ -40,7 +40,13 @@ def test_rows_are_trained_once_and_those_that_differ_in_labels_share_an_encoder(
         ["recipe/encoder", "recipe/encoder-asking", "masked/encoder", *(f"{row}/reader" for row in ROWS)]
     )
     starts = {row: (out / row / "reader" / "settings.toml").read_text(encoding="utf-8") for row in ROWS}
-    assert str(out / "recipe" / "encoder-asking") in starts["quarter-labels"]
+    for row in ("quarter-labels", "plain-labels"):
+        assert str(out / "recipe" / "encoder-asking") in starts[row]
+    answerable = sum(bool(example.answers) for example in examples)  # fewer than there may be
+    kinds = [f"{kind}-{count}.json" for kind in ("labels", "varied") for count in (answerable, 2)]
+    assert sorted(kinds) == sorted(path.name for path in out.glob("*-*.json"))
+    assert f"varied-{answerable}.json" in starts["recipe"]
+    assert "varied" not in starts["plain-labels"]
     assert json.loads((out / "recipe" / "encoder" / "run.json").read_text())["steps"] == 2
     record = json.loads((out / "ingredients.json").read_text())
     assert record["n"] == sum(bool(example.answers) for example in examples)
@@ -65,5 +71,5 @@ def test_a_mistake_is_one_line(
 
 def test_rows_say_which_encoder_they_have(ingredients: ModuleType) -> None:
     rows = ingredients.ROWS
-    assert rows["recipe"].encoder == rows["quarter-labels"].encoder
-    assert len({row.encoder for row in rows.values()}) == len(rows) - 2  # another pair has none
+    assert rows["recipe"].encoder == rows["quarter-labels"].encoder == rows["plain-labels"].encoder
+    assert len({row.encoder for row in rows.values()}) == len(rows) - 3  # another pair has none
