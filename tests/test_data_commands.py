@@ -185,3 +185,5 @@ def test_augment_needs_labels(tmp_path: Path) -> None:
         dispatch(["data", "augment", str(asked), "--output", str(tmp_path / "more.json")])
     with pytest.raises(UserError, match="no file"):
         dispatch(["data", "augment", "--output", str(tmp_path / "more.json")])
+    with pytest.raises(UserError, match="no file is named to write to"):
+        dispatch(["data", "augment", str(asked)])

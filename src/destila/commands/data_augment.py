@@ -14,8 +14,11 @@ def run(settings: DataAugmentSettings) -> None:
     """Read the files together, and write variations of their questions; the questions themselves are not among them.
 
     Raises:
-        UserError: no question is labelled; a file cannot be read; the output exists, or cannot be written.
+        UserError: no output is named; no question is labelled; a file cannot be read; the output exists, or cannot be
+            written.
     """
+    if not settings.output:
+        raise UserError("output", "no file is named to write to", "Pass --output FILE.json.")
     output = Path(settings.output)
     check_ending(output)
     if output.exists() and not settings.overwrite:
