@@ -147,3 +147,15 @@ def test_rows_that_run_side_by_side_are_each_what_they_are_alone(built: Path) ->
         for many, one in zip(together, alone, strict=True):
             assert (many[row, :length] == one[0]).all()
             assert not many[row, length:].any()
+
+
+def test_what_ships_says_whose_text_it_has_read_and_has_a_licence() -> None:
+    root = Path(__file__).parents[1]
+    for card in ("models/teacher/README.md", "models/reader/README.md"):
+        text = (root / card).read_text(encoding="utf-8")
+        assert "\nlicense: cc-by-sa-4.0\n" in text, card
+        assert "not stated" not in text, card
+    about = json.loads((root / "src" / "destila" / "shipped" / "destila.json").read_text(encoding="utf-8"))
+    sources = [source for data in about["data"] for source in data["sources"]]
+    assert sources
+    assert all(source["licence"] and source["attribution"] for source in sources)
