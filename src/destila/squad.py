@@ -63,6 +63,13 @@ def read(path: Path, *, repair: bool) -> tuple[list[Example], Counts]:
     return judge.examples, counts
 
 
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raise a `UserError` for a new data file of no known ending, or one that exists, unless `overwrite`."""
+    check_ending(path)
+    if path.exists() and not overwrite:
+        raise UserError(str(path), "exists already", "Pass --overwrite to replace it, or choose another name.")
+
+
 def check_ending(path: Path) -> None:
     """Raise a `UserError` for a file name that no format belongs to."""
     if path.suffix.lower() not in ENDINGS:

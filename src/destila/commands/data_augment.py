@@ -7,7 +7,7 @@ from destila.augmentation import variations
 from destila.errors import UserError
 from destila.settings import DataAugmentSettings
 from destila.sources import load_examples
-from destila.squad import check_ending, save
+from destila.squad import check_target, save
 
 
 def run(settings: DataAugmentSettings) -> None:
@@ -20,9 +20,7 @@ def run(settings: DataAugmentSettings) -> None:
     if not settings.output:
         raise UserError("output", "no file is named to write to", "Pass --output FILE.json.")
     output = Path(settings.output)
-    check_ending(output)
-    if output.exists() and not settings.overwrite:
-        raise UserError(str(output), "exists already", "Pass --overwrite to replace it, or choose another name.")
+    check_target(output, overwrite=settings.overwrite)
     examples = [example for example in load_examples(settings.files) if example.labelled]
     if not examples:
         raise UserError(" ".join(settings.files), "has no labelled question", "Give files with answers.")

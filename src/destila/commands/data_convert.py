@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 from destila.commands.data_check import as_json, table
-from destila.errors import UserError
 from destila.repair import Counts
 from destila.settings import DataConvertSettings
 from destila.sources import resolve
-from destila.squad import check_ending, read, save
+from destila.squad import check_target, read, save
 
 
 def run(settings: DataConvertSettings) -> Counts:
@@ -18,9 +17,7 @@ def run(settings: DataConvertSettings) -> Counts:
         UserError: the source cannot be read or taken as it is; the target exists, or cannot be written.
     """
     target = Path(settings.target)
-    check_ending(target)
-    if target.exists() and not settings.overwrite:
-        raise UserError(str(target), "exists already", "Pass --overwrite to replace it, or choose another name.")
+    check_target(target, overwrite=settings.overwrite)
     examples, counts = read(resolve(settings.source), repair=settings.repair)
     save(examples, target)
     print(table(settings.source, counts), end="\n\n")
