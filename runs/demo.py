@@ -7,15 +7,15 @@ Distills a student on two cores in minutes, from a few hundred questions, scores
 the paper's table for them and answers a question.
 """
 
+import math
 import sys
 import time
 from pathlib import Path
 from statistics import median
 
-import torch
-
 from destila import Example, Reader
 from destila.commands import distill
+from destila.hub import torch_weights
 from destila.reader import SHIPPED
 from destila.records import Report
 from destila.reports import evaluate_reader
@@ -82,17 +82,21 @@ def table(paths: dict[str, Path], reports: dict[str, Report], speed: dict[str, f
 
 def weight_bytes(path: Path) -> int:
     """Bytes of the files with weights in a model directory."""
-    return sum(file.stat().st_size for file in path.iterdir() if file.name.startswith("model."))
+    return sum(file.stat().st_size for file in path.iterdir() if file.suffix in (".safetensors", ".onnx", ".data"))
 
 
 def parameters(path: Path) -> int:
     """Number of weights in a model directory."""
-    if not (path / "model.safetensors").exists():
+    files = [file for file in torch_weights(path) if file.suffix == ".safetensors"]
+    if not files:
         return int(read_json(path / METADATA_FILE)["parameters"])  # an export says it
     from safetensors import safe_open
 
-    with safe_open(path / "model.safetensors", framework="pt") as file:
-        return sum(torch.Size(file.get_slice(name).get_shape()).numel() for name in file.keys())  # noqa: SIM118
+    count = 0
+    for file in files:
+        with safe_open(file, framework="pt") as weights:
+            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return count
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ from destila.runs import (
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHIPPED = Path("src/destila/shipped")
+SHARD_SIZE = "45MB"  # places that keep code refuse or warn of larger files
 TO_THE_TOP = {"models": "../..", "shipped": "../../.."}  # from models/NAME and from SHIPPED
 # A path from the root of a machine, of two parts at least, where a text could begin to name one.
 ABSOLUTE = re.compile(r"""(?:^|[\s"'=\[(,])(/[\w.~+-]+/[\w.~+-]+)""", re.M)
@@ -152,7 +153,8 @@ def keep(run: Path, target: Path, places: Places, *, weights: bool) -> None:
             from destila.models import load_reader, save_reader
 
             loaded = load_reader(str(run))
-            save_reader(loaded.model, loaded.tokenizer, places.within(loaded.metadata), directory, dtype=torch.float16)
+            metadata = places.within(loaded.metadata)
+            save_reader(loaded.model, loaded.tokenizer, metadata, directory, dtype=torch.float16, shard_size=SHARD_SIZE)
         keep_records(trace(str(run)), directory, places)
     if weights:
         write_card(target)

@@ -24,7 +24,7 @@ LAYERS = [
     ["shapes", "relations"],
     ["models", "fingerprints", "trimming"],
     ["losses", "pretraining", "initialization", "tasks", "checkpoints", "optimization", "speed", "importance"],
-    ["pruning", "distillation", "teacher_cache"],
+    ["pruning", "growth", "distillation", "teacher_cache"],
     ["backends"],
     ["reader"],
     ["questions"],

@@ -10,6 +10,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 import tiny
 from destila.errors import UserError
+from destila.hub import torch_weights
 from destila.models import (
     LoadedModel,
     load_reader,
@@ -64,6 +65,23 @@ def test_weights_can_be_saved_narrow_and_load_wide(reader: LoadedModel, tmp_path
         assert {p.dtype for p in load_reader(str(directory)).model.parameters()} == {torch.float32}
     assert sizes[torch.float16] < 0.7 * sizes[torch.float32]
     assert next(reader.model.parameters()).dtype == torch.float32
+
+
+def test_weights_in_shards_are_the_same_and_every_shard_is_needed(reader: LoadedModel, tmp_path: Path) -> None:
+    save_reader(reader.model, reader.tokenizer, {}, tmp_path, shard_size="40KB")
+    index, *shards = torch_weights(tmp_path)
+    assert index.name == "model.safetensors.index.json"
+    assert len(shards) > 1
+    assert not (tmp_path / "model.safetensors").exists()
+    loaded = load_reader(str(tmp_path)).model.state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in reader.model.state_dict().items())
+    content = shards[1].read_bytes()
+    shards[1].write_bytes(content[:-100])
+    with pytest.raises(UserError, match=r"torn"):
+        load_reader(str(tmp_path))
+    shards[1].unlink()
+    with pytest.raises(UserError, match=shards[1].name):
+        load_reader(str(tmp_path))
 
 
 def test_dropout_is_set_on_loading(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Pre-training from end to end on text made in code: losses, determinism, resuming, and what finetune gets."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -26,7 +27,7 @@ from destila.models import load_reader
 from destila.pretraining import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
 from destila.provenance import trace
 from destila.resolution import read_toml, resolve, to_toml
-from destila.settings import PretrainSettings, TextSettings, TrainingSettings
+from destila.settings import PretrainSettings, ShapeSettings, TextSettings, TrainingSettings
 from destila.tasks import Objective
 from pretraining import settings_of, write_sources
 from tiny import tiny_reader
@@ -164,6 +165,26 @@ def test_an_encoder_goes_on_from_another_with_its_tokenizer_and_shape(
     assert after.metadata["source"]["model"] == str(trained)
     (parent,) = trace(str(tmp_path / "on")).parents
     assert (parent.name, parent.role, parent.verb) == (str(trained), "starting point", "pretrain")
+
+
+def test_an_encoder_grows_and_goes_on_and_slices_end_where_one_run_does(
+    trained: Path, text: Path, tmp_path: Path
+) -> None:
+    shape = ShapeSettings(layers=3, heads=2, hidden=64, feed_forward=128)
+    settings = settings_of(text, tmp_path / "whole", steps=3)
+    settings = replace(settings, model=replace(settings.model, name=str(trained), shape=shape, grow=True))
+    pretrain.run(settings)
+    grown = load_reader(str(tmp_path / "whole")).model
+    assert (grown.config.num_hidden_layers, grown.config.hidden_size) == (3, 64)
+    words = grown.roberta.embeddings.word_embeddings.weight.detach()
+    before = load_reader(str(trained)).model.roberta.embeddings.word_embeddings.weight.detach()
+    assert torch.allclose(words, before.repeat(1, 2), atol=0.01)  # three steps of at most 1e-3, and it moved
+    assert not torch.equal(words, before.repeat(1, 2))
+    sliced = replace(settings, output=str(tmp_path / "sliced"), stop_after_seconds=1e-6)  # one step a call
+    for resume in (False, True, True):
+        with contextlib.suppress(SystemExit):
+            pretrain.run(replace(sliced, resume=resume))
+    assert same(tmp_path / "whole", tmp_path / "sliced")
 
 
 def test_an_encoder_that_cannot_be_gone_on_from_is_refused(trained: Path, text: Path, tmp_path: Path) -> None:

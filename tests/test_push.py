@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from destila import Reader, UserError
 from destila.cards import write_card
 from destila.cli import dispatch
 from destila.commands import push
+from destila.hub import torch_weights
 from destila.models import load_reader, save_reader
 from destila.records import Example
 from destila.snippets import CONTEXT, QUESTION
@@ -70,6 +72,23 @@ def test_a_run_becomes_a_private_repository_that_answers_the_same(
     assert remote.answer(QUESTION, CONTEXT) == local.answer(QUESTION, CONTEXT)
     dispatch(["push", str(run), "acme/reader", "--yes"])
     assert pushed(hub, "acme/reader") == files, "a second time changes nothing"
+
+
+def test_weights_in_shards_go_with_their_index_and_answer_the_same(hub: FakeHub, run: Path, tmp_path: Path) -> None:
+    log_in(tmp_path / "home")
+    sharded = tmp_path / "sharded"
+    shutil.copytree(run, sharded)
+    (sharded / "model.safetensors").unlink()
+    loaded = load_reader(str(run))
+    save_reader(loaded.model, loaded.tokenizer, loaded.metadata, sharded, shard_size="40KB")
+    weights = {path.name for path in torch_weights(sharded)}
+    assert len(weights) > 2
+    dispatch(["push", str(sharded), "acme/sharded", "--yes"])
+    assert set(pushed(hub, "acme/sharded")) == (READER_FILES - {"model.safetensors"}) | weights | {
+        ".gitattributes",
+        "tokenizer_config.json",
+    }
+    assert Reader.load("acme/sharded").answer(QUESTION, CONTEXT) == Reader.load(run).answer(QUESTION, CONTEXT)
 
 
 def test_a_dry_run_shows_all_and_asks_nobody(hub: FakeHub, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,26 @@ def test_finetune_leaves_a_whole_run(teacher: Path) -> None:
     assert answer.text is None or answer.text in "Lo hizo Carmen Ledesma."
 
 
+def test_finetune_goes_on_from_a_reader_that_it_has_grown(teacher: Path, tmp_path: Path) -> None:
+    config = json.loads((teacher / "config.json").read_text())
+    larger = [config["num_hidden_layers"] + 1, config["num_attention_heads"], 2 * config["hidden_size"]]
+    names = ("layers", "heads", "hidden", "feed_forward")
+    shape = [
+        f"--model.shape.{name}={value}"
+        for name, value in zip(names, [*larger, config["intermediate_size"]], strict=True)
+    ]
+    path = tmp_path / "larger"
+    start = ["--model.name", str(teacher), "--model.grow", "true", *shape]
+    dispatch([*FINETUNE, *start, "--training.steps", "2", "--output", str(path)])
+    grown = json.loads((path / "config.json").read_text())
+    assert [grown[key] for key in ("num_hidden_layers", "num_attention_heads", "hidden_size")] == larger
+    with pytest.raises(UserError, match="nothing to grow"):
+        dispatch([*FINETUNE, "--model.grow", "true", "--output", str(tmp_path / "nothing")])
+    with pytest.raises(UserError, match="hidden is 33, no multiple"):
+        dispatch([*FINETUNE, *start, "--model.shape.hidden=33", "--model.shape.heads=1", "--output", str(path) + "2"])
+    assert [each.name for each in tmp_path.iterdir()] == ["larger"]
+
+
 def test_distill_trains_a_student_and_the_baseline(
     teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

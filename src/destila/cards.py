@@ -20,6 +20,7 @@ from destila.backends.files import ONNX_FILE, OPENVINO_FILE
 from destila.card_metadata import CARD_FILE, card_metadata, commits_of, licence_of
 from destila.energy import estimate_energy
 from destila.errors import UserError
+from destila.hub import torch_weights
 from destila.licences import DataSet
 from destila.provenance import Provenance, all_data, lineage, trace
 from destila.runs import METADATA_FILE, read_json, write_text
@@ -135,7 +136,7 @@ def _trained(model: Provenance) -> Provenance:
 
 def _usage(directory: Path, model: Provenance, config: Mapping[str, Any]) -> str:
     longest = int(model.metadata.get("window", {}).get("max_answer_tokens", 30))
-    torch = (directory / "model.safetensors").exists()
+    torch = bool(torch_weights(directory))
     blocks = [
         f"With Destila (`pip install 'destila[{_extra(directory)}]'`):",
         f"```python\n{snippets.DESTILA}```",

@@ -20,11 +20,13 @@ from typing import Any
 from destila.errors import UserError
 
 CONTACT_SECONDS = 5.0  # to reach the hub at all; its library alone would try for 23
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model.onnx", "openvino.xml")
+TORCH_WEIGHTS, TORCH_INDEX = "model.safetensors", "model.safetensors.index.json"
+TORCH_SHARDS = "model-?????-of-?????.safetensors"
+WEIGHTS = (TORCH_WEIGHTS, TORCH_INDEX, "model.onnx", "openvino.xml")
 VOCABULARIES = ("vocab.json", "vocab.txt", "merges.txt", "sentencepiece.bpe.model", "tokenizer.model")
 FETCHED = (
     *WEIGHTS,
-    "model-?????-of-?????.safetensors",
+    TORCH_SHARDS,
     "model.onnx.data",
     "openvino.bin",
     "config.json",
@@ -38,6 +40,14 @@ FETCHED = (
 REPOSITORY = r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 INSTALL = "pip install 'destila[hub]'"
+
+
+def torch_weights(directory: Path) -> list[Path]:
+    """The files with a model's weights for torch: one, or shards with their index; empty: it has none."""
+    if (whole := directory / TORCH_WEIGHTS).is_file():
+        return [whole]
+    index = directory / TORCH_INDEX
+    return [index, *sorted(directory.glob(TORCH_SHARDS))] if index.is_file() else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,9 @@ def save_reader(
     directory: Path,
     *,
     dtype: torch.dtype = torch.float32,
+    shard_size: str = "1000GB",
 ) -> None:
-    """Write config.json, model.safetensors, tokenizer.json and destila.json into an existing directory.
+    """Write config.json, the weights, tokenizer.json and destila.json into an existing directory.
 
     A tokenizer_config.json beside them makes transformers take tokenizer.json as it is; left to itself it rebuilds the
     normalizer of a BERT with its own defaults (lower case, no accents). It is not atomic by itself: give it the
@@ -106,11 +107,12 @@ def save_reader(
     Args:
         model: perhaps wrapped by DistributedDataParallel.
         dtype: of the weights on the disk.
+        shard_size: the largest file of weights; a model that needs several gets an index beside them.
     """
     model = unwrapped(model)
     state = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
     with _quiet():
-        model.save_pretrained(directory, state_dict=state, max_shard_size="1000GB")
+        model.save_pretrained(directory, state_dict=state, max_shard_size=shard_size)
     tokenizer.save(str(directory / TOKENIZER_FILE))
     inputs = ["input_ids", "attention_mask"]
     if model.config.model_type in SEGMENTED_TYPES and model.config.type_vocab_size > 1:

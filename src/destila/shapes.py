@@ -62,7 +62,7 @@ def set_dropout(config: Any, dropout: float) -> None:
             setattr(config, name, dropout)
 
 
-def _initialized(config: Any, seed: int) -> Any:
+def initialized(config: Any, seed: int) -> Any:
     """A model with random weights that depend on the seed alone; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -98,7 +98,7 @@ def random_model(
     if architecture != "modernbert":
         config.type_vocab_size, config.layer_norm_eps = 1, 1e-5
     set_dropout(config, dropout)
-    return _initialized(config, seed).eval()
+    return initialized(config, seed).eval()
 
 
 def build_student(teacher: LoadedModel, settings: StudentSettings, *, mapping: Sequence[int], seed: int) -> Any:
@@ -119,7 +119,7 @@ def build_student(teacher: LoadedModel, settings: StudentSettings, *, mapping: S
     if config.model_type == "modernbert":
         config.layer_types = [teacher.model.config.layer_types[layer - 1] for layer in mapping[1:]]
     set_dropout(config, settings.dropout)
-    student = _initialized(config, seed).eval()
+    student = initialized(config, seed).eval()
     if settings.initial == "layers":
         # ModernBERT's first block has no attn_norm: the one of a higher teacher block finds no place there.
         student.load_state_dict(_mapped_state(teacher.model.state_dict(), mapping), strict=False)

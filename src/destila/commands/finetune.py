@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from destila.commands.fitting import fit, load_training_data, report, training_windows, window_batches
-from destila.commands.starting import commits, load_start
+from destila.commands.starting import commits, grown, load_start
 from destila.losses import TaskLoss
 from destila.models import LoadedModel, random_model
 from destila.records import Example
@@ -35,7 +35,8 @@ def starting_model(settings: FinetuneSettings, examples: Sequence[Example]) -> L
     """The named model, or a random one with a given tokenizer or one trained on the contexts of the examples."""
     model = settings.model
     if model.name:
-        return load_start(settings, model.name, revision=model.revision, dropout=model.dropout)
+        reader = load_start(settings, model.name, revision=model.revision, dropout=model.dropout)
+        return grown(reader, model, seed=settings.training.seed)
     if model.tokenizer:
         tokenizer = load_tokenizer(Path(model.tokenizer))
     else:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from destila.commands.fitting import report, worker_count
-from destila.commands.starting import load_start
+from destila.commands.starting import grown, load_start
 from destila.corpus import TokenStore, open_store
 from destila.errors import UserError
 from destila.initialization import position_width, start_matching, word_vectors
@@ -109,7 +109,7 @@ def _start(settings: PretrainSettings) -> LoadedModel:
     except UserError as error:
         remedy = "Only encoders of `destila pretrain` can be gone on from."
         raise UserError("model.name", f"the tokenizer of {model.name} {error.problem}", remedy) from error
-    return reader
+    return grown(reader, model, seed=settings.training.seed)
 
 
 def _new(settings: PretrainSettings, store: TokenStore) -> Any:

@@ -17,12 +17,12 @@ from typing import Any
 from destila.backends.files import ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE
 from destila.card_metadata import CARD_FILE, card_problems
 from destila.errors import UserError
-from destila.hub import CONTACT_SECONDS, connection_errors, hub_errors, library
+from destila.hub import CONTACT_SECONDS, TORCH_WEIGHTS, connection_errors, hub_errors, library, torch_weights
 from destila.runs import METADATA_FILE, RUN_FILE, destila_version, read_json
 from destila.settings import PushSettings
 from destila.snippets import PLACEHOLDER
 
-WEIGHTS = ("model.safetensors", ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE, "openvino.bin")
+EXPORTED = (ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE, "openvino.bin")
 BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json")
 LOGIN = "Log in with the hub's own command (hf auth login), or set HF_TOKEN."
 
@@ -78,7 +78,8 @@ def gather(directory: Path, repository: str) -> list[Upload]:
     text = card.read_text(encoding="utf-8").replace(PLACEHOLDER, repository)
     about = {key: value for key, value in read_json(directory / METADATA_FILE).items() if key != "names_from"}
     metadata = json.dumps(without_paths(about), ensure_ascii=False, indent=2)
-    paths = [directory / name for name in (*WEIGHTS, *BESIDE) if (directory / name).is_file()]
+    others = [directory / name for name in (*EXPORTED, *BESIDE) if (directory / name).is_file()]
+    paths = [*torch_weights(directory), *others]
     made = [Upload(CARD_FILE, text.encode()), Upload(METADATA_FILE, f"{metadata}\n".encode())]
     return [*made, *(Upload(path.name, path) for path in paths)]
 
@@ -89,8 +90,8 @@ def _problems(directory: Path) -> list[str]:
     problems = []
     if (directory / RUN_FILE).exists() and (status := read_json(directory / RUN_FILE)["status"]) != "finished":
         problems.append(f"the run has not finished ({status}): continue it with --resume")
-    if not any((directory / name).is_file() for name in WEIGHTS):
-        problems.append(f"it has none of {', '.join(WEIGHTS)}")
+    if not torch_weights(directory) and not any((directory / name).is_file() for name in EXPORTED):
+        problems.append(f"it has none of {', '.join((TORCH_WEIGHTS, *EXPORTED))}")
     problems += [f"it has no {name}" for name in BESIDE[:2] if not (directory / name).is_file()]
     if not (directory / CARD_FILE).is_file():
         problems.append(f"it has no {CARD_FILE}: write one with destila card {directory}")

@@ -4,12 +4,14 @@ A name without a revision means whatever the hub holds today, and a run may be r
 commit that run.json noted when it started.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from destila.growth import grow
 from destila.models import LoadedModel, load_reader
 from destila.runs import RUN_FILE, read_json
-from destila.settings import RunSettings
+from destila.settings import ModelSettings, PretrainedModelSettings, RunSettings
 
 
 def load_start(settings: RunSettings, name: str, *, revision: str | None = None, dropout: float) -> LoadedModel:
@@ -24,6 +26,15 @@ def load_start(settings: RunSettings, name: str, *, revision: str | None = None,
     if commit:
         return load_reader(repository, revision=commit, dropout=dropout)
     return load_reader(name, revision=revision, dropout=dropout)
+
+
+def grown(reader: LoadedModel, model: ModelSettings | PretrainedModelSettings, *, seed: int) -> LoadedModel:
+    """The model at the shape of the settings, if they ask for that.
+
+    Raises:
+        UserError: as `grow` does.
+    """
+    return replace(reader, model=grow(reader.model, model.shape, seed=seed)) if model.grow else reader
 
 
 def commits(*readers: LoadedModel) -> dict[str, Any]:

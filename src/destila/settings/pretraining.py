@@ -81,7 +81,9 @@ class PretrainedModelSettings:
     name: str = ""
     """An encoder of `destila pretrain` to go on from, with its tokenizer and shape; empty: a new one."""
     shape: ShapeSettings = field(default_factory=ShapeSettings)
-    """Shape of a new encoder, a RoBERTa."""
+    """Shape of a new encoder, a RoBERTa, or of what the named one is grown to."""
+    grow: bool = False
+    """Make the named encoder as large as `shape` before the first step; it begins with what it has learned."""
     initial: Literal["random", "matching"] = "random"
     """Weights to start from: random ones, or word vectors and heads that match words and places, for little compute."""
     vector_passes: Count = 3
@@ -94,6 +96,8 @@ class PretrainedModelSettings:
     """Longest window that the model can be fine-tuned to; 0: `length`. Short rows are cheaper to learn from."""
 
     def __post_init__(self) -> None:
+        if self.grow and not self.name:
+            raise ValueError("grow is set and name is empty: there is nothing to grow")
         if self.positions and self.positions < self.length:
             raise ValueError(f"positions ({self.positions}) are fewer than the tokens of a row ({self.length})")
 

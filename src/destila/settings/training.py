@@ -59,7 +59,9 @@ class ModelSettings:
     revision: str | None = None
     """Commit of the hub repository; pin it."""
     shape: ShapeSettings = field(default_factory=ShapeSettings)
-    """Shape of the random model when no name is given."""
+    """Shape of the random model when no name is given, or of what the named one is grown to."""
+    grow: bool = False
+    """Make the named model as large as `shape` before the first step; it begins with what it has learned."""
     architecture: Literal["roberta", "bert", "xlm-roberta", "modernbert"] = "roberta"
     """Family of the random model."""
     tokenizer: str = ""
@@ -68,6 +70,10 @@ class ModelSettings:
     """Size of the tokenizer that is trained when none is given."""
     dropout: Fraction = 0.1
     """Dropout of hidden states and attention during training."""
+
+    def __post_init__(self) -> None:
+        if self.grow and not self.name:
+            raise ValueError("grow is set and name is empty: there is nothing to grow")
 
 
 @settings
