@@ -26,14 +26,14 @@ if [ "$SIZE" = small ]; then
     --student.shape.feed_forward 256)
 fi
 
-# The size for a machine without a GPU: other shapes, another start, and a student that has been pre-trained, too.
+# The size for a machine without a GPU: an encoder that begins small and grows, and a student that it is, and not its teacher's child.
 configs=(pretrain reader-teacher reader)
 if [ "$SIZE" = cpu ]; then configs=(pretrain-cpu teacher-cpu reader-cpu); fi
 alone=() more=() gate=()
 if [ "$SIZE" = cpu ] && [ -n "${QUICK:-}" ]; then
   encoder=(--training.steps "$QUICK" --dev-rows 32)
   alone=(--data.max_train_examples $((10 * QUICK)) --data.max_dev_examples $((10 * QUICK)))
-  teacher=("${alone[@]}") more=(--unlabelled.questions $((10 * QUICK)))
+  teacher=("${alone[@]}" --training.steps "$QUICK") more=(--unlabelled.questions $((10 * QUICK)))
   gate=(--max-loss 100) # a reader that has learned nothing scores by chance
 fi
 
@@ -47,46 +47,48 @@ step() {
 
 questions=()
 for file in $TRAIN; do questions+=(--data.train "$file"); done
-# Without a GPU: variations of the labelled questions, for a model that has read little soon knows them by heart.
-if [ "$SIZE" = cpu ]; then
+dev=()
+for file in $DEV; do dev+=(--data.dev "$file"); done
+
+# Variations of the labelled questions, for a model that has read little soon knows them by heart; others for every step.
+varied() {
   mkdir -p "$OUT"
   # shellcheck disable=SC2086 -- several files with spaces between
-  if [ ! -e "$OUT/varied.json" ]; then $destila data augment $TRAIN --output "$OUT/varied.json" --variation.copies 4; fi
-  questions+=(--data.train "$OUT/varied.json")
-fi
-for file in $DEV; do questions+=(--data.dev "$file"); done
+  if [ ! -e "$OUT/varied-$1.json" ]; then
+    $destila data augment $TRAIN --output "$OUT/varied-$1.json" --variation.seed "$1" --variation.copies "$2"
+  fi
+}
+
+# One step of pre-training on the text: its output, its configuration, and what differs.
+pretrain() {
+  step pretrain "$OUT/$1" --config "configs/$2.toml" --text.files "$TEXT" --text.store "$OUT/text" --text.weights "$WEIGHTS" \
+    "${encoder[@]}" "${@:3}"
+}
 
 # Train a tokenizer and an encoder on the text: masked words, and questions whose answers are spans that recur.
-step pretrain "$OUT/encoder" --config "configs/${configs[0]}.toml" --text.files "$TEXT" --text.store "$OUT/text" \
-  --text.weights "$WEIGHTS" "${encoder[@]}"
+pretrain encoder "${configs[0]}"
 
-# Without a GPU: then questions as people ask them, on longer rows; the student is asked twice as many.
-encoder_of_teacher=$OUT/encoder
-asking() {
-  step pretrain "$2" --config configs/pretrain-cpu-asking.toml --model.name "$1" --text.files "$TEXT" \
-    --text.store "$OUT/text" --text.weights "$WEIGHTS" "${encoder[@]}" "${@:3}"
-}
 if [ "$SIZE" = cpu ]; then
-  encoder_of_teacher=$OUT/encoder-asking
-  asking "$OUT/encoder" "$encoder_of_teacher"
-fi
+  # Without a GPU: then questions as people ask them, on longer rows; then the same at twice the width.
+  pretrain encoder-asking pretrain-cpu-asking --model.name "$OUT/encoder"
+  pretrain encoder-grown pretrain-cpu-grown --model.name "$OUT/encoder-asking"
 
-# Teach the encoder to answer questions: the teacher.
-step finetune "$OUT/teacher" --config "configs/${configs[1]}.toml" --model.name "$encoder_of_teacher" "${questions[@]}" "${teacher[@]}"
-
-# Without a GPU: the student's own encoder, what it learns alone, and questions on the text for the teacher to answer.
-if [ "$SIZE" = cpu ]; then
-  step pretrain "$OUT/student-encoder" --config configs/pretrain-cpu-student.toml --text.files "$TEXT" \
-    --text.store "$OUT/text" --text.weights "$WEIGHTS" "${encoder[@]}"
-  asking "$OUT/student-encoder" "$OUT/student-asking-once"
-  asking "$OUT/student-asking-once" "$OUT/student-asking" --training.seed 2
-  step finetune "$OUT/student-alone" --config configs/student-alone-cpu.toml --model.name "$OUT/student-asking" "${questions[@]}" "${alone[@]}"
-  student=("${alone[@]}" "${more[@]}" --student.name "$OUT/student-alone" --teacher.others "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
+  # What it learns from labelled questions without a teacher, and the teacher: the same, grown, on other variations.
+  varied 1 6 && varied 2 3 && varied 3 2
+  step finetune "$OUT/student-alone" --config configs/student-alone-cpu.toml --model.name "$OUT/encoder-grown" \
+    "${questions[@]}" --data.train "$OUT/varied-1.json" "${dev[@]}" "${alone[@]}"
+  step finetune "$OUT/teacher" --config configs/teacher-cpu.toml --model.name "$OUT/student-alone" \
+    "${questions[@]}" --data.train "$OUT/varied-2.json" "${dev[@]}" "${teacher[@]}"
+  student=("${alone[@]}" "${more[@]}" --data.train "$OUT/varied-3.json" --student.name "$OUT/student-alone"
+    --teacher.others "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
     --teacher.cache "$OUT/cache")
+else
+  # Teach the encoder to answer questions: the teacher.
+  step finetune "$OUT/teacher" --config "configs/${configs[1]}.toml" --model.name "$OUT/encoder" "${questions[@]}" "${dev[@]}" "${teacher[@]}"
 fi
 
-# Distill the teacher into a student of a seventh of its parameters: the reader.
-step distill "$OUT/student" --config "configs/${configs[2]}.toml" --teacher.name "$OUT/teacher" "${questions[@]}" "${student[@]}"
+# Distill the teacher into a student of a seventh of its parameters, or fewer: the reader.
+step distill "$OUT/student" --config "configs/${configs[2]}.toml" --teacher.name "$OUT/teacher" "${questions[@]}" "${dev[@]}" "${student[@]}"
 
 scores=()
 for file in $DEV; do scores+=(--data "$file"); done

@@ -9,9 +9,10 @@ small. The larger one begins as the same function (Net2Net: Chen et al. 2016; fo
 - wider: every channel, head and feed-forward unit stands there k times. What reads it divides its weight among the k
   by shares that are drawn for each weight, so that the copies get different gradients and part. A normalization divides
   by the same deviation over k copies of all channels, so nothing changes.
-- deeper: behind each layer come silent ones, which read what that layer reads and write nothing yet. RoBERTa normalizes
+- deeper: ahead of each layer come silent ones, which read with its matrices and write nothing yet. RoBERTa normalizes
   after it has added, so even a silent layer divides by a deviation that varies a little from token to token; its gain
-  and bias make up for the average.
+  and bias make up for the average. Ahead, so that layer m L' / L of the larger encoder is layer m of the smaller one:
+  a student that is born from it by `layer_map` "uniform" gets the layers that have something to say.
 
 Invariants: wider alone gives the same logits up to rounding; the same seed gives the same weights; the global generator
 and the smaller encoder are left as they were. This module reads and writes no files.
@@ -56,12 +57,14 @@ def grow(model: Any, shape: ShapeSettings, *, seed: int) -> Any:
         for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
             getattr(ours, name).weight.copy_(getattr(theirs, name).weight.repeat(1, growth.hidden))
         _repeat_norm(ours.LayerNorm, theirs.LayerNorm, growth.hidden)
-        smaller = blocks_of(model)
-        for place, block in enumerate(blocks_of(larger)):
-            layer = place * len(smaller) // shape.layers
+        smaller, before = blocks_of(model), theirs.LayerNorm
+        for place, block in enumerate(blocks_of(larger), start=1):
+            layer = -(-place * len(smaller) // shape.layers) - 1
             growth.widen_block(block, smaller[layer])
-            if place and (place - 1) * len(smaller) // shape.layers == layer:
-                _silence(block, smaller[layer].output_norm)
+            if (place + 1) * len(smaller) > (layer + 1) * shape.layers:  # the last of those that come from this layer
+                before = smaller[layer].output_norm
+            else:
+                _silence(block, before)
         growth.widen(larger.qa_outputs, model.qa_outputs, outputs=1, inputs=growth.hidden)
     return larger
 
