@@ -99,6 +99,21 @@ def test_the_teacher_works_once_for_the_same_weights_and_windows(tmp_path: Path)
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_teacher_in_bf16_has_files_of_its_own_and_nearly_the_same_answers(tmp_path: Path) -> None:
+    teacher, all_windows = reader(1), windows()
+    wide, narrow = (
+        cached_logits([teacher], all_windows, directory=tmp_path, precision=precision).arrays[0]
+        for precision in ("fp32", "bf16")
+    )
+    assert len(list(tmp_path.glob("logits-*.npy"))) == 2
+    error = np.abs(np.asarray(wide) - np.asarray(narrow))
+    assert error.max() > 0
+    assert error.mean() < 0.05 * np.asarray(wide).std()
+    teacher.forward = None  # calling it fails
+    again = cached_logits([teacher], all_windows, directory=tmp_path, precision="bf16")
+    assert (again.arrays[0] == narrow).all()
+
+
 def test_a_failure_leaves_nothing_and_a_torn_file_is_named(tmp_path: Path) -> None:
     teacher, all_windows = reader(1), windows()
     run, calls = teacher.forward, []

@@ -15,7 +15,7 @@ with another tokenizer says is stored twice: in its own tokens, and carried over
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,7 +30,10 @@ from destila.recording import span_logits
 from destila.runs import atomic_file
 from destila.windows import Window, collate, inference_batches
 
+Precision = Literal["fp32", "bf16", "fp16"]
+
 TOKENS = 8192  # of a batch while the teacher works
+NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Logits = NDArray[np.float32]  # (2, N): starts, ends
 
 
@@ -71,18 +74,22 @@ def cached_logits(
     *,
     directory: Path,
     translations: Sequence[Translation | None] | None = None,
+    precision: Precision = "fp32",
 ) -> CachedLogits:
     """The logits of each teacher, from its file in `directory`, or computed and stored there.
 
     Args:
         translations: for each teacher, how its tokens lie on those of the windows; None where they are the same.
+        precision: arithmetic of the teachers' matrix products; each has files of its own.
 
     Raises:
         UserError: a file is torn.
     """
     pairs = zip(teachers, translations or [None] * len(teachers), strict=True)
     arrays = [
-        _said(teacher, windows, directory)[1] if translation is None else _carried(teacher, translation, directory)
+        _said(teacher, windows, directory, precision)[1]
+        if translation is None
+        else _carried(teacher, translation, directory, precision)
         for teacher, translation in pairs
     ]
     return CachedLogits(arrays, windows)
@@ -92,19 +99,20 @@ def _tokens(windows: Sequence[Window]) -> int:
     return sum(len(window.input_ids) for window in windows)
 
 
-def _said(teacher: Any, windows: Sequence[Window], directory: Path) -> tuple[str, Logits]:
+def _said(teacher: Any, windows: Sequence[Window], directory: Path, precision: Precision) -> tuple[str, Logits]:
     """Logits of windows in the teacher's own tokens, and the name under which they are stored."""
-    name = fingerprint({"model": model_fingerprint(teacher), "windows": windows_fingerprint(windows)})
+    parts = {"model": model_fingerprint(teacher), "windows": windows_fingerprint(windows)}
+    name = fingerprint(parts if precision == "fp32" else parts | {"precision": precision})
     path = directory / f"logits-{name}.npy"
     if not path.exists():
-        _compute(teacher, windows, path)
+        _compute(teacher, windows, path, precision)
     return name, _opened(path, _tokens(windows))
 
 
-def _carried(teacher: Any, translation: Translation, directory: Path) -> Logits:
+def _carried(teacher: Any, translation: Translation, directory: Path, precision: Precision) -> Logits:
     """Logits of the student's windows from a teacher with another tokenizer."""
     ours, theirs = translation.student_windows, translation.windows
-    said, logits = _said(teacher, theirs, directory)
+    said, logits = _said(teacher, theirs, directory, precision)
     name = fingerprint({"said": said, "windows": windows_fingerprint(ours), "tokenizers": translation.tokenizers})
     path = directory / f"carried-{name}.npy"
     if not path.exists():
@@ -132,7 +140,7 @@ def _opened(path: Path, total: int) -> Logits:
 
 
 @torch.no_grad()
-def _compute(teacher: Any, windows: Sequence[Window], path: Path) -> None:
+def _compute(teacher: Any, windows: Sequence[Window], path: Path, precision: Precision) -> None:
     """Run the teacher over all windows, longest first, and store its logits."""
     ends = np.cumsum([len(window.input_ids) for window in windows])
     pad_id, progress = (
@@ -145,7 +153,8 @@ def _compute(teacher: Any, windows: Sequence[Window], path: Path) -> None:
         for lot in inference_batches(windows, token_budget=TOKENS):
             batch = collate([windows[place] for place in lot], pad_id=pad_id)
             inputs = (torch.from_numpy(ids).to(teacher.device) for ids in (batch.input_ids, batch.attention_mask))
-            logits = torch.stack(span_logits(teacher, *inputs)).float().cpu().numpy()  # (2, B, T)
+            with torch.autocast(teacher.device.type, NARROW.get(precision), enabled=precision in NARROW):
+                logits = torch.stack(span_logits(teacher, *inputs)).float().cpu().numpy()  # (2, B, T)
             for row, place in enumerate(lot):
                 tokens = len(windows[place].input_ids)
                 array[:, ends[place] - tokens : ends[place]] = logits[:, row, :tokens]

@@ -253,7 +253,13 @@ def ask_teachers(
             born_from(student.model, models[0], mapping=mapping, windows=windows, directory=cache)
         if stored:
             translations = [translation(settings, student, teacher, examples, windows) for teacher in teachers]
-            prepare = cached_logits(models, windows, directory=cache, translations=translations).add_to
+            prepare = cached_logits(
+                models,
+                windows,
+                directory=cache,
+                translations=translations,
+                precision=settings.training.precision,
+            ).add_to
     if settings.training.precision == "bf16":
         # They are frozen: half the memory, and their weights need not be cast at every step.
         models[0].to(torch.bfloat16)
