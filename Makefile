@@ -62,7 +62,7 @@ screenshot: $(DEV)
 	$(BIN)/python runs/screenshot.py docs/page.png $(if $(MODEL),--model $(MODEL))
 
 # The report of the reader that ships, against its teacher (TEACHER=DIRECTORY) if that is here. Lengths of questions
-# that fit the windows of both: those of models/teacher have 256 tokens.
+# that fit the windows of both.
 TEACHER ?= $(wildcard models/teacher)
 
 report: $(DEV)
