@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # From raw text to the reader: TEXT=my-texts runs/reader.sh. Every step can be stopped and continued: run the script again.
 #   TEXT    directory of text files: a paragraph a line, a blank line between documents (.txt, .txt.gz, .txt.xz)
-#   SIZE    full (a large GPU, an hour), cpu (two cores, four to five hours: how the reader that ships was made) or small (two
-#           cores, minutes: the same steps as full, and nothing worth having)
+#   SIZE    full (a large GPU, an hour), cpu (two cores, four to five hours: the way of the reader that ships, without its
+#           detours) or small (two cores, minutes: the same steps as full, and nothing worth having)
 #   TRAIN, DEV    question files, several of them with spaces between; WEIGHTS of the text's sources as a TOML table
 #   ASK     with SIZE=cpu, the text that the teacher is asked about; TEXT unless given
 #   QUICK   with SIZE=cpu, the steps of each pre-training and no more than ten times as many questions: to try the way in minutes
