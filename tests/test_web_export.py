@@ -291,7 +291,7 @@ def test_a_long_text_shows_how_far_it_is_read_and_can_be_abandoned(visit):
             watcher.observe(document.getElementById("progress-name"), { childList: true });
         }"""
     )
-    page.fill("#source", " ".join(TEXTS) * 40)
+    page.fill("#source", " ".join(TEXTS) * 150)  # long enough not to be read before it is abandoned
     page.fill("#question", "¿Quién?")
     page.keyboard.press("Enter")
     until(page, "seen.some((share) => share > 0.02)")
