@@ -3,11 +3,14 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from browsing import CHROMIUM
+from destila.errors import UserError
+from destila.web import runtime as web_runtime
 
 
 @pytest.fixture(scope="module")  # no longer: its event loop would forbid others to tests of other files
@@ -21,6 +24,16 @@ def browser() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", alone])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Path:
+    """The directory of onnxruntime-web's files."""
+    try:
+        web_runtime.onnxruntime_web()
+    except UserError as error:
+        pytest.skip(f"onnxruntime-web cannot be had here: {error}")
+    return web_runtime.cache_directory() / f"{web_runtime.PACKAGE}-{web_runtime.VERSION}"
 
 
 @pytest.fixture(scope="module", autouse=True)

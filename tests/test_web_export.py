@@ -1,6 +1,7 @@
 """The page without a server: what is written, what is refused, and that it answers in Chromium as Python's reader does.
 
-onnxruntime-web is needed once, from npm or the cache; tests/test_web_reading.py needs neither.
+onnxruntime-web is needed once, from npm or the cache (tests/test_web_runtime.py); tests/test_web_reading.py needs
+neither.
 """
 
 import functools
@@ -9,7 +10,6 @@ import http.server
 import json
 import re
 import shutil
-import tarfile
 import threading
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from destila.errors import UserError
 from destila.reader import Reader
 from destila.resolution import resolve
 from destila.settings import ExportSettings
-from destila.web import runtime as web_runtime
 from tiny import TEXTS, tiny_examples, tiny_reader, tiny_tokenizer
 
 pytest.importorskip("onnxscript")
@@ -36,16 +35,6 @@ NOWHERE = "https?://(?!localhost:8000/)"
 
 def make(output, **settings):
     return export.run(resolve(ExportSettings, {"format": "web", "output": str(output), **settings}))
-
-
-@pytest.fixture(scope="module")
-def runtime():
-    """The directory of onnxruntime-web's files."""
-    try:
-        web_runtime.onnxruntime_web()
-    except UserError as error:
-        pytest.skip(f"onnxruntime-web cannot be had here: {error}")
-    return web_runtime.cache_directory() / f"{web_runtime.PACKAGE}-{web_runtime.VERSION}"
 
 
 @pytest.fixture(scope="module")
@@ -142,47 +131,6 @@ def test_a_reader_whose_tokenizer_the_page_cannot_run_is_refused(onnx, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-# ---------------------------------------------------------------------------------------------- the run time
-def test_only_the_tested_run_time_is_taken(runtime, tmp_path):
-    with pytest.raises(UserError, match=r"npm pack onnxruntime-web@[\d.]+ && tar"):
-        web_runtime.onnxruntime_web(str(tmp_path))
-    for path in runtime.iterdir():
-        shutil.copy(path, tmp_path)
-    assert set(web_runtime.onnxruntime_web(str(tmp_path))) == {web_runtime.SCRIPT, web_runtime.BINARY}
-    with open(tmp_path / web_runtime.BINARY, "r+b") as file:
-        file.write(b"?")
-    with pytest.raises(UserError, match=f"{web_runtime.BINARY} is not that of"):
-        web_runtime.onnxruntime_web(str(tmp_path))
-
-
-def fake_npm(directory, script):
-    directory.mkdir()
-    (directory / "npm").write_text(f"#!/bin/sh\n{script}\n")
-    (directory / "npm").chmod(0o755)
-
-
-@pytest.mark.parametrize(
-    ("script", "problem"),
-    [
-        (None, "npm, which fetches it, is not installed"),
-        ("echo 'npm error code ENOTFOUND' >&2; exit 1", r"npm cannot fetch it \(code ENOTFOUND\)"),
-        ('/bin/cp "$0.tgz" "$4/onnxruntime-web-VERSION.tgz"', "npm gave another package"),
-    ],
-    ids=["no npm", "no network", "another package"],
-)
-def test_npm_that_is_missing_fails_or_lies_is_told_and_leaves_nothing(tmp_path, monkeypatch, script, problem):
-    monkeypatch.setenv("DESTILA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    if script:
-        fake_npm(tmp_path / "bin", script.replace("VERSION", web_runtime.VERSION))
-        with tarfile.open(tmp_path / "bin" / "npm.tgz", "w:gz") as archive:
-            archive.add(__file__, f"package/dist/{web_runtime.SCRIPT}")
-    with pytest.raises(UserError, match=problem) as caught:
-        web_runtime.onnxruntime_web()
-    assert "--runtime" in caught.value.remedy or "another registry" in caught.value.remedy
-    assert not (tmp_path / "cache").exists()
-
-
 # ---------------------------------------------------------------------------------------------- the page
 @pytest.fixture(scope="module")
 def address(root, folder):
@@ -274,6 +222,7 @@ def test_it_works_without_a_network_after_the_first_visit(browser, root, folder,
     context.set_offline(True)  # and the server is gone
     try:
         page.reload()
+        assert page.evaluate("navigator.serviceWorker.controller !== null")
         agree(answers(page, question, text), reader.answers(question, text, top_k=4))
         ask(page, text, question)
     finally:
