@@ -7,7 +7,6 @@ Distills a student on two cores in minutes, from a few hundred questions, scores
 the paper's table for them and answers a question.
 """
 
-import math
 import sys
 import time
 from pathlib import Path
@@ -15,12 +14,11 @@ from statistics import median
 
 from destila import Example, Reader
 from destila.commands import distill
-from destila.hub import torch_weights
+from destila.measure import load_candidate
 from destila.reader import SHIPPED
 from destila.records import Report
 from destila.reports import evaluate_reader
 from destila.resolution import parse_arguments
-from destila.runs import METADATA_FILE, read_json
 from destila.settings import DistillSettings
 from destila.sources import load_examples
 
@@ -61,13 +59,12 @@ def milliseconds_per_query(readers: dict[str, Reader], examples: list[Example], 
     return {name: median(values) for name, values in times.items()}
 
 
-def table(paths: dict[str, Path], reports: dict[str, Report], speed: dict[str, float]) -> str:
+def table(paths: dict[str, Path], counts: dict[str, int], reports: dict[str, Report], speed: dict[str, float]) -> str:
     """The paper's table: scores with intervals, size, time, each beside its ratio to the teacher."""
     columns = (("model", -10), ("F1 [95 %]", 20), ("EM [95 %]", 20), ("kept", 6), ("parameters", 16), ("bytes", 16))
     header = " ".join(f"{name:{'<' if width < 0 else '>'}{abs(width)}}" for name, width in (*columns, ("ms/query", 14)))
     lines = [header, "-" * len(header)]
     sizes = {name: weight_bytes(path) for name, path in paths.items()}
-    counts = {name: parameters(path) for name, path in paths.items()}
     for name, report in reports.items():
         first = reports["teacher"]
         kept = f"{100 * report.f1 / first.f1:.0f} %" if first.f1 else "-"
@@ -85,20 +82,6 @@ def weight_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir() if file.suffix in (".safetensors", ".onnx", ".data"))
 
 
-def parameters(path: Path) -> int:
-    """Number of weights in a model directory."""
-    files = [file for file in torch_weights(path) if file.suffix == ".safetensors"]
-    if not files:
-        return int(read_json(path / METADATA_FILE)["parameters"])  # an export says it
-    from safetensors import safe_open
-
-    count = 0
-    for file in files:
-        with safe_open(file, framework="pt") as weights:
-            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
-    return count
-
-
 def main() -> None:
     """Train, score, compare, answer."""
     started = time.perf_counter()
@@ -106,12 +89,14 @@ def main() -> None:
     context = Path(sys.argv[2]).read_text(encoding="utf-8") if len(sys.argv) > 2 else TEXT
     paths = train_all()
     examples = load_examples([TEST])
-    readers = {name: Reader.load(str(path)) for name, path in paths.items()}
+    candidates = {name: load_candidate(str(path), backend="auto", threads=0) for name, path in paths.items()}
+    readers = {name: candidate.reader for name, candidate in candidates.items()}
+    counts = {name: candidate.parameters for name, candidate in candidates.items()}
     reports = {name: evaluate_reader(reader, examples, model=name, data=TEST)[0][0] for name, reader in readers.items()}
     short = [example for example in examples if len(example.context) < 1500][:20]
     speed = milliseconds_per_query(readers, short)
     print(f"\n{len(examples)} held-out questions of {TEST}, SQuAD rules, intervals by article\n")
-    print(table(paths, reports, speed))
+    print(table(paths, counts, reports, speed))
     print(f"\nTexto: {context[:400]}\nPregunta: {question}")
     for name, reader in readers.items():
         answer = reader.answer(question, context)

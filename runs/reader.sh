@@ -26,9 +26,9 @@ if [ "$SIZE" = small ]; then
     --student.shape.feed_forward 256)
 fi
 
-# The size for a machine without a GPU: an encoder that begins small and grows, and a student that it is, and not its teacher's child.
-configs=(pretrain reader-teacher reader)
-if [ "$SIZE" = cpu ]; then configs=(pretrain-cpu teacher-cpu reader-cpu); fi
+# The size for a machine without a GPU: an encoder that begins small and grows, and becomes the student, not only the teacher.
+cpu=
+if [ "$SIZE" = cpu ]; then cpu=-cpu; fi
 alone=() more=() gate=()
 if [ "$SIZE" = cpu ] && [ -n "${QUICK:-}" ]; then
   encoder=(--training.steps "$QUICK" --dev-rows 32)
@@ -66,12 +66,12 @@ pretrain() {
 }
 
 # Train a tokenizer and an encoder on the text: masked words, and questions whose answers are spans that recur.
-pretrain encoder "${configs[0]}"
+pretrain encoder "pretrain$cpu"
 
 if [ "$SIZE" = cpu ]; then
   # Without a GPU: then questions as people ask them, on longer rows; then the same at twice the width.
   pretrain encoder-asking pretrain-cpu-asking --model.name "$OUT/encoder"
-  pretrain encoder-grown pretrain-cpu-grown --model.name "$OUT/encoder-asking"
+  pretrain encoder-grown pretrain-cpu-asking --config configs/pretrain-cpu-grown.toml --model.name "$OUT/encoder-asking"
 
   # What it learns from labelled questions without a teacher, and the teacher: the same, grown, on other variations.
   varied 1 6 && varied 2 3 && varied 3 2
@@ -84,11 +84,11 @@ if [ "$SIZE" = cpu ]; then
     --teacher.cache "$OUT/cache")
 else
   # Teach the encoder to answer questions: the teacher.
-  step finetune "$OUT/teacher" --config "configs/${configs[1]}.toml" --model.name "$OUT/encoder" "${questions[@]}" "${dev[@]}" "${teacher[@]}"
+  step finetune "$OUT/teacher" --config configs/reader-teacher.toml --model.name "$OUT/encoder" "${questions[@]}" "${dev[@]}" "${teacher[@]}"
 fi
 
 # Distill the teacher into a student of a seventh of its parameters, or fewer: the reader.
-step distill "$OUT/student" --config "configs/${configs[2]}.toml" --teacher.name "$OUT/teacher" "${questions[@]}" "${dev[@]}" "${student[@]}"
+step distill "$OUT/student" --config "configs/reader$cpu.toml" --teacher.name "$OUT/teacher" "${questions[@]}" "${dev[@]}" "${student[@]}"
 
 scores=()
 for file in $DEV; do scores+=(--data "$file"); done

@@ -61,7 +61,7 @@ def grow(model: Any, shape: ShapeSettings, *, seed: int) -> Any:
         for place, block in enumerate(blocks_of(larger), start=1):
             layer = -(-place * len(smaller) // shape.layers) - 1
             growth.widen_block(block, smaller[layer])
-            if (place + 1) * len(smaller) > (layer + 1) * shape.layers:  # the last of those that come from this layer
+            if place == (layer + 1) * shape.layers // len(smaller):  # the last of those that come from this layer
                 before = smaller[layer].output_norm
             else:
                 _silence(block, before)

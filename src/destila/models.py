@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
 
 from destila.errors import UserError
-from destila.hub import locate
+from destila.hub import TORCH_INDEX, TORCH_WEIGHTS, locate
 from destila.recording import ATTENTION, SEGMENTED_TYPES, Outputs, SpanModule, forward, span_logits, unwrapped
 from destila.runs import METADATA_FILE, read_json
 from destila.shapes import LoadedModel, build_student, layer_map, random_model, set_dropout
@@ -43,9 +43,9 @@ __all__ = [
     "unwrapped",
 ]
 
-CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
+CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"  # for users of transformers alone
-OTHER_WEIGHTS = ("model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+OTHER_WEIGHTS = (TORCH_INDEX, "pytorch_model.bin", "pytorch_model.bin.index.json")
 OTHER_TOKENIZERS = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model")
 SUPPORTED_TYPES = ("bert", "camembert", "electra", "modernbert", "roberta", "xlm-roberta")
 
@@ -152,7 +152,7 @@ def _refusals(name: str) -> Iterator[None]:
     except SafetensorError as error:
         problem = f"is torn or not a safetensors file ({error})"
         raise UserError(
-            str(Path(name, WEIGHTS_FILE)), problem, "Was it cut short? Make or download it again."
+            str(Path(name, TORCH_WEIGHTS)), problem, "Was it cut short? Make or download it again."
         ) from error
     except OSError as error:
         raise UserError(name, f"cannot be loaded ({_first_line(error)})", "Check its files.") from error
@@ -169,7 +169,7 @@ def _check_files(directory: Path) -> None:
     """A local directory holds a whole model; a config.json that is no JSON is found here, too."""
     choices = {
         CONFIG_FILE: (),
-        WEIGHTS_FILE: OTHER_WEIGHTS,
+        TORCH_WEIGHTS: OTHER_WEIGHTS,
         TOKENIZER_FILE: OTHER_TOKENIZERS,
     }
     missing = [

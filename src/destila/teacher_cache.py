@@ -15,7 +15,7 @@ with another tokenizer says is stored twice: in its own tokens, and carried over
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,9 +28,8 @@ from destila.losses import TorchBatch
 from destila.progress import Progress
 from destila.recording import span_logits
 from destila.runs import atomic_file
+from destila.settings.types import Precision
 from destila.windows import Window, collate, inference_batches
-
-Precision = Literal["fp32", "bf16", "fp16"]
 
 TOKENS = 8192  # of a batch while the teacher works
 NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}

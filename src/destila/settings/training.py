@@ -5,7 +5,17 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from destila.settings.types import Count, CountOrZero, Fraction, NonNegative, Positive, Share, settings, strings
+from destila.settings.types import (
+    Count,
+    CountOrZero,
+    Fraction,
+    NonNegative,
+    Positive,
+    Precision,
+    Share,
+    settings,
+    strings,
+)
 
 
 @settings
@@ -102,7 +112,7 @@ class TrainingSettings:
     """Share of the steps over which the learning rate rises; then it falls linearly to zero."""
     clip: NonNegative = 1.0
     """Largest norm of the gradient; 0: no clipping."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of the forward pass; weights and optimizer stay in fp32."""
     device: Literal["auto", "cpu"] = "auto"
     """auto: the GPU if there is one; cpu: never a GPU."""
