@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from destila.commands.report import run
 from destila.provenance import trace
-from destila.records import Answer, Example, Prediction
+from destila.records import Answer, Example, Missing, Prediction
 from destila.reporting import curves, inside, pictures, rawfiles
-from destila.reporting.calibration import no_answer_curve, reliability
-from destila.reporting.facts import Bin, LayerAgreement, Missing, Segment
+from destila.reporting.calibration import Bin, no_answer_curve, reliability
+from destila.reporting.facts import LayerAgreement
 from destila.reporting.markdown import escape, paragraph
-from destila.reporting.mistakes import KEPT, LONGEST_GAP, kind_of, segments
+from destila.reporting.mistakes import KEPT, LONGEST_GAP, Segment, kind_of, segments
 from destila.settings import ReportSettings
 from destila.squad import save
 from report_case import Page, markdown_tables, onnx_reader

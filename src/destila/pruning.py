@@ -34,8 +34,7 @@ from torch import Tensor
 
 from destila.errors import UserError
 from destila.importance import Block, Importance, batches_of, blocks_of, importance_over, sample_of
-from destila.losses import soft_loss
-from destila.recording import span_logits
+from destila.recording import at_least_fp32, span_logits
 from destila.windows import Window
 
 Inputs = tuple[Tensor, Tensor]  # input_ids and attention_mask, (B, T)
@@ -111,9 +110,19 @@ def _divergence(student: Any, teacher: Any, batches: Sequence[Inputs]) -> float:
         inputs = (input_ids.to(student.device), attention_mask.to(student.device))
         ours, theirs = span_logits(student, *inputs), span_logits(teacher, input_ids, attention_mask)
         theirs = (theirs[0].to(student.device), theirs[1].to(student.device))
-        total += float(soft_loss(*ours, *theirs, inputs[1], 1.0)) * len(input_ids)
+        pairs = zip(ours, theirs, strict=True)
+        total += float(sum(_kl(*pair, inputs[1]) for pair in pairs)) * len(input_ids)
         rows += len(input_ids)
     return total / rows
+
+
+def _kl(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """KL divergence of the student's distribution over real tokens from the teacher's, mean of rows; all (B, T)."""
+    padding = ~mask.bool()
+    ours, theirs = (
+        at_least_fp32(logits).masked_fill(padding, -1e30).log_softmax(dim=-1) for logits in (student, teacher)
+    )
+    return (theirs.exp() * (theirs - ours)).sum(dim=-1).mean()
 
 
 def prune_into(student: Any, teacher: Any, *, mapping: Sequence[int], importance: Importance, basis: Basis) -> None:

@@ -97,3 +97,10 @@ class Report:
     version: str
     command: str
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that cannot be said, and why."""
+
+    reason: str

@@ -4,14 +4,15 @@ Mental model: one question is read whole, answered and printed; a file of questi
 `destila.commands.answer_file`'s. The answering itself is `destila.reader`'s.
 """
 
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from destila.commands.answer_file import answer_file, open_binary
+from destila.commands.answer_file import Workers, answer_file, open_binary
 from destila.documents.document import kind_of
 from destila.errors import UserError
-from destila.questions import to_json
+from destila.questions import Answered, Position, to_json
 from destila.reader import Reader
 from destila.records import Answer
 from destila.settings import AnswerSettings
@@ -29,7 +30,9 @@ def run(settings: AnswerSettings) -> dict[str, Any]:
         UserError: a question or text is missing or cannot be read, or the model cannot; see `answer_file`.
     """
     _check_usage(settings)
-    return answer_file(settings, _load(settings)) if settings.input is not None else _answer_one(settings)
+    if settings.input is None:
+        return _answer_one(settings)
+    return answer_file(settings, _load(settings), workers=_ray_workers(settings) if settings.ray_workers else None)
 
 
 def _check_usage(settings: AnswerSettings) -> None:
@@ -52,6 +55,19 @@ def _load(settings: AnswerSettings, *, lean: bool = False) -> Reader:
     return Reader.load(
         settings.model, backend=settings.backend, revision=settings.revision, threads=settings.threads, lean=lean
     )
+
+
+def _ray_workers(settings: AnswerSettings) -> Workers:
+    """The workers of a Ray cluster, which is imported when they begin."""
+
+    def answered(file: Path, start: Position) -> Generator[Answered, None, None]:
+        from destila.ray import Workers, answer_pieces
+
+        threads = settings.threads or 1  # a worker takes so many of the cluster's cores
+        workers = Workers(settings.ray_workers, settings.model, settings.backend, settings.revision, threads)
+        yield from answer_pieces(file, start, workers, top_k=settings.top_k)
+
+    return answered
 
 
 # ------------------------------------------------------------------------------------------ one question

@@ -7,7 +7,7 @@ stream has no place to come back to: from or to a pipe, pieces are passed on as 
 
 import contextlib
 import sys
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,14 +22,18 @@ from destila.settings import AnswerSettings
 from destila.signals import caught_signals
 
 Counts = dict[str, int]  # {"questions": n, "errors": m}
+Workers = Callable[[Path, Position], Generator[Answered, None, None]]  # file, where to begin -> its output from there
 BLOCK = 2**20
 # What answers depend on in a model's directory; its metrics, charts and checkpoints are not among it.
 WEIGHTS = ("*.safetensors", "*.bin", "*.onnx*", "*.xml")
 MODEL_FILES = ("config.json", "destila.json", "tokenizer*", "vocab*", "merges.txt", *WEIGHTS)
 
 
-def answer_file(settings: AnswerSettings, reader: Reader) -> Counts:
+def answer_file(settings: AnswerSettings, reader: Reader, *, workers: Workers | None = None) -> Counts:
     """Answer the lines of `settings.input` into `settings.output`.
+
+    Args:
+        workers: they answer in the place of `reader`; not from or to a stream.
 
     Returns:
         {"questions": n, "errors": m}, over all calls that it took.
@@ -44,10 +48,10 @@ def answer_file(settings: AnswerSettings, reader: Reader) -> Counts:
         _check_target(source, Path(target))
     with open_binary(source) as file:
         if target == "-" or not Path(source).is_file() or _is_special(Path(target)):
-            _refuse_ray(settings)
+            _refuse_workers(workers)
             counts = _pass_on(settings, reader, file, target)
         else:
-            counts = _write_through_kills(settings, reader, file)
+            counts = _write_through_kills(settings, reader, file, workers)
     print(f"{source}: {counts['questions']} questions, {counts['errors']} errors", file=sys.stderr)
     return counts
 
@@ -84,7 +88,7 @@ def _is_special(path: Path) -> bool:
 
 
 # ------------------------------------------------------------------------------------------ through kills
-def _write_through_kills(settings: AnswerSettings, reader: Reader, file: BinaryIO) -> Counts:
+def _write_through_kills(settings: AnswerSettings, reader: Reader, file: BinaryIO, workers: Workers | None) -> Counts:
     digest, lines = _survey(file)
     identity = {
         "input": digest,
@@ -100,7 +104,8 @@ def _write_through_kills(settings: AnswerSettings, reader: Reader, file: BinaryI
         if place["lines"]:
             print(f"{settings.output}: going on after line {place['lines']:,} of {lines:,}", file=sys.stderr)
         progress = Progress(lines, what="Answering", unit="lines", initial=place["lines"])
-        answered = _answered(settings, reader, file, Position(place["lines"], place["bytes"]))
+        start = Position(place["lines"], place["bytes"])
+        answered = workers(Path(file.name), start) if workers else _answered(settings, reader, file, start)
         with contextlib.closing(progress), contextlib.closing(answered):
             for block in answered:
                 progress.advance(block.end.lines - place["lines"])
@@ -120,13 +125,6 @@ def _answered(
     settings: AnswerSettings, reader: Reader, file: BinaryIO, start: Position
 ) -> Generator[Answered, None, None]:
     """The output from `start` on, block by block."""
-    if settings.ray_workers:
-        from destila.ray import Workers, answer_pieces
-
-        threads = settings.threads or 1  # a worker takes so many of the cluster's cores
-        workers = Workers(settings.ray_workers, settings.model, settings.backend, settings.revision, threads)
-        yield from answer_pieces(Path(file.name), start, workers, top_k=settings.top_k)
-        return
     file.seek(start.bytes)
     for piece in pieces(file, start):
         yield answer_piece(reader, piece, top_k=settings.top_k)
@@ -161,8 +159,8 @@ def _model_identity(settings: AnswerSettings) -> str:
 
 
 # ------------------------------------------------------------------------------------------ streams
-def _refuse_ray(settings: AnswerSettings) -> None:
-    if settings.ray_workers:
+def _refuse_workers(workers: Workers | None) -> None:
+    if workers:
         raise UserError(
             "--ray-workers", "needs files: workers cannot share a stream", "Give --input and --output files."
         )

@@ -13,12 +13,12 @@ from destila.alignment import Translation
 from destila.commands.fitting import (
     fit,
     load_training_data,
-    report,
     training_windows,
     window_batches,
     window_builder,
     worker_count,
 )
+from destila.commands.outcome import report_reader
 from destila.commands.stages import stages_to_do
 from destila.commands.starting import commits, load_start
 from destila.corpus import TokenStore
@@ -102,7 +102,7 @@ def distill(settings: DistillSettings) -> TrainingResult:
             source=source,
             prepare=prepare,
         )
-    report(settings, result)
+    report_reader(settings, result)
     return result
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from destila.commands.fitting import fit, load_training_data, report, training_windows, window_batches
+from destila.commands.fitting import fit, load_training_data, training_windows, window_batches
+from destila.commands.outcome import report_reader
 from destila.commands.starting import commits, grown, load_start
 from destila.losses import TaskLoss
 from destila.models import LoadedModel, random_model
@@ -27,7 +28,7 @@ def run(settings: FinetuneSettings) -> TrainingResult:
         dev_examples=dev_examples,
         source=source | commits(reader),
     )
-    report(settings, result)
+    report_reader(settings, result)
     return result
 
 

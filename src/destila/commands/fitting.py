@@ -1,6 +1,5 @@
 """What `finetune` and `distill` share: questions -> windows -> the training loop -> a model with its metadata."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +10,6 @@ import numpy as np
 import torch
 
 from destila.backends.torch_backend import TorchModel
-from destila.card_metadata import CARD_FILE
-from destila.cards import write_card
 from destila.errors import UserError
 from destila.losses import TorchBatch, to_tensors
 from destila.metrics import fit_no_answer_threshold, score, summary, with_threshold
@@ -21,14 +18,13 @@ from destila.reader import Reader
 from destila.records import Example, Prediction
 from destila.reports import make_report, signature
 from destila.runs import destila_version
-from destila.settings import RunSettings, TrainingCommandSettings, TrainingSettings
+from destila.settings import TrainingCommandSettings, TrainingSettings
 from destila.sources import load_examples
 from destila.tasks import Batches, Task, TrainingResult
 from destila.training import device_of, is_main_process, open_run, train
 from destila.windows import Window, WindowBatches, WindowBuilder, collate, longest_window
 
 MAX_WORKERS = 12
-SLICE_OVER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
 
 
 def load_training_data(
@@ -164,16 +160,13 @@ def fit(
     run = open_run(settings)
     if is_main_process():
         run.update(source=dict(source))
-    result = train(
+    return train(
         task,
         settings=settings.training,
         run=run,
         stop_after_seconds=settings.stop_after_seconds,
         trackers=settings.trackers,
     )
-    if result.finished and is_main_process() and not (run.path / CARD_FILE).exists():
-        write_card(run.path)
-    return result
 
 
 def dev_scores(
@@ -192,17 +185,3 @@ def dev_scores(
     report = make_report(scored, examples, model="", data="")
     certain = {"f1_ci": report.f1_ci, "em_ci": report.em_ci, "signature": signature(report)}
     return {**summary(scored), **certain, **scores}
-
-
-def report(settings: RunSettings, result: TrainingResult, *, score: str = "dev_f1") -> None:
-    """Say how training ended, as one JSON object on stdout.
-
-    After a signal, leave with 128 + its number; at the end of a time slice, with 75: both are to be resumed.
-    """
-    if not is_main_process():
-        return
-    if not result.finished:
-        print(f"stopped at step {result.steps}; everything is saved: continue with --resume", file=sys.stderr)
-        sys.exit(SLICE_OVER if result.signal is None else 128 + result.signal)
-    summary_line = {"run": settings.output, "steps": result.steps, "best_step": result.best_step}
-    print(json.dumps({**summary_line, score: result.best_score}))

@@ -9,7 +9,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from destila.commands.fitting import report, worker_count
+from destila.commands.fitting import worker_count
+from destila.commands.outcome import report
 from destila.commands.starting import grown, load_start
 from destila.corpus import TokenStore, open_store
 from destila.errors import UserError
@@ -33,7 +34,7 @@ def run(settings: PretrainSettings) -> TrainingResult:
 
     Raises:
         UserError: the text is missing, unreadable or too little, or as `train` does.
-        SystemExit: everything is saved and another call is to resume, as `fitting.report` says.
+        SystemExit: everything is saved and another call is to resume, as `outcome.report` says.
     """
     start = _start(settings) if settings.model.name else None
     with main_process_first(settings.training):

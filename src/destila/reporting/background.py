@@ -8,9 +8,10 @@ from pathlib import Path
 from destila.card_metadata import LICENCE_IDS, licence_of, unsettled
 from destila.provenance import Provenance, all_data, all_licences, reader_snippet, repeat_commands
 from destila.reader import SHIPPED, SHIPPED_NAME
+from destila.records import Missing
 from destila.reporting import pictures
 from destila.reporting.document import Block, Browser, Code, Paragraph, Picture, Pictures, Section, Table
-from destila.reporting.facts import Curve, Facts, LayerAgreement, Matrix, Missing, ModelFacts, RunFacts
+from destila.reporting.facts import Curve, Facts, LayerAgreement, Matrix, ModelFacts, RunFacts
 from destila.reporting.mistakes import KINDS, VERSUS
 from destila.reporting.wording import NOTHING, count, date, duration, share, small, words
 from destila.sources import find

@@ -6,6 +6,7 @@ question is in at most one group of a kind; a group of one article says that its
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,27 @@ from destila import metrics, statistics
 from destila.fields import parse_json
 from destila.metrics import Scores
 from destila.records import Example
-from destila.reporting.facts import Group
 from destila.sources import resolve
 
 VARIETY_FIELDS = ("variety", "country")  # of an article or a JSONL line; the first that is there counts
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A model's scores on the questions of one group.
+
+    Attributes:
+        kind: what the questions are grouped by, such as "question_word"; `name`: of the group.
+        articles: how many it has; of one alone, the interval resamples questions.
+    """
+
+    kind: str
+    name: str
+    n: int
+    f1: float
+    f1_ci: tuple[float, float]
+    em: float
+    articles: int
 
 
 def group_scores(

@@ -9,18 +9,74 @@ The no-answer curve: every threshold on `Prediction.no_answer_score` gives other
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from destila import metrics
-from destila.records import Example, Prediction
-from destila.reporting.facts import Bin, Missing, NoAnswerCurve, Reliability, ThresholdPoint
+from destila.records import Example, Missing, Prediction
 
 BINS = 10
 POINTS = 60  # of a curve; more cannot be told apart
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The answers whose score lies in [low, high): how many, their mean score, and the share that is exactly right."""
+
+    low: float
+    high: float
+    n: int
+    score: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Whether scores are probabilities.
+
+    Attributes:
+        bins: those that hold answers.
+        error: expected calibration error, the mean over answers of |share right - mean score| of their bin.
+        score: mean score of all answers; `right`: share of them that is exactly right.
+    """
+
+    bins: tuple[Bin, ...]
+    error: float
+    score: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdPoint:
+    """What a no-answer threshold gives (None: always answer).
+
+    Attributes:
+        answered: share of the questions that get an answer.
+        f1: over all questions; `has_answer`: over those with an answer; `no_answer`: over those without.
+    """
+
+    threshold: float | None
+    answered: float
+    f1: float
+    has_answer: float
+    no_answer: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswerCurve:
+    """F1 for every no-answer threshold: thinned, from never answering to always.
+
+    Attributes:
+        used: the reader's own threshold; `best`: the one of highest F1 on these very questions.
+    """
+
+    points: tuple[ThresholdPoint, ...]
+    used: ThresholdPoint
+    best: ThresholdPoint
 
 
 def reliability(scores: Floats, right: Floats) -> Reliability:

@@ -25,9 +25,9 @@ from destila.errors import UserError
 from destila.predictions import answer_texts
 from destila.provenance import Provenance, describe_data, lineage, read_metrics, trace
 from destila.reader import SHIPPED, SHIPPED_NAME, name_of, place_of
-from destila.records import Example, Prediction
+from destila.records import Example, Missing, Prediction
 from destila.reporting import breakdowns, calibration, curves, inside, mistakes, rawfiles
-from destila.reporting.facts import Facts, LayerAgreement, Missing, ModelFacts, RunFacts, Speed
+from destila.reporting.facts import Facts, LayerAgreement, ModelFacts, RunFacts, Speed
 from destila.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, command_line, destila_version, environment
 from destila.settings import ReportSettings
 from destila.sources import load_examples

@@ -11,88 +11,10 @@ from typing import Any
 from destila.energy import Energy
 from destila.licences import DataSet
 from destila.provenance import Provenance
-from destila.records import Report
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Something that the report cannot say, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A model's scores on the questions of one group.
-
-    Attributes:
-        kind: what the questions are grouped by, such as "question_word"; `name`: of the group.
-        articles: how many it has; of one alone, the interval resamples questions.
-    """
-
-    kind: str
-    name: str
-    n: int
-    f1: float
-    f1_ci: tuple[float, float]
-    em: float
-    articles: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """The answers whose score lies in [low, high): how many, their mean score, and the share that is exactly right."""
-
-    low: float
-    high: float
-    n: int
-    score: float
-    right: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """Whether scores are probabilities.
-
-    Attributes:
-        bins: those that hold answers.
-        error: expected calibration error, the mean over answers of |share right - mean score| of their bin.
-        score: mean score of all answers; `right`: share of them that is exactly right.
-    """
-
-    bins: tuple[Bin, ...]
-    error: float
-    score: float
-    right: float
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdPoint:
-    """What a no-answer threshold gives (None: always answer).
-
-    Attributes:
-        answered: share of the questions that get an answer.
-        f1: over all questions; `has_answer`: over those with an answer; `no_answer`: over those without.
-    """
-
-    threshold: float | None
-    answered: float
-    f1: float
-    has_answer: float
-    no_answer: float
-
-
-@dataclass(frozen=True, slots=True)
-class NoAnswerCurve:
-    """F1 for every no-answer threshold: thinned, from never answering to always.
-
-    Attributes:
-        used: the reader's own threshold; `best`: the one of highest F1 on these very questions.
-    """
-
-    points: tuple[ThresholdPoint, ...]
-    used: ThresholdPoint
-    best: ThresholdPoint
+from destila.records import Missing, Report
+from destila.reporting.breakdowns import Group
+from destila.reporting.calibration import NoAnswerCurve, Reliability
+from destila.reporting.mistakes import Mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,58 +120,6 @@ class LayerAgreement:
     hidden: Matrix
     attention: Matrix
     unit: str = "tokens"
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A piece of a context.
-
-    Attributes:
-        owners: whose answer it belongs to: "gold", "model", "reference".
-        skipped: characters that were left out here; then there is no text.
-    """
-
-    text: str
-    owners: tuple[str, ...] = ()
-    skipped: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A question that the model or the reference got wrong.
-
-    Attributes:
-        kind: of the model's mistake; see `mistakes.KINDS`.
-        versus: "model", "reference" or "both": who is wrong.
-        golds: the texts that would have been right; empty: the right answer is none.
-        answers: (label, text or None, score, F1 in percent) of every model, in the order of the report.
-    """
-
-    number: int
-    id: str
-    question: str
-    title: str
-    source: str
-    kind: str
-    versus: str
-    golds: tuple[str, ...]
-    answers: tuple[tuple[str, str | None, float, float], ...]
-    context: tuple[Segment, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Mistakes:
-    """What the model got wrong, in the order of the data.
-
-    Attributes:
-        shown: the first of them, as many as the page takes; `total`: all of them.
-        kinds: {kind: number} over all of them; `versus` likewise.
-    """
-
-    shown: tuple[Mistake, ...]
-    total: int
-    kinds: Mapping[str, int]
-    versus: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

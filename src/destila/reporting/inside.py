@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from destila.errors import UserError
 from destila.provenance import Provenance, lineage
-from destila.records import Example
-from destila.reporting.facts import LayerAgreement, Matrix, Missing
+from destila.records import Example, Missing
+from destila.reporting.facts import LayerAgreement, Matrix
 from destila.windows import Window, WindowBuilder, collate, longest_window
 
 if TYPE_CHECKING:

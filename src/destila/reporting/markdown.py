@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator
 
 from destila.reporting.document import Block, Browser, Code, Document, Pairs, Paragraph, Pictures, Table
-from destila.reporting.facts import Mistake
-from destila.reporting.mistakes import KINDS
+from destila.reporting.mistakes import KINDS, Mistake
 
 SHOWN_MISTAKES = 25
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|~$#!])")

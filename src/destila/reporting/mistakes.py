@@ -11,10 +11,10 @@ knows nothing of pages: texts stay as they are and nothing is escaped here.
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from destila.metrics import Scores, gold_texts
 from destila.records import Answer, Example, Prediction
-from destila.reporting.facts import Mistake, Mistakes, Segment
 
 KINDS = {
     "elsewhere": "points to another place",
@@ -31,6 +31,58 @@ KEPT = 250  # characters kept at each side of a longer one
 PAGE_CHARACTERS = 2_500_000  # of questions, contexts and answers: keeps the page under 5 MB with its marks
 
 Asked = tuple[str, Mapping[str, Prediction], Scores]  # label, predictions, scores under the report's normalizer
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a context.
+
+    Attributes:
+        owners: whose answer it belongs to: "gold", "model", "reference".
+        skipped: characters that were left out here; then there is no text.
+    """
+
+    text: str
+    owners: tuple[str, ...] = ()
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A question that the model or the reference got wrong.
+
+    Attributes:
+        kind: of the model's mistake; see `KINDS`.
+        versus: "model", "reference" or "both": who is wrong.
+        golds: the texts that would have been right; empty: the right answer is none.
+        answers: (label, text or None, score, F1 in percent) of every model, in the order of the report.
+    """
+
+    number: int
+    id: str
+    question: str
+    title: str
+    source: str
+    kind: str
+    versus: str
+    golds: tuple[str, ...]
+    answers: tuple[tuple[str, str | None, float, float], ...]
+    context: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mistakes:
+    """What the model got wrong, in the order of the data.
+
+    Attributes:
+        shown: the first of them, as many as the page takes; `total`: all of them.
+        kinds: {kind: number} over all of them; `versus` likewise.
+    """
+
+    shown: tuple[Mistake, ...]
+    total: int
+    kinds: Mapping[str, int]
+    versus: Mapping[str, int]
 
 
 def kind_of(answer: Answer, golds: Sequence[Answer], *, right: bool) -> str:

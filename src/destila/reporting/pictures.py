@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from destila.reporting.calibration import Bin
 from destila.reporting.document import Picture
-from destila.reporting.facts import Bin
 
 WIDTH, HEIGHT = 360, 220  # pixels of a plain picture
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 38

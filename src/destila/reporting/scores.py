@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from destila.records import Report
+from destila.records import Missing, Report
 from destila.reporting import pictures
+from destila.reporting.breakdowns import Group
+from destila.reporting.calibration import NoAnswerCurve
 from destila.reporting.document import Block, Paragraph, Picture, Pictures, Section, Table
-from destila.reporting.facts import Facts, Group, Missing, ModelFacts, NoAnswerCurve
+from destila.reporting.facts import Facts, ModelFacts
 from destila.reporting.wording import NOTHING, beside, count, p_value, percent, ratio, share, size, with_interval
 
 GROUP_TITLES = {
