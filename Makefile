@@ -37,7 +37,7 @@ demo: $(DEV)
 	$(BIN)/python runs/demo.py $(if $(QUESTION),"$(QUESTION)") $(if $(TEXT),"$(TEXT)")
 
 # The reader that ships; while there is none, the demo's student.
-MODEL ?= $(if $(wildcard src/destila/shipped/model.onnx),,$(wildcard runs/demo/student))
+MODEL ?= $(if $(wildcard src/destila/inference/shipped/model.onnx),,$(wildcard runs/demo/student))
 
 serve: $(DEV)
 	$(BIN)/destila serve --open $(if $(MODEL),--model $(MODEL))
@@ -67,7 +67,7 @@ TEACHER ?= $(wildcard models/teacher)
 
 report: $(DEV)
 	@mkdir -p build
-	$(BIN)/destila bench --json --cold false --lengths 192 --lengths 96 $(if $(TEACHER),--model $(TEACHER) --model src/destila/shipped) > build/bench.json
+	$(BIN)/destila bench --json --cold false --lengths 192 --lengths 96 $(if $(TEACHER),--model $(TEACHER) --model src/destila/inference/shipped) > build/bench.json
 	$(BIN)/destila report $(if $(TEACHER),--reference $(TEACHER)) --data data/nativa/test.json --bench build/bench.json --output build/report --overwrite
 	@test $$(wc -c < build/report/report.html) -lt 5000000 || { echo "build/report/report.html is larger than 5 MB"; exit 1; }
 	@echo "the report: file://$(CURDIR)/build/report/report.html ($$(wc -c < build/report/report.html) bytes); as Markdown: build/report/report.md"

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from destila.reader import Reader
-from destila.records import Example, Prediction
-from destila.reports import table
-from destila.runs import environment
-from destila.squad import read
+from destila.core.records import Example, Prediction
+from destila.core.runs import environment
+from destila.data.squad import read
+from destila.evaluation.evaluate import table
+from destila.inference.reader import Reader
 
 SHOWN = 5
 

@@ -31,9 +31,9 @@ def make_reader(directory: Path) -> Path:
     import torch
     import transformers
 
-    from destila.commands import export
-    from destila.settings import ExportSettings
-    from destila.vocabulary import train_tokenizer
+    from destila.cli import export
+    from destila.config import ExportSettings
+    from destila.data.tokenizers import train_tokenizer
 
     tokenizer = train_tokenizer(TEXTS, vocabulary_size=400)
     config = transformers.RobertaConfig(

@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 from statistics import median
 
-from destila import measure
-from destila.backends import load_backend
-from destila.reader import Reader
-from destila.reports import table
-from destila.runs import environment
+from destila.core.runs import environment
+from destila.evaluation import benchmark
+from destila.evaluation.evaluate import table
+from destila.inference.backends import load_backend
+from destila.inference.reader import Reader
 
 # What one would write after reading the model's page: the best span inside of the context, decoded.
 TRANSFORMERS = """
@@ -41,7 +41,7 @@ start = int(output.start_logits[0].argmax())
 end = start + int(output.end_logits[0, start : start + 30].argmax())
 print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]).strip())
 """
-DESTILA = "from destila.cli import main; main()"
+DESTILA = "from destila.cli.main import main; main()"
 # Runs a program and appends what the process held at most; Linux only.
 WRAPPER = """
 import atexit, sys
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     reader = Reader.of(load_backend(arguments.export), name=arguments.export)
-    question, context = measure.query(reader, tokens=arguments.tokens)
+    question, context = benchmark.query(reader, tokens=arguments.tokens)
     with tempfile.TemporaryDirectory() as directory:
         path = str(Path(directory, "texto.txt"))
         Path(path).write_text(context, encoding="utf-8")

@@ -26,15 +26,15 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models
 
-from destila.commands.stages import stages_to_do
-from destila.distillation import DistillationLoss, logits_alone
-from destila.losses import to_tensors
-from destila.models import LoadedModel, build_student, layer_map, load_reader, save_reader, span_logits
-from destila.pruning import born_from
-from destila.resolution import read_toml, resolve
-from destila.settings import DistillSettings, LossSettings, ShapeSettings, StudentSettings
-from destila.teacher_cache import cached_logits
-from destila.windows import Window, collate
+from destila.config import DistillSettings, LossSettings, ShapeSettings, StudentSettings
+from destila.config.loader import read_toml, resolve
+from destila.data.windows import Window, collate
+from destila.models.files import LoadedModel, build_student, layer_map, load_reader, save_reader, span_logits
+from destila.models.pruning import born_from
+from destila.training.distillation_loss import DistillationLoss, logits_alone
+from destila.training.losses import to_tensors
+from destila.training.stages import stages_to_do
+from destila.training.teacher_cache import cached_logits
 from training_step import STUDENT, TEACHER, VOCABULARY, build, make_batch
 
 CONFIG = Path(__file__).parents[1] / "configs" / "best.toml"

@@ -15,11 +15,11 @@ import itertools
 import sys
 from pathlib import Path
 
-from destila.corpus import paragraphs, text_files
-from destila.errors import UserError
-from destila.models import save_reader
-from destila.runs import atomic_directory
-from destila.vocabulary import train_tokenizer
+from destila.core.errors import UserError
+from destila.core.runs import atomic_directory
+from destila.data.corpus import paragraphs, text_files
+from destila.data.tokenizers import train_tokenizer
+from destila.models.files import save_reader
 from training_step import STUDENT, TEACHER, VOCABULARY, build
 
 READERS = {"teacher": TEACHER, "student": STUDENT}

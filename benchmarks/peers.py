@@ -28,14 +28,14 @@ from onnxruntime.quantization import quantize_dynamic
 from tokenizers import Tokenizer
 from transformers import AutoModelForQuestionAnswering
 
-from destila.cores import thread_count
-from destila.errors import UserError
-from destila.export import spread
-from destila.reader import Reader
-from destila.records import Example
-from destila.reports import table
-from destila.runs import environment
-from destila.squad import read
+from destila.core.cpus import thread_count
+from destila.core.errors import UserError
+from destila.core.records import Example
+from destila.core.runs import environment
+from destila.data.squad import read
+from destila.evaluation.evaluate import table
+from destila.export.convert import spread
+from destila.inference.reader import Reader
 
 LENGTH, STRIDE, MAX_ANSWER, BEST = 384, 128, 30, 20
 SIZES, TRIAL = (1, 8), 48  # windows at a time, and the questions on which each peer tries which is faster

@@ -14,9 +14,9 @@ import json
 import unicodedata
 from pathlib import Path
 
-from destila.documents.ranking import PassageIndex
-from destila.records import Example
-from destila.squad import read
+from destila.core.records import Example
+from destila.data.squad import read
+from destila.inference.documents.index import PassageIndex
 
 DATA = Path(__file__).parents[1] / "data" / "nativa"
 COUNTS = (1, 5, 10, 20, 40)

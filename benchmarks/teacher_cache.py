@@ -28,9 +28,9 @@ from typing import Any
 
 import torch
 
-from destila.distillation import DistillationLoss
-from destila.models import layer_map, span_logits
-from destila.settings import LossSettings
+from destila.config import LossSettings
+from destila.models.files import layer_map, span_logits
+from destila.training.distillation_loss import DistillationLoss
 from training_step import STUDENT, TEACHER, batches_of_lengths, build, make_batch, stored_lengths
 
 

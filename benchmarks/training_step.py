@@ -77,7 +77,7 @@ def make_batch(lengths: list[int], *, padded: int, seed: int) -> Any:
     """Random tokens of the given lengths; the same tokens whatever the padding."""
     import torch
 
-    from destila.losses import TorchBatch
+    from destila.training.losses import TorchBatch
 
     ids = torch.randint(5, 50_000, (len(lengths), WINDOW), generator=torch.Generator().manual_seed(seed))[:, :padded]
     mask = torch.arange(padded) < torch.tensor(lengths)[:, None]
@@ -89,8 +89,8 @@ def make_batch(lengths: list[int], *, padded: int, seed: int) -> Any:
 # ------------------------------------------------------------------------------------------------ models and objectives
 def build(shape: dict[str, int], seed: int) -> Any:
     """A random RoBERTa reader of the paper's vocabulary and positions."""
-    from destila.models import random_model
-    from destila.settings import ShapeSettings
+    from destila.config import ShapeSettings
+    from destila.models.files import random_model
 
     return random_model(
         ShapeSettings(**shape),
@@ -146,9 +146,9 @@ def worker(variant: str) -> None:
     """Build one variant, then do one step for each line of lengths on stdin; an empty line ends it."""
     import torch
 
-    from destila.distillation import DistillationLoss
-    from destila.models import layer_map
-    from destila.settings import LossSettings
+    from destila.config import LossSettings
+    from destila.models.files import layer_map
+    from destila.training.distillation_loss import DistillationLoss
 
     teacher, student = build(TEACHER, 1).requires_grad_(False), build(STUDENT, 2)
     mapping = layer_map("uniform", teacher_layers=24, student_layers=6)

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from destila.errors import UserError
-from destila.predictions import answer_texts
-from destila.records import Example
-from destila.resolution import resolve
-from destila.runs import write_json
-from destila.settings import DistillSettings
-from destila.sources import load_examples
-from destila.squad import save
+from destila.config import DistillSettings
+from destila.config.loader import resolve
+from destila.core.errors import UserError
+from destila.core.records import Example
+from destila.core.runs import write_json
+from destila.data.sources import load_examples
+from destila.data.squad import save
+from destila.evaluation.predictions import answer_texts
 
 Table = dict[str, Any]
 SHAPE = "layers = 4\nheads = 4\nhidden = 96\nfeed_forward = 384"
@@ -199,7 +199,7 @@ def train(plan: Plan, job: int = 0, jobs: int = 1) -> None:
     """Train the cells that are not finished, and keep what each answers."""
     from dataclasses import replace
 
-    from destila.commands import distill
+    from destila.cli import distill
 
     examples = plan.examples()
     plan.out.mkdir(parents=True, exist_ok=True)
@@ -224,7 +224,7 @@ def answer(model: Path, examples: Sequence[Example], path: Path, *, always: bool
     Args:
         always: it may not say that there is no answer.
     """
-    from destila.reader import Reader
+    from destila.inference.reader import Reader
 
     reader = Reader.load(model)
     if always:

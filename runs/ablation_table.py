@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from ablation import LABELS, Plan
 
-from destila.charts import Bar, bar_chart
-from destila.metrics import Scores, score
-from destila.predictions import read_predictions
-from destila.runs import read_json, write_json, write_text
-from destila.statistics import bootstrap_interval, paired_test
+from destila.core.runs import read_json, write_json, write_text
+from destila.evaluation.bootstrap import bootstrap_interval, paired_test
+from destila.evaluation.metrics import Scores, score
+from destila.evaluation.predictions import read_predictions
+from destila.reporting.charts import Bar, bar_chart
 
 Table = dict[str, Any]
 

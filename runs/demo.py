@@ -13,14 +13,14 @@ from pathlib import Path
 from statistics import median
 
 from destila import Example, Reader
-from destila.commands import distill
-from destila.measure import load_candidate
-from destila.reader import SHIPPED
-from destila.records import Report
-from destila.reports import evaluate_reader
-from destila.resolution import parse_arguments
-from destila.settings import DistillSettings
-from destila.sources import load_examples
+from destila.cli import distill
+from destila.config import DistillSettings
+from destila.config.loader import parse_arguments
+from destila.core.records import Report
+from destila.data.sources import load_examples
+from destila.evaluation.benchmark import load_candidate
+from destila.evaluation.evaluate import evaluate_reader
+from destila.inference.reader import SHIPPED
 
 OUTPUT = Path("runs/demo")
 TEACHER = Path("models/teacher")

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from destila import Reader
-from destila.augmentation import variations
-from destila.commands import finetune, pretrain
-from destila.errors import UserError
-from destila.predictions import answer_texts
-from destila.reports import compare, evaluate_reader, table
-from destila.resolution import parse_arguments, read_toml
-from destila.runs import write_json, write_text
-from destila.settings import FinetuneSettings, PretrainSettings, VariationSettings
-from destila.sources import load_examples
-from destila.squad import save
+from destila.cli import finetune, pretrain
+from destila.config import FinetuneSettings, PretrainSettings, VariationSettings
+from destila.config.loader import parse_arguments, read_toml
+from destila.core.errors import UserError
+from destila.core.runs import write_json, write_text
+from destila.data.sources import load_examples
+from destila.data.squad import save
+from destila.data.synthetic.augmentation import variations
+from destila.evaluation.evaluate import compare, evaluate_reader, table
+from destila.evaluation.predictions import answer_texts
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from destila.corpus import paragraphs, text_files
-from destila.progress import track
-from destila.runs import atomic_file
-from destila.sources import load_examples
+from destila.core.progress import track
+from destila.core.runs import atomic_file
+from destila.data.corpus import paragraphs, text_files
+from destila.data.sources import load_examples
 
 WORDS = 13
 HALF = 0.5

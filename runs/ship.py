@@ -6,7 +6,8 @@ Mental model: a model that ships must still say where it comes from when its run
 models/reader keep the records of their runs (run.json, settings.toml, metrics.jsonl, scores.json), the encoders that
 they began as keep theirs without weights (models/NAME), and the export names models/reader as what it was made from.
 What the training data hold, and under which licences, is looked up now, while they are here, and noted in the records;
-the export carries all of it, because in an installed package it stands alone. `destila.provenance` reads them.
+the export carries all of it, because in an installed package it stands alone. `destila.reporting.provenance` reads
+them.
 
 Invariant: nothing that is written names a path of the machine that it was made on: a path inside the project is written
 from its top, and of any other the last part remains. Weights under models/ are in half precision; loading makes them
@@ -24,11 +25,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from destila.card_metadata import CARD_FILE
-from destila.cards import SCORES_FILE, write_card
-from destila.errors import UserError
-from destila.provenance import Provenance, all_data, lineage, recorded, trace
-from destila.runs import (
+from destila.core.errors import UserError
+from destila.core.runs import (
     METADATA_FILE,
     METRICS_FILE,
     RUN_FILE,
@@ -38,11 +36,14 @@ from destila.runs import (
     write_json,
     write_text,
 )
+from destila.reporting.card import SCORES_FILE, write_card
+from destila.reporting.card_metadata import CARD_FILE
+from destila.reporting.provenance import Provenance, all_data, lineage, recorded, trace
 
 PROJECT = Path(__file__).resolve().parents[1]
-SHIPPED = Path("src/destila/shipped")
+SHIPPED = Path("src/destila/inference/shipped")
 SHARD_SIZE = "45MB"  # places that keep code refuse or warn of larger files
-TO_THE_TOP = {"models": "../..", "shipped": "../../.."}  # from models/NAME and from SHIPPED
+TO_THE_TOP = {"models": "../..", "shipped": "../../../.."}  # from models/NAME and from SHIPPED
 # A path from the root of a machine, of two parts at least, where a text could begin to name one.
 ABSOLUTE = re.compile(r"""(?:^|[\s"'=\[(,])(/[\w.~+-]+/[\w.~+-]+)""", re.M)
 
@@ -99,7 +100,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # as `resolution.to_toml` writes it
+    return json.dumps(text, ensure_ascii=False)  # as `loader.to_toml` writes it
 
 
 # ---------------------------------------------------------------------------------------------------- what ships
@@ -150,7 +151,7 @@ def keep(run: Path, target: Path, places: Places, *, weights: bool) -> None:
         if weights:
             import torch
 
-            from destila.models import load_reader, save_reader
+            from destila.models.files import load_reader, save_reader
 
             loaded = load_reader(str(run))
             metadata = places.within(loaded.metadata)

@@ -3,9 +3,9 @@
     python runs/threshold.py --model models/reader --data dev.json [--write]
 
 A question that has an answer is asked of its own paragraph and of another one of the same article, which hardly ever
-answers it (`destila.pairing`). The threshold is the one at which the reader refuses as large a share of the former as
-it answers of the latter. That is what people meet: a text that treats of something else. Questions that were written
-to look answerable (SQuAD 2.0) are shown beside it, and the F1 of answering them all, whatever the threshold. A
+answers it (`destila.data.negatives`). The threshold is the one at which the reader refuses as large a share of the
+former as it answers of the latter. That is what people meet: a text that treats of something else. Questions that were
+written to look answerable (SQuAD 2.0) are shown beside it, and the F1 of answering them all, whatever the threshold. A
 threshold that is best for F1 on such data refuses nearly everything while a reader is weak (`destila evaluate
 --fit-threshold`). With --write it goes into the reader's destila.json. One line of JSON comes last.
 """
@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from destila import Reader
-from destila.errors import UserError
-from destila.metrics import score
-from destila.pairing import paired
-from destila.records import Example, Prediction
-from destila.runs import METADATA_FILE, read_json, write_json
-from destila.sources import load_examples
-from destila.statistics import bootstrap_interval
+from destila.core.errors import UserError
+from destila.core.records import Example, Prediction
+from destila.core.runs import METADATA_FILE, read_json, write_json
+from destila.data.negatives import paired
+from destila.data.sources import load_examples
+from destila.evaluation.bootstrap import bootstrap_interval
+from destila.evaluation.metrics import score
 
 SEED = 1
 

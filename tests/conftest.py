@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from browsing import CHROMIUM
-from destila.errors import UserError
-from destila.web import runtime as web_runtime
+from destila.core.errors import UserError
+from destila.export.web import runtime as web_runtime
 
 
 @pytest.fixture(scope="module")  # no longer: its event loop would forbid others to tests of other files

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import spanish
-from destila.resolution import read_toml, resolve
-from destila.settings import PretrainSettings
+from destila.config import PretrainSettings
+from destila.config.loader import read_toml, resolve
 
 CONFIG = Path(__file__).parents[1] / "configs" / "tiny" / "pretrain.toml"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 import tiny
-from destila.models import LoadedModel, load_reader
-from destila.settings import ShapeSettings
+from destila.config import ShapeSettings
+from destila.models.files import LoadedModel, load_reader
 
 SMALL = ShapeSettings(layers=2, heads=2, hidden=8, feed_forward=16)
 TOKENS = 12

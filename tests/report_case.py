@@ -8,11 +8,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from destila.records import Answer, Example, Prediction
-from destila.reporting import rawfiles
-from destila.resolution import to_toml
-from destila.runs import Run
-from destila.settings import (
+from destila.config import (
     CALL_SETTINGS,
     DataSettings,
     DistillSettings,
@@ -23,7 +19,11 @@ from destila.settings import (
     StudentSettings,
     TeacherSettings,
 )
-from destila.sources import load_examples
+from destila.config.loader import to_toml
+from destila.core.records import Answer, Example, Prediction
+from destila.core.runs import Run
+from destila.data.sources import load_examples
+from destila.reporting import rawfiles
 from tiny import tiny_reader
 
 DATA = str(Path(__file__).parents[1] / "data" / "nativa" / "dev.json")

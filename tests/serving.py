@@ -7,9 +7,9 @@ import socket
 import threading
 import time
 
-from destila.commands.serve import make_server
+from destila.cli.serve import make_server
+from destila.config import ServeSettings
 from destila.serving.app import create_app
-from destila.settings import ServeSettings
 
 JSON = {"Content-Type": "application/json"}
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import spanish
-from destila.charts import Bar, bar_chart
-from destila.errors import UserError
-from destila.settings import DistillSettings
-from destila.sources import load_examples
-from destila.squad import save
+from destila.config import DistillSettings
+from destila.core.errors import UserError
+from destila.data.sources import load_examples
+from destila.data.squad import save
+from destila.reporting.charts import Bar, bar_chart
 from scripts import load_script
 from tiny import example, tiny_examples, tiny_reader
 

@@ -6,10 +6,10 @@ from types import ModuleType
 
 import pytest
 
-from destila import squad
-from destila.records import Answer, Prediction
-from destila.resolution import resolve
-from destila.settings import ExportSettings
+from destila.config import ExportSettings
+from destila.config.loader import resolve
+from destila.core.records import Answer, Prediction
+from destila.data import squad
 from scripts import load_script
 from tiny import TEXTS, example, tiny_examples, tiny_reader
 
@@ -41,7 +41,7 @@ def test_exports_in_fp32_agree_and_the_script_says_so(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("onnxscript")
-    from destila.commands import export
+    from destila.cli import export
 
     window = {"window": {"length": 64, "stride": 16, "max_answer_tokens": 10}, "no_answer_threshold": 0.0}
     model = str(tiny_reader(tmp_path / "torch", seed=3, metadata=window))

@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings, strategies
 from numpy.typing import NDArray
 
-from destila.alignment import Translation, partners, stretch
-from destila.cli import dispatch
-from destila.errors import UserError
-from destila.losses import to_tensors
-from destila.models import forward
-from destila.teacher_cache import cached_logits
-from destila.windows import Window, WindowBuilder, collate
+from destila.cli.main import dispatch
+from destila.core.errors import UserError
+from destila.data.windows import Window, WindowBuilder, collate
+from destila.models.files import forward
+from destila.training.losses import to_tensors
+from destila.training.teacher_cache import cached_logits
+from destila.training.token_alignment import Translation, partners, stretch
 from tiny import ARCHITECTURES, pad_token_id, tiny_examples, tiny_model, tiny_reader, tiny_tokenizer
 
 ROOT = Path(__file__).parents[1]

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from destila.cli import dispatch
-from destila.errors import UserError
-from destila.reader import Reader
+from destila.cli.main import dispatch
+from destila.core.errors import UserError
+from destila.inference.reader import Reader
 from tiny import TEXTS, tiny_reader
 
 QUESTION = "¿Quién fundó Lima?"

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from destila import journal as journal_module
-from destila import questions
-from destila.cli import dispatch
-from destila.commands import answer as command
-from destila.errors import UserError
-from destila.journal import Journal
-from destila.questions import Position, pieces
-from destila.reader import Reader
+from destila.cli import answer as command
+from destila.cli.main import dispatch
+from destila.core import journal as journal_module
+from destila.core.errors import UserError
+from destila.core.journal import Journal
+from destila.inference import jsonl
+from destila.inference.jsonl import Position, pieces
+from destila.inference.reader import Reader
 from tiny import TEXTS, tiny_reader
 
 QUESTION = "¿Quién fundó Lima?"
@@ -58,7 +58,7 @@ def ask(model, places, *more):
 
 # ------------------------------------------------------------------------------------------ lines
 def test_order_is_kept_and_bad_lines_become_errors(model, places, capsys, monkeypatch):
-    monkeypatch.setattr(questions, "LONGEST_LINE", 200_000)
+    monkeypatch.setattr(jsonl, "LONGEST_LINE", 200_000)
     lines = [
         b"\xef\xbb\xbf" + json.dumps(GOOD | {"id": "a"}).encode(),
         b"{not json",
@@ -98,9 +98,9 @@ def test_order_is_kept_and_bad_lines_become_errors(model, places, capsys, monkey
 def test_pieces_cover_the_file_and_can_begin_at_any_of_their_ends(lines, ended):
     content = b"\n".join(lines) + b"\n" * ended
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(questions, "LINES_AT_ONCE", 3)
-        patch.setattr(questions, "BYTES_AT_ONCE", 20)
-        patch.setattr(questions, "LONGEST_LINE", 8)
+        patch.setattr(jsonl, "LINES_AT_ONCE", 3)
+        patch.setattr(jsonl, "BYTES_AT_ONCE", 20)
+        patch.setattr(jsonl, "LONGEST_LINE", 8)
         whole = list(pieces(io.BytesIO(content)))
         for number, piece in enumerate(whole):
             file = io.BytesIO(content)
@@ -116,7 +116,7 @@ def test_pieces_cover_the_file_and_can_begin_at_any_of_their_ends(lines, ended):
 def test_pieces_change_nothing(model, places, monkeypatch):
     write_questions(places[0], 40)
     whole = ask(model, places)
-    monkeypatch.setattr(questions, "LINES_AT_ONCE", 3)
+    monkeypatch.setattr(jsonl, "LINES_AT_ONCE", 3)
     cut = ask(model, places, "--overwrite")
     assert [result["id"] for result in whole] == list(range(40))
     assert [r["answers"][0]["start"] for r in cut] == [r["answers"][0]["start"] for r in whole]
@@ -170,7 +170,7 @@ def test_a_device_is_written_to_and_not_replaced(model, places):
 
 
 def test_memory_stays_flat(model, places, monkeypatch):
-    monkeypatch.setattr(questions, "LINES_AT_ONCE", 16)
+    monkeypatch.setattr(jsonl, "LINES_AT_ONCE", 16)
 
     def peak(lines):
         write_questions(places[0], lines)
@@ -214,10 +214,12 @@ def test_three_kills_lose_and_repeat_nothing(model, places):
 SLOW_ANSWER = """
 import sys
 from tokenizers import Tokenizer
-from destila import Reader, journal, questions
-from destila.cli import dispatch
-from destila.commands import answer
-from destila.settings import WindowSettings
+from destila import Reader
+from destila.cli import answer
+from destila.cli.main import dispatch
+from destila.config import WindowSettings
+from destila.core import journal
+from destila.inference import jsonl
 
 class Ids:
     def logits(self, input_ids, attention_mask):
@@ -227,7 +229,7 @@ def load(settings):
     tokenizer = Tokenizer.from_file(f"{settings.model}/tokenizer.json")
     return Reader(Ids(), tokenizer, window=WindowSettings(64, 16, 10), pad_id=1)
 
-questions.LINES_AT_ONCE, journal.RECORD_SECONDS, answer._load = 20, 0.05, load
+jsonl.LINES_AT_ONCE, journal.RECORD_SECONDS, answer._load = 20, 0.05, load
 dispatch(sys.argv[1:])
 """
 
@@ -278,7 +280,7 @@ def test_a_signal_ends_after_the_piece_in_hand_and_the_same_command_goes_on(mode
     monkeypatch.setattr(command, "_load", lambda settings: reader)
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as left:
         patch.setattr(reader.model, "logits", interrupted)
-        patch.setattr(questions, "LINES_AT_ONCE", 4)
+        patch.setattr(jsonl, "LINES_AT_ONCE", 4)
         ask(model, places)
     assert left.value.code == 128 + signal.SIGTERM
     assert "stopped after line 4 of 600" in capsys.readouterr().err
@@ -291,7 +293,7 @@ def unfinished(model, places, monkeypatch):
     """A run that was stopped after its first piece."""
     write_questions(places[0], 12)
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(questions, "LINES_AT_ONCE", 4)
+        patch.setattr(jsonl, "LINES_AT_ONCE", 4)
         patch.setattr(journal_module, "RECORD_SECONDS", 0.0)
         patch.setattr(Journal, "append", kill_after(1, Journal.append))
         ask(model, places)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spanish
-from destila.augmentation import Augmenter, variations
-from destila.records import Answer, Example
-from destila.settings import VariationSettings
+from destila.config import VariationSettings
+from destila.core.records import Answer, Example
+from destila.data.synthetic.augmentation import Augmenter, variations
 
 STILL = VariationSettings(names=0, numbers=0, synonyms=0, moved=0, left_out=0, strangers=0)
 TEXTS = [

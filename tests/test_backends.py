@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from destila import cores
-from destila.backends import load_backend
-from destila.errors import UserError
-from destila.reader import Reader
-from destila.resolution import resolve
-from destila.settings import ExportSettings
+from destila.config import ExportSettings
+from destila.config.loader import resolve
+from destila.core import cpus
+from destila.core.errors import UserError
+from destila.inference.backends import load_backend
+from destila.inference.reader import Reader
 from tiny import TEXTS, tiny_examples, tiny_reader
 
 pytest.importorskip("openvino")
-export = pytest.importorskip("destila.commands.export")
+export = pytest.importorskip("destila.cli.export")
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_unknown_precisions_are_refused(copy) -> None:  # type: ignore[no-untype
 RUN_WITHOUT = """
 import sys
 sys.modules[{missing!r}] = None
-from destila.cli import main
+from destila.cli.main import main
 sys.argv = ["destila", "answer", "¿Quién fundó Lima?", "--context", {context!r}, "--model", {model!r}, "--json"]
 try:
     main()
@@ -204,16 +204,16 @@ def test_a_missing_run_time_is_named_with_what_to_install(
 def test_quotas_of_control_groups_bound_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], quota: float | None
 ) -> None:
-    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(cpus.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert cores.usable_cores(tmp_path) == (8 if quota is None else -(-quota // 1))
+    assert cpus.usable_cores(tmp_path) == (8 if quota is None else -(-quota // 1))
 
 
 def test_threads_can_be_set(exports: Path) -> None:
     model = load_backend(str(exports / "onnx"), threads=3).model
     assert model.session.get_session_options().intra_op_num_threads == 3  # type: ignore[attr-defined]
-    assert cores.thread_count(0) == cores.usable_cores()
+    assert cpus.thread_count(0) == cpus.usable_cores()
     with pytest.raises(UserError, match="-1 is negative"):
-        cores.thread_count(-1)
+        cpus.thread_count(-1)

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from destila import measure
-from destila.charts import Bar, bar_chart
-from destila.commands import bench
-from destila.errors import UserError
-from destila.reader import Reader
-from destila.records import Example
-from destila.resolution import resolve
-from destila.settings import BenchSettings
+from destila.cli import bench
+from destila.config import BenchSettings
+from destila.config.loader import resolve
+from destila.core.errors import UserError
+from destila.core.records import Example
+from destila.evaluation import benchmark
+from destila.inference.reader import Reader
+from destila.reporting.charts import Bar, bar_chart
 from tiny import tiny_reader
 
 pytest.importorskip("torch")
@@ -31,7 +31,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.parametrize("tokens", [70, 96])
 def test_a_query_fills_one_window(models: list[Path], tokens: int) -> None:
     reader = Reader.load(models[0])
-    question, context = measure.query(reader, tokens=tokens)
+    question, context = benchmark.query(reader, tokens=tokens)
     windows = reader.windows([Example("x", question, context)])
     assert len(windows) == 1
     assert tokens - 2 <= len(windows[0].input_ids) <= tokens
@@ -40,7 +40,7 @@ def test_a_query_fills_one_window(models: list[Path], tokens: int) -> None:
 def test_lengths_that_cannot_be_asked_are_refused(models: list[Path]) -> None:
     reader = Reader.load(models[0])
     with pytest.raises(UserError, match="97 is more than the 96 tokens"):
-        measure.query(reader, tokens=97)
+        benchmark.query(reader, tokens=97)
 
 
 def test_readers_take_turns_and_the_first_round_does_not_count() -> None:
@@ -50,14 +50,14 @@ def test_readers_take_turns_and_the_first_round_does_not_count() -> None:
         order.append(name)
         time.sleep(0.2 if len(order) <= 2 else 0.001)
 
-    times = measure._take_turns(
+    times = benchmark._take_turns(
         [lambda: slow_at_first("a"), lambda: slow_at_first("b")], rounds=3, tick=lambda: order.append("|")
     )
     assert "".join(order) == "ab|ab|ab|ab|"
     assert [len(values) for values in times] == [3, 3]
     assert max(map(max, times)) < 100
     order.clear()
-    measure._take_turns([lambda: order.append("a"), lambda: order.append("b")], rounds=2, tick=list, settle=True)
+    benchmark._take_turns([lambda: order.append("a"), lambda: order.append("b")], rounds=2, tick=list, settle=True)
     assert "".join(order) == "abaabbaabb"
 
 
@@ -72,7 +72,7 @@ class Sleeper:
 def test_the_share_outside_of_the_network_is_the_rest(models: list[Path]) -> None:
     loaded = Reader.load(models[0])
     reader = Reader(Sleeper(), loaded.tokenizer, window=loaded.window, pad_id=loaded.builder.pad_id)
-    assert 0 < measure.share_outside_network(reader, tokens=96, count=4) < 0.5
+    assert 0 < benchmark.share_outside_network(reader, tokens=96, count=4) < 0.5
 
 
 def test_bench_end_to_end(models: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,8 +96,8 @@ def test_bench_end_to_end(models: list[Path], tmp_path: Path, capsys: pytest.Cap
         assert row["installed_mb"] > 100, "torch alone is larger"
         assert row["peak_rss_mb"] > 100
     ballast = np.ones(200_000_000, np.uint8)  # what this process holds is not what a fresh one needs
-    fresh = measure.cold_start(str(models[1]), backend="torch", threads=1, pair=("¿Qué?", "Lima."))
-    assert fresh.peak_rss_mb < measure._peak_bytes() / 1024**2 - len(ballast) / 1024**2 / 2
+    fresh = benchmark.cold_start(str(models[1]), backend="torch", threads=1, pair=("¿Qué?", "Lima."))
+    assert fresh.peak_rss_mb < benchmark._peak_bytes() / 1024**2 - len(ballast) / 1024**2 / 2
     assert rows[0]["parameters"] > rows[1]["parameters"] > 1000
     assert found["environment"]["threads"] == 1
     assert sum("large" in line for line in table) == 2

@@ -8,12 +8,12 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from destila import squad
-from destila.card_metadata import card_problems, licence_of, unsettled
-from destila.cards import card_text, write_card
-from destila.cli import dispatch
-from destila.errors import UserError
-from destila.licences import DataSet, DataSource
+from destila.cli.main import dispatch
+from destila.core.errors import UserError
+from destila.data import squad
+from destila.data.licences import DataSet, DataSource
+from destila.reporting.card import card_text, write_card
+from destila.reporting.card_metadata import card_problems, licence_of, unsettled
 from tiny import tiny_examples, tiny_reader
 
 pytest.importorskip("torch")

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spanish
-from destila.asking import MAX_QUESTION
-from destila.clozes import Row, cloze_row, plain_row
-from destila.lexicon import BOS, EOS, MASK, Lexicon
-from destila.phrases import SPARE, STOP_WORDS
-from destila.settings import ClozeSettings
-from destila.vocabulary import train_tokenizer
-from destila.wordforms import WordForms
+from destila.config import ClozeSettings
+from destila.data.synthetic.answer_spans import SPARE, STOP_WORDS
+from destila.data.synthetic.cloze import Row, cloze_row, plain_row
+from destila.data.synthetic.questions import MAX_QUESTION
+from destila.data.synthetic.token_table import BOS, EOS, MASK, Lexicon
+from destila.data.synthetic.word_variants import WordForms
+from destila.data.tokenizers import train_tokenizer
 
 TOKENIZER = train_tokenizer([spanish.text(7)], vocabulary_size=900)
 LEXICON = Lexicon(TOKENIZER)

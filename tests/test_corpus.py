@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spanish
-from destila import corpus
-from destila.corpus import first_occurrences, open_store, paragraph_hash, paragraphs, source_of, text_files
-from destila.errors import UserError
-from destila.lexicon import Kind, Lexicon
-from destila.settings import TextSettings
-from destila.vocabulary import load_tokenizer, train_tokenizer
+from destila.config import TextSettings
+from destila.core.errors import UserError
+from destila.data import corpus
+from destila.data.corpus import first_occurrences, open_store, paragraph_hash, paragraphs, source_of, text_files
+from destila.data.synthetic.token_table import Kind, Lexicon
+from destila.data.tokenizers import load_tokenizer, train_tokenizer
 
 
 def settings_of(directory: Path, **changes: object) -> TextSettings:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from destila.cli import dispatch
-from destila.errors import UserError
-from destila.sources import SOURCES
-from destila.squad import read
+from destila.cli.main import dispatch
+from destila.core.errors import UserError
+from destila.data.sources import SOURCES
+from destila.data.squad import read
 
 CONTEXT = "Lima fue fundada en 1535 por Francisco Pizarro."
 ANSWERS = [[("Lima", 0)], [("", -1), ("1535 ", 20), ("1535", 20)], [("Pizarr", 39)], [("Cuzco", 0)]]

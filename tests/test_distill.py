@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from destila import Reader
-from destila.cli import dispatch
-from destila.commands.stages import stages_to_do
-from destila.errors import UserError
-from destila.resolution import parse_arguments, read_toml, resolve
-from destila.settings import DistillSettings
-from destila.squad import save
+from destila.cli.main import dispatch
+from destila.config import DistillSettings
+from destila.config.loader import parse_arguments, read_toml, resolve
+from destila.core.errors import UserError
+from destila.data.squad import save
+from destila.training.stages import stages_to_do
 from tiny import tiny_examples
 
 ROOT = Path(__file__).parents[1]

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("docx", reason="the extra documents is not installed")
 pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
 
-from destila.documents import Document, DocumentError, parse_document, read_document
-from destila.documents import sandbox as sandbox_module
-from destila.settings import DocumentSettings
+from destila.config import DocumentSettings
+from destila.inference.documents import Document, DocumentError, parse_document, read_document
+from destila.inference.documents import sandbox as sandbox_module
 from papers import (
     encrypted_pdf,
     flate_bomb,
@@ -273,7 +273,7 @@ ATTEMPTS = {
 def test_the_parser_has_given_up_every_right(attempt):
     code = (
         "import socket, subprocess, sys\n"
-        "from destila.documents.parsing import confine\n"
+        "from destila.inference.documents.parsers import confine\n"
         "confine(memory=400_000_000, seconds=5)\n"
         f"try: {attempt}\nexcept (OSError, MemoryError) as error: sys.exit(7)\n"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from destila.errors import UserError
+from destila.core.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from destila.commands.evaluate import run
-from destila.errors import UserError
-from destila.reader import Reader
-from destila.records import Example
-from destila.settings import EvaluateSettings
-from destila.squad import save
+from destila.cli.evaluate import run
+from destila.config import EvaluateSettings
+from destila.core.errors import UserError
+from destila.core.records import Example
+from destila.data.squad import save
+from destila.inference.reader import Reader
 from tiny import tiny_examples, tiny_reader
 
 RIGHT = {
@@ -83,7 +83,7 @@ def test_json_prints_one_line_alone(tmp_path, data, capsys) -> None:
 def test_scoring_predictions_loads_neither_torch_nor_a_model(tmp_path, data) -> None:
     predictions = write(tmp_path / "answers.json", RIGHT)
     code = (
-        "import sys; from destila.cli import dispatch\n"
+        "import sys; from destila.cli.main import dispatch\n"
         f"dispatch(['evaluate', '--from-predictions', {predictions!r}, '--data', {data!r}, '--resamples', '100'])\n"
         "heavy = {'torch', 'transformers', 'onnxruntime', 'pyarrow'} & set(sys.modules)\n"
         "assert not heavy, heavy"

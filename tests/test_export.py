@@ -15,19 +15,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from destila import squad
-from destila.backends import load_backend
-from destila.backends.files import ONNX_FILE, ONNX_WEIGHTS
-from destila.backends.onnx_backend import OnnxModel
-from destila.errors import UserError
-from destila.reader import Reader
-from destila.resolution import resolve
-from destila.settings import ExportSettings
+from destila.config import ExportSettings
+from destila.config.loader import resolve
+from destila.core.errors import UserError
+from destila.data import squad
+from destila.inference.backends import load_backend
+from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
+from destila.inference.backends.onnx import OnnxModel
+from destila.inference.reader import Reader
 from tiny import ARCHITECTURES, tiny_examples, tiny_reader
 
 pytest.importorskip("openvino")
 pytest.importorskip("nncf")
-export = pytest.importorskip("destila.commands.export")
+export = pytest.importorskip("destila.cli.export")
 
 WINDOW = {"window": {"length": 48, "stride": 8, "max_answer_tokens": 10}, "no_answer_threshold": 0.5}
 
@@ -62,7 +62,7 @@ def fp32(root: Path) -> Callable[[str, str], Path]:
 @pytest.fixture
 def converted(fp32: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let exports start from the fp32 files of an earlier one of the same reader."""
-    from destila import export as exporter
+    from destila.export import convert as exporter
 
     def copied(loaded: object, directory: Path, *, format: str, name: str) -> None:
         made, card = fp32(format, Path(name).name), shutil.ignore_patterns("README.md")
@@ -148,7 +148,7 @@ def test_int8_products_of_onnx_fit_into_sixteen_bits(
     import onnx
     import onnxruntime
 
-    from destila import quantize
+    from destila.export import quantize
 
     source, path = fp32("onnx", architecture) / ONNX_FILE, tmp_path / ONNX_FILE
     quantize.quantize_onnx(source, path, masked=True)
@@ -192,7 +192,7 @@ def test_int8_products_of_openvino_fit_into_sixteen_bits(root: Path, converted: 
 @settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.sampled_from([0.1, 1.0, 3.0]))
 def test_weights_without_overflow_are_as_fine_as_that_allows(seed: int, inputs: int, tail: float) -> None:
-    from destila.quantize import without_overflow
+    from destila.export.quantize import without_overflow
 
     random = np.random.default_rng(seed)
     weight = random.normal(size=(inputs, 5)).astype(np.float32) * np.exp(tail * random.normal(size=(inputs, 1)))
@@ -213,7 +213,7 @@ def test_large_int8_weights_lie_in_a_file_of_their_own_and_change_nothing(
 ) -> None:
     import onnx
 
-    from destila import quantize
+    from destila.export import quantize
 
     source, logits = fp32("onnx", "roberta") / ONNX_FILE, []
     for name, largest in (("one", 10**9), ("two", 1)):
@@ -237,7 +237,7 @@ def test_large_int8_weights_lie_in_a_file_of_their_own_and_change_nothing(
 def test_too_great_a_loss_is_refused_and_nothing_written(
     root: Path, converted: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from destila import export as exporter
+    from destila.export import convert as exporter
 
     scores = iter([80.0, 79.4])
     monkeypatch.setattr(exporter, "f1_of", lambda *_: {"f1": next(scores), "em": 0.0})
@@ -250,7 +250,7 @@ def test_too_great_a_loss_is_refused_and_nothing_written(
 def test_int8_tries_more_careful_recipes_until_one_passes(
     root: Path, converted: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from destila import export as exporter
+    from destila.export import convert as exporter
 
     scores = iter([80.0, 70.0, 79.6])
     monkeypatch.setattr(exporter, "f1_of", lambda *_: {"f1": next(scores), "em": 0.0})
@@ -261,7 +261,7 @@ def test_int8_tries_more_careful_recipes_until_one_passes(
 def test_an_export_that_differs_from_torch_is_refused(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from destila import export as exporter
+    from destila.export import convert as exporter
 
     faithful = exporter.openvino_model
 
@@ -314,7 +314,7 @@ def test_a_lean_session_gives_the_same_bits_and_keeps_no_arena(
 ) -> None:
     import onnxruntime
 
-    from destila.backends import load_backend
+    from destila.inference.backends import load_backend
 
     options = {"format": "onnx", "precision": "int8", "data": [str(root / "data.json")], "max_loss": 100.0}
     make(root / "roberta", tmp_path / "out", **options)

@@ -17,18 +17,18 @@ import pytest
 pytest.importorskip("bm25s", reason="the extra documents is not installed")
 pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
 
-from destila.cli import dispatch
-from destila.documents import library as library_module
-from destila.documents import parse_document, read_document
-from destila.documents.document import DocumentError
-from destila.documents.library import Library
-from destila.documents.ranking import Passage, PassageIndex
-from destila.documents.walking import FoundFile, files_of
-from destila.errors import UserError
-from destila.folders import Folder, Reading, ranked_together
-from destila.reader import Reader
-from destila.records import Answer, Prediction
-from destila.settings import DocumentSettings, FolderSettings
+from destila.cli.main import dispatch
+from destila.config import DocumentSettings, FolderSettings
+from destila.core.errors import UserError
+from destila.core.records import Answer, Prediction
+from destila.inference.documents import cache as library_module
+from destila.inference.documents import parse_document, read_document
+from destila.inference.documents.cache import Library
+from destila.inference.documents.document import DocumentError
+from destila.inference.documents.files import FoundFile, files_of
+from destila.inference.documents.folder import Folder, Reading, ranked_together
+from destila.inference.documents.index import Passage, PassageIndex
+from destila.inference.reader import Reader
 from papers import pdf, word_paragraphs
 from tiny import TEXTS, tiny_reader
 
@@ -437,7 +437,7 @@ def test_questions_that_are_none_are_refused_before_anything_is_read(docs, cache
 
 def test_a_folder_is_opened_without_torch_and_searched_without_its_parsers(docs, cache):
     code = (
-        "import sys; from destila.folders import Folder; from destila.settings import FolderSettings\n"
+        "import sys; from destila.inference.documents.folder import Folder; from destila.config import FolderSettings\n"
         f"print(len(Folder.open({str(docs)!r}, FolderSettings(cache={cache.cache!r})).files))\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
         "print(sorted(loaded & {'torch', 'transformers', 'onnxruntime', 'pypdfium2', 'docx', 'lxml'}))"
@@ -447,6 +447,6 @@ def test_a_folder_is_opened_without_torch_and_searched_without_its_parsers(docs,
 
 
 def test_without_the_extra_the_message_says_how_to_get_it(docs, cache, monkeypatch):
-    monkeypatch.setattr("destila.folders.NEEDED", ("docx", "no_such_library"))
+    monkeypatch.setattr("destila.inference.documents.folder.NEEDED", ("docx", "no_such_library"))
     with pytest.raises(UserError, match=r"no_such_library.*pip install 'destila\[documents\]'"):
         Folder.open(docs, cache)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destila.frontier import Budget, Point, ask, choose, dominates, frontier, nearest, why_nothing_fits
+from destila.evaluation.pareto import Budget, Point, ask, choose, dominates, frontier, nearest, why_nothing_fits
 
 SCORE = st.sampled_from([0.0, 0.25, 0.5, 1.0])  # sums of these are exact
 NUMBER = st.integers(1, 6).map(float)

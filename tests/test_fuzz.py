@@ -9,8 +9,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from destila.reader import Reader
-from destila.settings import LimitSettings, ServeSettings
+from destila.config import LimitSettings, ServeSettings
+from destila.inference.reader import Reader
 from serving import ask, serving
 from tiny import TEXTS, tiny_reader
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from destila.errors import UserError
-from destila.growth import grow
-from destila.importance import blocks_of, norms_of
-from destila.settings import ShapeSettings
+from destila.config import ShapeSettings
+from destila.core.errors import UserError
+from destila.models.growth import grow
+from destila.models.importance import blocks_of, norms_of
 from tiny import tiny_model
 
 LAYERS, HEADS, HIDDEN, UNITS = 2, 2, 16, 32

@@ -12,9 +12,9 @@ from haystack import Document, Pipeline
 from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
-from destila.errors import UserError
-from destila.haystack import DestilaReader
-from destila.reader import Reader
+from destila.core.errors import UserError
+from destila.inference.reader import Reader
+from destila.integrations.haystack import DestilaReader
 from tiny import TEXTS, tiny_reader
 
 QUESTION = "¿Quién fundó Lima?"
@@ -78,7 +78,7 @@ def test_a_run_may_ask_for_more_or_fewer(model, documents):
 def test_a_pipeline_survives_being_written_and_read(model, documents):
     pipeline = pipeline_with(DestilaReader(model, top_k=2, backend="torch", threads=1), documents)
     before = ask(pipeline)["reader"]["answers"]
-    again = Pipeline.loads(pipeline.dumps(), allowed_modules=["destila.haystack"])
+    again = Pipeline.loads(pipeline.dumps(), allowed_modules=["destila.integrations.haystack"])
     reader = again.get_component("reader")
     assert (reader.model, reader.top_k, reader.backend, reader.threads) == (model, 2, "torch", 1)
     assert reader.reader is None  # nothing is loaded before it is needed

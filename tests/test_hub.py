@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from destila import Reader, UserError
-from destila.hub import locate
+from destila.models.hub import locate
 from fake_hub import TOKEN, FakeHub, client_environment, log_in, point_client_at, serving
 from tiny import TEXTS, tiny_examples, tiny_reader
 
@@ -96,7 +96,7 @@ def test_a_hub_that_is_down_or_away_is_said_within_seconds(
         locate("acme/reader@" + 40 * "a")
     with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:  # takes connections and never answers
         point_client_at(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path / "other", monkeypatch)
-        monkeypatch.setattr("destila.hub.CONTACT_SECONDS", 0.5)
+        monkeypatch.setattr("destila.models.hub.CONTACT_SECONDS", 0.5)
         with pytest.raises(UserError, match=r"no local directory, and the hub cannot be reached.*give its directory"):
             locate("acme/reader")
     with pytest.raises(UserError, match="hub cannot be reached"):  # now nobody listens there
@@ -160,9 +160,9 @@ def test_without_the_client_the_message_says_what_to_install(monkeypatch: pytest
 
 def test_an_exported_reader_answers_from_the_hub_in_a_fresh_process_without_torch(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    from destila.commands import export
-    from destila.resolution import resolve
-    from destila.settings import ExportSettings
+    from destila.cli import export
+    from destila.config import ExportSettings
+    from destila.config.loader import resolve
 
     source = tiny_reader(tmp_path / "source", metadata=WINDOW)
     export.run(resolve(ExportSettings, {"model": str(source), "output": str(tmp_path / "onnx")}))
@@ -170,7 +170,7 @@ def test_an_exported_reader_answers_from_the_hub_in_a_fresh_process_without_torc
     with serving() as hub:
         commit = hub.add("acme/fast", tmp_path / "onnx", private=True)
         environment = {**os.environ, **client_environment(hub, tmp_path / "home"), "HF_TOKEN": TOKEN}
-        code = "import sys; from destila.cli import main; sys.modules['torch'] = None; main()"
+        code = "import sys; from destila.cli.main import main; sys.modules['torch'] = None; main()"
         command = ["answer", "¿Quién fundó Lima?", "--context", "text.txt", "--json", "--model", "acme/fast@main"]
         found = subprocess.run(
             [sys.executable, "-c", code, *command],
@@ -188,7 +188,7 @@ def test_an_exported_reader_answers_from_the_hub_in_a_fresh_process_without_torc
 def test_training_notes_the_commit_and_resumes_with_it(
     hub: FakeHub, readers: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from destila.cli import dispatch
+    from destila.cli.main import dispatch
 
     monkeypatch.chdir(Path(__file__).parents[1])
     first = hub.add("acme/teacher", readers[0])

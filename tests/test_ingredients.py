@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 import spanish
-from destila.squad import save
+from destila.data.squad import save
 from scripts import load_script
 from tiny import tiny_examples
 

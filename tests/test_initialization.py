@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import spanish
-from destila.commands import pretrain
-from destila.errors import UserError
-from destila.initialization import position_width, start_matching, word_vectors
-from destila.models import load_reader, random_model
-from destila.resolution import read_toml, resolve
-from destila.settings import PretrainSettings, ShapeSettings
+from destila.cli import pretrain
+from destila.config import PretrainSettings, ShapeSettings
+from destila.config.loader import read_toml, resolve
+from destila.core.errors import UserError
+from destila.models.files import load_reader, random_model
+from destila.models.matching_init import position_width, start_matching, word_vectors
 
 HIDDEN, HEADS, VOCABULARY = 96, 3, 200
 CONFIG = Path(__file__).parents[1] / "configs" / "tiny" / "pretrain.toml"

@@ -2,7 +2,14 @@
 
 import pytest
 
-from destila.interrogatives import PREPOSITIONS, Asked, all_openings, counting, kind_of_answer, openings
+from destila.data.synthetic.question_words import (
+    PREPOSITIONS,
+    Asked,
+    all_openings,
+    counting,
+    kind_of_answer,
+    openings,
+)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from destila.distillation import DistillationLoss
-from destila.errors import UserError
-from destila.losses import (
+from destila.config import LossSettings, ShapeSettings
+from destila.core.errors import UserError
+from destila.data.windows import Batch
+from destila.models.files import random_model
+from destila.training.distillation_loss import DistillationLoss
+from destila.training.losses import (
     TaskLoss,
     TorchBatch,
     attention_loss,
@@ -20,9 +23,6 @@ from destila.losses import (
     task_loss,
     to_tensors,
 )
-from destila.models import random_model
-from destila.settings import LossSettings, ShapeSettings
-from destila.windows import Batch
 
 ROWS, TOKENS, HEADS = 3, 6, 2
 REAL = (6, 4, 2)

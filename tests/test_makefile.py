@@ -27,7 +27,7 @@ def test_make_serve_opens_the_page_with_the_model_that_is_named():
 def test_make_report_says_last_where_the_page_is():
     lines = dry_run("report", "TEACHER=models/mine").splitlines()
     bench, report = [line for line in lines if "destila bench" in line or "destila report" in line]
-    assert "--model models/mine --model src/destila/shipped" in bench
+    assert "--model models/mine --model src/destila/inference/shipped" in bench
     assert "--reference models/mine" in report
     lengths = [int(length) for length in re.findall(r"--lengths (\d+)", bench)]
     windows = [json.loads(path.read_text())["window"]["length"] for path in ROOT.glob("models/*/destila.json")]

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spanish
-from destila.lexicon import BOS, EOS, MASK, SPECIAL_COUNT, Lexicon
-from destila.masking import IGNORED, Masked, mask_words, place_count
-from destila.settings import MaskingSettings
-from destila.vocabulary import train_tokenizer
+from destila.config import MaskingSettings
+from destila.data.synthetic.masking import IGNORED, Masked, mask_words, place_count
+from destila.data.synthetic.token_table import BOS, EOS, MASK, SPECIAL_COUNT, Lexicon
+from destila.data.tokenizers import train_tokenizer
 
 TOKENIZER = train_tokenizer([spanish.text(7)], vocabulary_size=600)
 LEXICON = Lexicon(TOKENIZER)

@@ -11,8 +11,9 @@ from hypothesis import example as also
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from destila.errors import UserError
-from destila.metrics import (
+from destila.core.errors import UserError
+from destila.core.records import Answer, Example, Prediction
+from destila.evaluation.metrics import (
     NORMALIZERS,
     agreement,
     breakdown,
@@ -26,7 +27,6 @@ from destila.metrics import (
     summary,
     with_threshold,
 )
-from destila.records import Answer, Example, Prediction
 
 # text, as SQuAD normalizes it, as MLQA normalizes it for Spanish
 NORMALIZED = [

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from destila import Reader
-from destila.cli import main
+from destila.cli.main import main
 from tiny import tiny_reader
 
 GOOD: dict[str, Any] = {

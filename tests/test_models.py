@@ -9,14 +9,9 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 import tiny
-from destila.errors import UserError
-from destila.hub import torch_weights
-from destila.models import (
-    LoadedModel,
-    load_reader,
-    save_reader,
-    span_logits,
-)
+from destila.core.errors import UserError
+from destila.models.files import LoadedModel, load_reader, save_reader, span_logits
+from destila.models.hub import torch_weights
 from readers import Wrapper, change_config, four_layers, inputs
 
 

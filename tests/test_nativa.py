@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from destila.metrics import question_word
-from destila.squad import read
+from destila.data.squad import read
+from destila.evaluation.metrics import question_word
 
 DIRECTORY = Path(__file__).parents[1] / "data" / "nativa"
 NAMES = ("train", "dev", "test")

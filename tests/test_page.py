@@ -3,8 +3,8 @@
 import pytest
 
 from browsing import CHROMIUM, DESKTOP, PHONE, visiting
-from destila.reader import Reader
-from destila.settings import LimitSettings, ServeSettings
+from destila.config import LimitSettings, ServeSettings
+from destila.inference.reader import Reader
 from serving import serving
 from tiny import TEXTS, tiny_reader
 

@@ -5,10 +5,10 @@ import base64
 import pytest
 
 from browsing import CHROMIUM, PHONE, visiting
-from destila.documents import parse_document
-from destila.documents import sandbox as sandbox_module
-from destila.reader import Reader
-from destila.settings import ServeSettings, UploadSettings
+from destila.config import ServeSettings, UploadSettings
+from destila.inference.documents import parse_document
+from destila.inference.documents import sandbox as sandbox_module
+from destila.inference.reader import Reader
 from papers import encrypted_pdf, pdf, word, word_paragraphs
 from serving import serving
 from tiny import TEXTS, tiny_reader

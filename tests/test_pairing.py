@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destila.pairing import paired
-from destila.records import Example
+from destila.core.records import Example
+from destila.data.negatives import paired
 from tiny import example
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from destila import measure
-from destila.charts import Dot, scatter_chart
-from destila.cli import dispatch
-from destila.commands import pareto
-from destila.errors import UserError
-from destila.resolution import resolve
-from destila.settings import BenchSettings
+from destila.cli import pareto
+from destila.cli.main import dispatch
+from destila.config import BenchSettings
+from destila.config.loader import resolve
+from destila.core.errors import UserError
+from destila.evaluation import benchmark
+from destila.reporting.charts import Dot, scatter_chart
 from tiny import tiny_examples, tiny_reader
 
 pytest.importorskip("torch")
@@ -66,7 +66,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def latencies(readers, *, tokens, rounds, tick):  # type: ignore[no-untyped-def]
             return [[milliseconds[Path(reader.name).name]] * rounds for reader in readers]
 
-        monkeypatch.setattr(measure, "latencies", latencies)
+        monkeypatch.setattr(benchmark, "latencies", latencies)
 
     return set_times
 

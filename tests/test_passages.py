@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from destila.documents.passages import SHOWN, passages, sentence_around, sentences
+from destila.data.sentences import SHOWN, passages, sentence_around, sentences
 
 TEXT = st.text(st.sampled_from('aéÑ1 .!?…«»"”\n\t()-¿😀'), max_size=400)
 

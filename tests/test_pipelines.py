@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 import destila
-from destila.errors import UserError
-from destila.pipelines import pipeline
-from destila.reader import Reader
-from destila.settings import WindowSettings
+from destila.config import WindowSettings
+from destila.core.errors import UserError
+from destila.inference.reader import Reader
+from destila.integrations.transformers_pipeline import pipeline
 from tiny import TEXTS, tiny_reader
 
 QUESTION, CONTEXT = "¿Quién fundó Lima?", " ".join(TEXTS)

@@ -18,17 +18,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from destila.commands import pretrain
-from destila.errors import UserError
-from destila.lexicon import SPECIAL_COUNT
-from destila.masking import IGNORED
-from destila.mixture import Rows
-from destila.models import load_reader
-from destila.pretraining import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
-from destila.provenance import trace
-from destila.resolution import read_toml, resolve, to_toml
-from destila.settings import PretrainSettings, ShapeSettings, TextSettings, TrainingSettings
-from destila.tasks import Objective
+from destila.cli import pretrain
+from destila.config import PretrainSettings, ShapeSettings, TextSettings, TrainingSettings
+from destila.config.loader import read_toml, resolve, to_toml
+from destila.core.errors import UserError
+from destila.data.synthetic.masking import IGNORED
+from destila.data.synthetic.rows import Rows
+from destila.data.synthetic.token_table import SPECIAL_COUNT
+from destila.models.files import load_reader
+from destila.reporting.provenance import trace
+from destila.training.pretraining_loss import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
+from destila.training.task import Objective
 from pretraining import settings_of, write_sources
 from tiny import tiny_reader
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from destila.corpus import TokenStore, open_store
-from destila.errors import UserError
-from destila.lexicon import SPECIAL_COUNT
-from destila.masking import IGNORED
-from destila.mixture import Mixture, RowMaker, row_makers, rows_by_step
-from destila.prefetch import Prefetched
+from destila.core.errors import UserError
+from destila.data.corpus import TokenStore, open_store
+from destila.data.synthetic.masking import IGNORED
+from destila.data.synthetic.rows import Mixture, RowMaker, row_makers, rows_by_step
+from destila.data.synthetic.token_table import SPECIAL_COUNT
+from destila.training.prefetch import Prefetched
 from pretraining import settings_of, write_sources
 
 

@@ -7,9 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from destila.energy import estimate_energy
-from destila.errors import UserError
-from destila.provenance import (
+from destila.config import (
+    CALL_SETTINGS,
+    DataSettings,
+    DistillSettings,
+    FinetuneSettings,
+    ModelSettings,
+    PretrainSettings,
+    TeacherSettings,
+    TextSettings,
+    UnlabelledSettings,
+)
+from destila.config.loader import parse_arguments, to_toml
+from destila.core.errors import UserError
+from destila.core.runs import Run
+from destila.data.squad import save
+from destila.reporting.energy import estimate_energy
+from destila.reporting.provenance import (
     DataSet,
     DataSource,
     _data,
@@ -23,20 +37,6 @@ from destila.provenance import (
     repeat_commands,
     trace,
 )
-from destila.resolution import parse_arguments, to_toml
-from destila.runs import Run
-from destila.settings import (
-    CALL_SETTINGS,
-    DataSettings,
-    DistillSettings,
-    FinetuneSettings,
-    ModelSettings,
-    PretrainSettings,
-    TeacherSettings,
-    TextSettings,
-    UnlabelledSettings,
-)
-from destila.squad import save
 from tiny import tiny_examples
 
 

@@ -7,12 +7,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from destila.errors import UserError
-from destila.importance import Importance, importance_over, measure, stored
-from destila.models import LoadedModel, build_student, forward, layer_map
-from destila.pruning import Basis, born_from, channel_basis, principal_basis, prune_into, score_maps, value_maps
-from destila.settings import ShapeSettings, StudentSettings
-from destila.windows import Window, WindowBuilder, collate
+from destila.config import ShapeSettings, StudentSettings
+from destila.core.errors import UserError
+from destila.data.windows import Window, WindowBuilder, collate
+from destila.models.files import LoadedModel, build_student, forward, layer_map
+from destila.models.importance import Importance, importance_over, measure, stored
+from destila.models.pruning import (
+    Basis,
+    born_from,
+    channel_basis,
+    principal_basis,
+    prune_into,
+    score_maps,
+    value_maps,
+)
 from tiny import pad_token_id, tiny_examples, tiny_model, tiny_tokenizer
 
 FAMILIES = ("roberta", "bert", "xlm-roberta")

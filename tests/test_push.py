@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from destila import Reader, UserError
-from destila.cards import write_card
-from destila.cli import dispatch
-from destila.commands import push
-from destila.hub import torch_weights
-from destila.models import load_reader, save_reader
-from destila.records import Example
-from destila.snippets import CONTEXT, QUESTION
+from destila.cli import push
+from destila.cli.main import dispatch
+from destila.core.records import Example
+from destila.models.files import load_reader, save_reader
+from destila.models.hub import torch_weights
+from destila.reporting.card import write_card
+from destila.reporting.snippets import CONTEXT, QUESTION
 from fake_hub import FakeHub, client_environment, log_in, point_client_at, serving
 from test_cards import METADATA, run_directory
 from tiny import tiny_reader

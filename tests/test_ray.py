@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from destila import ray as module
-from destila.cli import dispatch
-from destila.commands import answer
-from destila.errors import UserError
-from destila.questions import Position
-from destila.reader import Reader
-from destila.settings import WindowSettings
+from destila.cli import answer
+from destila.cli.main import dispatch
+from destila.config import WindowSettings
+from destila.core.errors import UserError
+from destila.inference.jsonl import Position
+from destila.inference.reader import Reader
+from destila.integrations import ray as module
 from tiny import TEXTS, tiny_tokenizer
 
 pytest.importorskip("ray.data", reason="Ray is not installed (pip install 'destila[ray]')")

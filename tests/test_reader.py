@@ -10,16 +10,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from destila import reader as reader_module
-from destila import streams
-from destila.backends import load_backend
-from destila.backends.torch_backend import TorchModel
-from destila.errors import UserError
-from destila.reader import Reader
-from destila.records import Answer
-from destila.settings import WindowSettings
-from destila.spans import decode
-from destila.windows import WindowBuilder, collate
+from destila.config import WindowSettings
+from destila.core.errors import UserError
+from destila.core.records import Answer
+from destila.data import streaming
+from destila.data.windows import WindowBuilder, collate
+from destila.inference import reader as reader_module
+from destila.inference.backends import load_backend
+from destila.inference.backends.torch import TorchModel
+from destila.inference.decoding import decode
+from destila.inference.reader import Reader
 from tiny import ARCHITECTURES, TEXTS, pad_token_id, tiny_examples, tiny_model, tiny_reader, tiny_tokenizer
 
 
@@ -47,7 +47,7 @@ def alone(reader, examples):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_batches_change_no_answer(readers, architecture, monkeypatch):
     reader, examples = readers[architecture], tiny_examples()
-    monkeypatch.setattr(streams, "EXAMPLES_AT_ONCE", 4)
+    monkeypatch.setattr(streaming, "EXAMPLES_AT_ONCE", 4)
     monkeypatch.setattr(reader_module, "WORTH_A_THREAD", 100)
     monkeypatch.setattr(reader_module, "TOKENS_PER_BATCH", 200)
     expected, found = alone(reader, examples), reader.predict(examples)
@@ -157,7 +157,7 @@ def test_scores_that_are_not_numbers_are_refused():
 def test_without_torch_the_remedy_is_named(tmp_path):
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from destila.backends import load_backend\n"
+        "from destila.inference.backends import load_backend\n"
         f"load_backend({str(tmp_path)!r})"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

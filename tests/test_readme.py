@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from destila.cli import COMMANDS
-from destila.losses import to_tensors
-from destila.windows import WindowBuilder, collate
+from destila.cli.main import COMMANDS
+from destila.data.windows import WindowBuilder, collate
+from destila.training.losses import to_tensors
 from tiny import tiny_examples, tiny_model, tiny_reader, tiny_tokenizer
 
 ROOT = Path(__file__).parents[1]

@@ -7,14 +7,7 @@ import torch
 from transformers import AutoModelForQuestionAnswering
 
 import tiny
-from destila.models import (
-    LoadedModel,
-    SpanModule,
-    forward,
-    random_model,
-    span_logits,
-    unwrapped,
-)
+from destila.models.files import LoadedModel, SpanModule, forward, random_model, span_logits, unwrapped
 from readers import REAL, SMALL, TOKENS, Wrapper, four_layers, inputs
 
 

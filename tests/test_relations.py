@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from destila.distillation import DistillationLoss
-from destila.errors import UserError
-from destila.losses import soft_loss, task_loss, trust_in_gold
-from destila.models import forward
-from destila.relations import attention_divergence, relation_loss
-from destila.settings import LossSettings
+from destila.config import LossSettings
+from destila.core.errors import UserError
+from destila.models.files import forward
+from destila.training.distillation_loss import DistillationLoss
+from destila.training.losses import soft_loss, task_loss, trust_in_gold
+from destila.training.relations import attention_divergence, relation_loss
 from test_losses import HEADS, MASK, REAL, ROWS, TOKENS, batch, draw, gold, model, softmax
 
 Array = NDArray[np.float64]

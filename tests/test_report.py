@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import report_case
-from destila.commands.report import run
-from destila.errors import UserError
+from destila.cli.report import run
+from destila.config import ReportSettings
+from destila.core.errors import UserError
 from destila.reporting.facts import Facts
-from destila.settings import ReportSettings
 from report_case import DATA, STEPS, THRESHOLD, Tables, markdown_tables
 
 MODELS = ("teacher", "student")
@@ -473,7 +473,7 @@ def test_the_minute_says_what_the_tables_say(tables: Tables, text: str) -> None:
 def test_the_commands_score_the_raw_predictions_again(
     text: str, tables: Tables, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from destila.cli import dispatch
+    from destila.cli.main import dispatch
 
     commands = re.search(r"^Score the predictions.*?```sh\n(.*?)```", text, re.M | re.S)
     assert commands is not None

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import report_case
-from destila.commands.report import run
-from destila.records import Answer, Example
+from destila.cli.report import run
+from destila.config import ReportSettings
+from destila.core.records import Answer, Example
+from destila.data.squad import save
 from destila.reporting.facts import Facts
-from destila.settings import ReportSettings
-from destila.squad import save
 from report_case import DATA, Page, markdown_tables, onnx_reader
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")

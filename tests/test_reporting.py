@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destila.commands.report import run
-from destila.provenance import trace
-from destila.records import Answer, Example, Missing, Prediction
-from destila.reporting import curves, inside, pictures, rawfiles
-from destila.reporting.calibration import Bin, no_answer_curve, reliability
+from destila.cli.report import run
+from destila.config import ReportSettings
+from destila.core.records import Answer, Example, Missing, Prediction
+from destila.data.squad import save
+from destila.evaluation.calibration import Bin, no_answer_curve, reliability
+from destila.evaluation.errors import KEPT, LONGEST_GAP, Segment, kind_of, segments
+from destila.reporting import curves, layer_similarity, pictures, rawfiles
 from destila.reporting.facts import LayerAgreement
 from destila.reporting.markdown import escape, paragraph
-from destila.reporting.mistakes import KEPT, LONGEST_GAP, Segment, kind_of, segments
-from destila.settings import ReportSettings
-from destila.squad import save
+from destila.reporting.provenance import trace
 from report_case import Page, markdown_tables, onnx_reader
 from tiny import tiny_examples, tiny_reader
 
@@ -129,7 +129,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def compared(family: dict[str, Path], student: str, teacher: str, **options: int) -> LayerAgreement | Missing:
     pairs = [(name, trace(str(family[name]))) for name in (student, teacher)]
-    return inside.compare_layers(*pairs, tiny_examples(), **{"windows": 4, **options})
+    return layer_similarity.compare_layers(*pairs, tiny_examples(), **{"windows": 4, **options})
 
 
 def test_layers_agree_as_by_hand(family: dict[str, Path]) -> None:
@@ -209,10 +209,10 @@ def by_words(directory: Path, examples: list[Example]) -> tuple[list[np.ndarray]
 def inside_windows(family: dict[str, Path]) -> list:
     import torch
 
-    from destila.models import load_reader
+    from destila.models.files import load_reader
 
     loaded = load_reader(str(family["student"]))
-    pairs = inside.same_windows(loaded, loaded, tiny_examples(), 4)
+    pairs = layer_similarity.same_windows(loaded, loaded, tiny_examples(), 4)
     return [torch.tensor(left.window.input_ids[None].astype(np.int64)) for left, _ in pairs]
 
 
@@ -234,7 +234,7 @@ def test_why_layers_are_not_compared_is_said(
     family: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "switched off" in compared(family, "student", "teacher", windows=0).reason  # type: ignore[union-attr]
-    monkeypatch.setattr(inside, "same_words", lambda *_: [])
+    monkeypatch.setattr(layer_similarity, "same_words", lambda *_: [])
     assert "other words" in compared(family, "bert", "teacher").reason  # type: ignore[union-attr]
     export = onnx_reader(tmp_path / "export")
     gone = compared({**family, "export": export}, "export", "teacher")
@@ -328,7 +328,7 @@ def test_an_exported_reader_is_reported_without_torch(tmp_path: Path) -> None:
     arguments = ["report", str(reader), "--reference", str(other), "--data", str(tmp_path / "dev.json")]
     arguments += ["--output", str(tmp_path / "report"), "--resamples", "100"]
     code = (
-        "import sys; from destila.cli import dispatch\n"
+        "import sys; from destila.cli.main import dispatch\n"
         f"dispatch({arguments!r})\n"
         "assert not {'torch', 'transformers', 'pyarrow'} & set(sys.modules), 'heavy'"
     )

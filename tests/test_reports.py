@@ -5,9 +5,8 @@ import re
 
 import pytest
 
-from destila.metrics import score
-from destila.records import Answer, Example, Prediction
-from destila.reports import (
+from destila.core.records import Answer, Example, Prediction
+from destila.evaluation.evaluate import (
     compare,
     compare_all,
     evaluate_reader,
@@ -21,6 +20,7 @@ from destila.reports import (
     table,
     to_json,
 )
+from destila.evaluation.metrics import score
 
 CONTEXT = "Lima fue fundada por Francisco Pizarro en 1535."
 

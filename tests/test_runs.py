@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from destila.errors import UserError
-from destila.runs import Run, atomic_directory, atomic_file, read_json, write_json, write_text
+from destila.core.errors import UserError
+from destila.core.runs import Run, atomic_directory, atomic_file, read_json, write_json, write_text
 
 
 def remains(directory: Path) -> list[str]:
@@ -40,7 +40,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     program = f"""
         import os, signal
         from pathlib import Path
-        from destila.runs import atomic_file
+        from destila.core.runs import atomic_file
         with atomic_file(Path({str(path)!r})) as temporary:
             temporary.write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from destila.reader import Reader
-from destila.records import Example
-from destila.serving.gate import JsonFormatter
+from destila.config import LimitSettings, QueueSettings, ServeSettings
+from destila.core.records import Example
+from destila.inference.reader import Reader
+from destila.serving.middleware import JsonFormatter
 from destila.serving.schema import SAYS_SOMETHING
-from destila.settings import LimitSettings, QueueSettings, ServeSettings
 from serving import JSON, ask, request, serving, until
 from tiny import TEXTS, tiny_reader
 

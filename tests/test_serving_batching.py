@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from destila.data.windows import Window
 from destila.serving.batching import Batcher, QueueFullError
-from destila.windows import Window
 
 BAD = 666
 

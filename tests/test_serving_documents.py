@@ -9,10 +9,10 @@ import pytest
 pytest.importorskip("docx", reason="the extra documents is not installed")
 pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
 
-from destila.documents import parse_document
-from destila.documents import sandbox as sandbox_module
-from destila.reader import Reader
-from destila.settings import QueueSettings, ServeSettings, UploadSettings
+from destila.config import QueueSettings, ServeSettings, UploadSettings
+from destila.inference.documents import parse_document
+from destila.inference.documents import sandbox as sandbox_module
+from destila.inference.reader import Reader
 from papers import encrypted_pdf, pdf, word_paragraphs
 from serving import ask, request, serving, until
 from tiny import tiny_reader

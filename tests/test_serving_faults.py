@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from destila.reader import Reader
-from destila.settings import LimitSettings, QueueSettings, ServeSettings
+from destila.config import LimitSettings, QueueSettings, ServeSettings
+from destila.inference.reader import Reader
 from serving import JSON, ask, request, serving, until
 from test_serve import process
 from tiny import TEXTS, tiny_reader

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from destila.commands import export
-from destila.errors import UserError
-from destila.reader import SHIPPED, Reader
-from destila.resolution import resolve
-from destila.serving import worker
-from destila.serving.worker import ModelDiedError, ModelDownError, ModelFailedError, ModelProcess
-from destila.settings import ExportSettings, QueueSettings, ServeSettings
+from destila.cli import export
+from destila.config import ExportSettings, QueueSettings, ServeSettings
+from destila.config.loader import resolve
+from destila.core.errors import UserError
+from destila.inference.reader import SHIPPED, Reader
+from destila.serving import model_process
+from destila.serving.model_process import ModelDiedError, ModelDownError, ModelFailedError, ModelProcess
 from serving import ask, request, serving, until
 from tiny import TEXTS, tiny_reader
 
@@ -93,7 +93,7 @@ def test_a_run_that_its_child_does_not_survive_says_so(start, monkeypatch):
     with pytest.raises(ModelDiedError):
         process.logits(IDS, np.ones_like(IDS))
     assert len(process.logits(IDS, np.ones_like(IDS))) == 2  # waits for the next child
-    monkeypatch.setattr(worker, "HUNG_SECONDS", 0.2)
+    monkeypatch.setattr(model_process, "HUNG_SECONDS", 0.2)
     hung = process.pid
     os.kill(hung, signal.SIGSTOP)
     with pytest.raises(ModelDiedError):
@@ -144,7 +144,7 @@ def test_mistakes_are_told_as_without_a_process(tmp_path):
 def test_a_child_ends_with_its_server_however_that_ends(model):
     code = f"""
 import time
-from destila.serving.worker import ModelProcess
+from destila.serving.model_process import ModelProcess
 print(ModelProcess({{"name": {model!r}}}).pid, flush=True)
 time.sleep(60)
 """

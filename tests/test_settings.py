@@ -7,12 +7,11 @@ from typing import get_type_hints
 import pytest
 from pydantic import TypeAdapter
 
-import destila.settings
-from destila import resolution
-from destila.cli import COMMANDS
-from destila.errors import UserError
-from destila.resolution import help_texts, leaves, parse_arguments, read_toml, resolve, to_toml
-from destila.settings import DistillSettings, EvaluateSettings, FinetuneSettings, LossSettings, PretrainSettings
+import destila.config
+from destila.cli.main import COMMANDS
+from destila.config import DistillSettings, EvaluateSettings, FinetuneSettings, LossSettings, PretrainSettings, loader
+from destila.config.loader import help_texts, leaves, parse_arguments, read_toml, resolve, to_toml
+from destila.core.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -125,7 +124,7 @@ def test_settings_survive_the_way_through_toml(tmp_path: Path) -> None:
 def test_every_setting_of_every_command_has_help() -> None:
     for _, class_name, line in COMMANDS.values():
         assert line
-        cls = getattr(destila.settings, class_name)
+        cls = getattr(destila.config, class_name)
         assert cls.__doc__
         names = {name.partition(".")[0] for name, _ in leaves(cls)}
         assert names <= set(help_texts(cls)), f"{class_name}: {names - set(help_texts(cls))} has no help"
@@ -139,13 +138,13 @@ def test_what_is_read_without_pydantic_is_what_pydantic_reads() -> None:
     """`resolve` leaves pydantic out where it can: one setting of every kind with any value beside those required."""
     checked = 0
     for _, name, _ in COMMANDS.values():
-        cls = getattr(destila.settings, name)
+        cls = getattr(destila.config, name)
         adapter = TypeAdapter(cls)
         required = {each.name: "x" for each in fields(cls) if each.default is each.default_factory is MISSING}
         for setting in get_type_hints(cls):
             for value in VALUES + OTHERS:
                 values = required | {setting: value}
-                found = resolution._plain(cls, values)
+                found = loader._plain(cls, values)
                 if found is not None:
                     checked += 1
                     assert found == adapter.validate_python(values), values
@@ -155,9 +154,9 @@ def test_what_is_read_without_pydantic_is_what_pydantic_reads() -> None:
 def test_usual_settings_are_read_without_pydantic() -> None:
     """What `destila answer` reads; the import of pydantic would cost it a tenth of its memory."""
     window = {"length": 320, "stride": 40, "max_answer_tokens": 30}
-    assert resolution._plain(destila.settings.WindowSettings, window) == destila.settings.WindowSettings(**window)
-    assert resolution._plain(destila.settings.WindowSettings, window | {"length": 15}) is None
+    assert loader._plain(destila.config.WindowSettings, window) == destila.config.WindowSettings(**window)
+    assert loader._plain(destila.config.WindowSettings, window | {"length": 15}) is None
     answer = {"question": "¿Quién?", "context": "-", "model": "x", "json": "true", "threads": "1", "top_k": "3"}
-    found = resolution._plain(destila.settings.AnswerSettings, answer)
+    found = loader._plain(destila.config.AnswerSettings, answer)
     assert found is not None
     assert (found.question, found.model, found.json, found.threads, found.top_k) == ("¿Quién?", "x", True, 1, 3)

@@ -7,16 +7,10 @@ import pytest
 import torch
 
 import tiny
-from destila.errors import UserError
-from destila.models import (
-    LoadedModel,
-    build_student,
-    layer_map,
-    random_model,
-    span_logits,
-)
-from destila.settings import ShapeSettings, StudentSettings
-from destila.windows import longest_window
+from destila.config import ShapeSettings, StudentSettings
+from destila.core.errors import UserError
+from destila.data.windows import longest_window
+from destila.models.files import LoadedModel, build_student, layer_map, random_model, span_logits
 from readers import SMALL, four_layers, inputs
 
 

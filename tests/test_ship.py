@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import spanish
-from destila.card_metadata import card_problems
-from destila.cli import dispatch
-from destila.provenance import all_data, all_licences, lineage, read_metrics, repeat_commands, trace
-from destila.resolution import resolve
-from destila.settings import DistillSettings
+from destila.cli.main import dispatch
+from destila.config import DistillSettings
+from destila.config.loader import resolve
+from destila.reporting.card_metadata import card_problems
+from destila.reporting.provenance import all_data, all_licences, lineage, read_metrics, repeat_commands, trace
 from report_case import markdown_tables
 
 pytest.importorskip("onnxscript", reason="the export extra is not installed")
@@ -72,7 +72,7 @@ def test_the_reader_that_ships_is_followed_to_the_encoders_from_anywhere(
 ) -> None:
     for place in (project, tmp_path):
         monkeypatch.chdir(place)
-        found = lineage(trace(str(project / "src/destila/shipped")))
+        found = lineage(trace(str(project / "src/destila/inference/shipped")))
         assert [Path(one.name).resolve() for one in found[:-1]] == [project / name for name in KEPT]
         assert [one.verb for one in found[:-1]] == ["pretrain", "pretrain", "finetune", "distill"]
         assert all(one.status == "finished" and one.seconds and one.settings for one in found[:-1])
@@ -80,10 +80,10 @@ def test_the_reader_that_ships_is_followed_to_the_encoders_from_anywhere(
 
 
 def test_licences_stand_in_the_records_and_in_the_export_alone(project: Path, tmp_path: Path) -> None:
-    shutil.copytree(project / "src/destila/shipped", tmp_path / "installed")
+    shutil.copytree(project / "src/destila/inference/shipped", tmp_path / "installed")
     shutil.copytree(project / "models" / "teacher", tmp_path / "teacher")
     licences = {"CC BY 4.0", "CC BY-SA 4.0", "public domain"}
-    for model in (project / "src/destila/shipped", project / "models/reader", tmp_path / "installed"):
+    for model in (project / "src/destila/inference/shipped", project / "models/reader", tmp_path / "installed"):
         found = trace(str(model))
         assert set(all_licences(found)) == licences, model
         uses = {(item.name, item.use) for item in all_data(found)}
@@ -92,7 +92,7 @@ def test_licences_stand_in_the_records_and_in_the_export_alone(project: Path, tm
 
 
 def test_nothing_that_ships_names_a_place_of_this_machine(project: Path) -> None:
-    files = [path for name in (*KEPT, "src/destila/shipped") for path in (project / name).iterdir()]
+    files = [path for name in (*KEPT, "src/destila/inference/shipped") for path in (project / name).iterdir()]
     assert {path.name for path in files} >= {
         "run.json",
         "settings.toml",
@@ -109,8 +109,11 @@ def test_nothing_that_ships_names_a_place_of_this_machine(project: Path) -> None
         "settings.toml",
         "metrics.jsonl",
     }
-    shipped = json.loads((project / "src/destila/shipped/destila.json").read_text())
-    assert {path.name for path in (project / "src/destila/shipped").iterdir()} == {*shipped["files"], "destila.json"}
+    shipped = json.loads((project / "src/destila/inference/shipped/destila.json").read_text())
+    assert {path.name for path in (project / "src/destila/inference/shipped").iterdir()} == {
+        *shipped["files"],
+        "destila.json",
+    }
 
 
 def test_settings_still_make_the_model_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,11 +123,11 @@ def test_settings_still_make_the_model_again(project: Path, monkeypatch: pytest.
     assert (settings.teacher.name, settings.student.name) == ("models/teacher", "models/small-encoder")
     assert settings.data.train == ["mixed.json"]
     assert settings.data.dev == ["data/nativa/dev.json"]
-    commands = repeat_commands(trace("src/destila/shipped"))
+    commands = repeat_commands(trace("src/destila/inference/shipped"))
     assert [command.split()[1] for command in commands] == ["pretrain", "pretrain", "finetune", "distill", "export"]
     assert "--teacher.name models/teacher-again" in commands[3]
     assert "--student.name models/small-encoder-again" in commands[3]
-    assert commands[4].split()[3:6] == ["models/reader-again", "--output", "src/destila/shipped-again"]
+    assert commands[4].split()[3:6] == ["models/reader-again", "--output", "src/destila/inference/shipped-again"]
 
 
 def test_the_cards_carry_the_new_names_and_the_scores(project: Path) -> None:
@@ -144,7 +147,7 @@ def test_the_report_of_what_ships_says_licence_cost_data_and_commands(
 ) -> None:
     monkeypatch.chdir(project)
     flags = ["--data", TEST, "--resamples", "100", "--layer-windows", "2", "--max-errors", "5", "--max-examples", "30"]
-    dispatch(["report", "src/destila/shipped", *flags, "--output", "report"])
+    dispatch(["report", "src/destila/inference/shipped", *flags, "--output", "report"])
     text = (project / "report" / "report.md").read_text(encoding="utf-8")
     tables = markdown_tables(text)
     rows = tables["Time, and an estimate of energy"][1:]

@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from destila import Reader, measure, squad
-from destila import reader as reader_module
-from destila.backends.files import ONNX_FILE
-from destila.backends.onnx_backend import OnnxModel
-from destila.cli import dispatch
-from destila.errors import UserError
-from destila.reader import SHIPPED, SHIPPED_NAME
-from destila.resolution import resolve
-from destila.settings import ExportSettings
+from destila import Reader
+from destila.cli.main import dispatch
+from destila.config import ExportSettings
+from destila.config.loader import resolve
+from destila.core.errors import UserError
+from destila.data import squad
+from destila.evaluation import benchmark
+from destila.inference import reader as reader_module
+from destila.inference.backends.files import ONNX_FILE
+from destila.inference.backends.onnx import OnnxModel
+from destila.inference.reader import SHIPPED, SHIPPED_NAME
 from tiny import TEXTS, tiny_examples, tiny_reader
 
 QUESTION = "¿Quién fundó Lima?"
@@ -31,7 +33,7 @@ METADATA = {"window": {"length": 96, "stride": 16, "max_answer_tokens": 10}, "no
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An int8 ONNX export, as the one that ships."""
     pytest.importorskip("onnxscript")
-    from destila.commands import export
+    from destila.cli import export
 
     root = tmp_path_factory.mktemp("shipped")
     tiny_reader(root / "torch", seed=3, metadata=METADATA)
@@ -113,14 +115,14 @@ def test_the_real_one_answers_fast_and_small() -> None:
     assert reader.no_answer_threshold is not None, "it must be able to say that there is no answer"
     program = (
         "import sys\n"
-        "from destila.cli import dispatch\n"
-        f"dispatch(['answer', {measure.QUESTION!r}, '--context', '-', '--json', '--threads', '1'])\n"
+        "from destila.cli.main import dispatch\n"
+        f"dispatch(['answer', {benchmark.QUESTION!r}, '--context', '-', '--json', '--threads', '1'])\n"
         "assert not {'torch', 'transformers', 'openvino'} & set(sys.modules), 'something heavy was loaded'"
     )
     started = time.perf_counter()
     result = subprocess.run(
         [sys.executable, "-c", program],
-        input=measure.PASSAGE,
+        input=benchmark.PASSAGE,
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONUTF8": "1"},
@@ -128,9 +130,9 @@ def test_the_real_one_answers_fast_and_small() -> None:
     seconds = time.perf_counter() - started
     assert result.returncode == 0, result.stderr
     (answer,) = json.loads(result.stdout)["answers"]
-    assert answer["text"] == reader.answer(measure.QUESTION, measure.PASSAGE).text
+    assert answer["text"] == reader.answer(benchmark.QUESTION, benchmark.PASSAGE).text
     if answer["text"] is not None:
-        assert answer["text"] == measure.PASSAGE[answer["start"] : answer["end"]]
+        assert answer["text"] == benchmark.PASSAGE[answer["start"] : answer["end"]]
     print(f"cold start {seconds:.2f} s, answered {answer['text']!r}")
     assert seconds < 10
 
@@ -155,7 +157,7 @@ def test_what_ships_says_whose_text_it_has_read_and_has_a_licence() -> None:
         text = (root / card).read_text(encoding="utf-8")
         assert "\nlicense: cc-by-sa-4.0\n" in text, card
         assert "not stated" not in text, card
-    about = json.loads((root / "src" / "destila" / "shipped" / "destila.json").read_text(encoding="utf-8"))
+    about = json.loads((root / "src/destila/inference/shipped/destila.json").read_text(encoding="utf-8"))
     sources = [source for data in about["data"] for source in data["sources"]]
     assert sources
     assert all(source["licence"] and source["attribution"] for source in sources)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from destila import sources
-from destila.errors import UserError
-from destila.sources import SOURCES, Source, fetch, load_examples, resolve
+from destila.core.errors import UserError
+from destila.data import sources
+from destila.data.sources import SOURCES, Source, fetch, load_examples, resolve
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -175,7 +175,7 @@ def test_a_redirection_is_followed_but_not_to_plain_http(server: Server) -> None
     import urllib.error
     import urllib.request
 
-    from destila.download import _NoDowngrade
+    from destila.data.download import _NoDowngrade
 
     request = urllib.request.Request("https://example.org/a")
     with pytest.raises(urllib.error.URLError, match="redirects from https to"):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from destila import spans as spans_module
-from destila.records import Answer, Example
-from destila.spans import decode
-from destila.windows import Window, WindowBuilder
+from destila.core.records import Answer, Example
+from destila.data.windows import Window, WindowBuilder
+from destila.inference import decoding as spans_module
+from destila.inference.decoding import decode
 from tiny import ARCHITECTURES, pad_token_id, tiny_tokenizer
 
 LETTERS = "ab1ñé \n.,¿-ع中のไ่́😀👩‍\u200d️"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from destila.errors import UserError
-from destila.records import Answer, Example
-from destila.repair import complete, locate, mend
-from destila.squad import ENDINGS, read, save
+from destila.core.errors import UserError
+from destila.core.records import Answer, Example
+from destila.data.repair import complete, locate, mend
+from destila.data.squad import ENDINGS, read, save
 
 CONTEXT = "Lima fue fundada en 1535 por Francisco Pizarro. La ciudad de Lima está a 154 m del mar."
 

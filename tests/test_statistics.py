@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from destila.statistics import bootstrap_interval, paired_test, ratio_interval
+from destila.evaluation.bootstrap import bootstrap_interval, paired_test, ratio_interval
 
 
 def draw_articles(random, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from destila import streams
-from destila.errors import UserError
-from destila.records import Example
-from destila.streams import ahead, pieces, stream
-from destila.windows import WindowBuilder
+from destila.core.errors import UserError
+from destila.core.records import Example
+from destila.data import streaming
+from destila.data.streaming import ahead, pieces, stream
+from destila.data.windows import WindowBuilder
 from tiny import ARCHITECTURES, TEXTS, pad_token_id, tiny_examples, tiny_tokenizer
 
 WORDS = st.sampled_from(
@@ -50,9 +50,9 @@ def plain_form(windows):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(streams, "PIECE", 40)
-    monkeypatch.setattr(streams, "LONG_TEXT", 80)
-    monkeypatch.setattr(streams, "EXAMPLES_AT_ONCE", 2)
+    monkeypatch.setattr(streaming, "PIECE", 40)
+    monkeypatch.setattr(streaming, "LONG_TEXT", 80)
+    monkeypatch.setattr(streaming, "EXAMPLES_AT_ONCE", 2)
 
 
 # ---------------------------------------------------------------------------------------------------- equality
@@ -73,7 +73,7 @@ def test_long_texts_come_in_many_bounded_parts(small, architecture):
     cuts = list(pieces(text, build.tokenizer))
     assert [start for start, _ in cuts] == [0, *(end for _, end in cuts[:-1])]
     assert cuts[-1][1] == len(text)
-    assert max(end - start for start, end in cuts) <= 2 * streams.PIECE
+    assert max(end - start for start, end in cuts) <= 2 * streaming.PIECE
     assert (
         max(map(len, stream(build, [Example("1", "¿a?", text)]))) < len(build.build([Example("1", "¿a?", text)])) / 10
     )
@@ -149,9 +149,9 @@ PROGRAM = """
 import json, sys, time
 sys.path.insert(0, {tests!r})
 import numpy as np
-from destila.measure import _peak_bytes
-from destila.reader import Reader
-from destila.settings import WindowSettings
+from destila.evaluation.benchmark import _peak_bytes
+from destila.inference.reader import Reader
+from destila.config import WindowSettings
 from tiny import TEXTS, tiny_tokenizer
 
 class Network:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from destila.distillation import DistillationLoss
-from destila.errors import UserError
-from destila.losses import to_tensors
-from destila.models import forward
-from destila.settings import LossSettings
-from destila.teacher_cache import cached_logits, mean_distribution
-from destila.windows import Window, WindowBatches, WindowBuilder, collate
+from destila.config import LossSettings
+from destila.core.errors import UserError
+from destila.data.windows import Window, WindowBatches, WindowBuilder, collate
+from destila.models.files import forward
+from destila.training.distillation_loss import DistillationLoss
+from destila.training.losses import to_tensors
+from destila.training.teacher_cache import cached_logits, mean_distribution
 from tiny import pad_token_id, tiny_examples, tiny_model, tiny_tokenizer
 
 PAD = pad_token_id()

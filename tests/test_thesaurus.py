@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from destila.thesaurus import Synonyms, families, inflected, kinds, plain
+from destila.data.synthetic.thesaurus import Synonyms, families, inflected, kinds, plain
 
 
 def test_the_lists_hold_words_and_nothing_else() -> None:

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from destila.squad import save
+from destila.data.squad import save
 from scripts import load_script
 from tiny import tiny_examples, tiny_reader
 

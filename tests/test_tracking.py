@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from destila import tracking
-from destila.cli import dispatch
-from destila.errors import UserError
-from destila.tracking import Boards, require_trackers
+from destila.cli.main import dispatch
+from destila.core.errors import UserError
+from destila.training import trackers
+from destila.training.trackers import Boards, require_trackers
 
 pytest.importorskip("torch")
 ROOT = Path(__file__).parents[1]
@@ -126,8 +126,8 @@ def test_a_tracker_that_fails_is_named_once_and_left_out(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tracker = Failing()
-    monkeypatch.setitem(tracking._START, "mlflow", lambda *_: (tracker, "id"))
-    monkeypatch.setitem(tracking._START, "wandb", lambda *_: 1 / 0)
+    monkeypatch.setitem(trackers._START, "mlflow", lambda *_: (tracker, "id"))
+    monkeypatch.setitem(trackers._START, "wandb", lambda *_: 1 / 0)
     show(run, "mlflow", "wandb", steps=range(1, 9))
     said = capsys.readouterr().err
     assert said.count("mlflow fails and is left out (gone)") == 1
@@ -147,8 +147,8 @@ def test_a_tracker_that_hangs_holds_nobody_up(
         forever.wait(20)
         raise ConnectionError("gone")
 
-    monkeypatch.setitem(tracking._START, "mlflow", hang)
-    monkeypatch.setattr(tracking, "FINISH_SECONDS", 0.2)
+    monkeypatch.setitem(trackers._START, "mlflow", hang)
+    monkeypatch.setattr(trackers, "FINISH_SECONDS", 0.2)
     started = time.monotonic()
     show(run, "mlflow", steps=range(1, 5))
     assert time.monotonic() - started < 10
@@ -163,7 +163,7 @@ def test_a_tracker_that_is_not_installed_is_an_error_before_anything_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"trackio is not installed. .*pip install 'destila\[trackio\]'"):
         require_trackers(["trackio"])
     flags = ["--trackers", "mlflow", "--trackers", "wandb", "--output", str(tmp_path / "run")]

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from destila.errors import UserError
-from destila.optimization import learning_rate_factor
-from destila.runs import Run
-from destila.settings import TrainingSettings
-from destila.tasks import Task, TrainingResult
-from destila.training import train
+from destila.config import TrainingSettings
+from destila.core.errors import UserError
+from destila.core.runs import Run
+from destila.training.loop import train
+from destila.training.optimizer import learning_rate_factor
+from destila.training.task import Task, TrainingResult
 
 SETTINGS = TrainingSettings(
     steps=12, batch_size=6, learning_rate=1e-2, evaluate_every=4, checkpoint_every=3, log_every=1, seed=5
@@ -242,7 +242,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
             raise OSError(errno.ENOSPC, "No space left on device")
         real_save(state, path)
 
-    monkeypatch.setattr("destila.checkpoints.torch.save", save_until_full)
+    monkeypatch.setattr("destila.training.checkpoints.torch.save", save_until_full)
     settings = replace(SETTINGS, evaluate_every=100)
     with pytest.raises(UserError, match="disk is full"):
         train(toy_task(evaluate=None), settings=settings, run=start(tmp_path / "run"))

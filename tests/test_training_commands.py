@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from destila import Reader
-from destila.cli import dispatch
-from destila.commands.fitting import without_some_negatives
-from destila.errors import UserError
-from destila.windows import Window
+from destila.cli.main import dispatch
+from destila.core.errors import UserError
+from destila.data.windows import Window
+from destila.training.recipe import without_some_negatives
 
 ROOT = Path(__file__).parents[1]
 FINETUNE = ["finetune", "--config", "configs/tiny/finetune.toml"]

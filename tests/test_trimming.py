@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from destila.errors import UserError
-from destila.models import forward
-from destila.trimming import trim_embeddings, trim_tokenizer
-from destila.windows import WindowBuilder, collate
+from destila.core.errors import UserError
+from destila.data.windows import WindowBuilder, collate
+from destila.models.files import forward
+from destila.models.vocabulary_trimming import trim_embeddings, trim_tokenizer
 from tiny import ARCHITECTURES, TEXTS, pad_token_id, tiny_examples, tiny_model, tiny_tokenizer
 
 WORDS = sorted({word for text in TEXTS for word in text.split()})

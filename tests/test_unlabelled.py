@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import spanish
-from destila.cli import dispatch
-from destila.corpus import TokenStore
-from destila.errors import UserError
-from destila.lexicon import BOS, EOS, MASK
-from destila.losses import to_tensors
-from destila.settings import ClozeSettings, UnlabelledSettings
-from destila.unlabelled import row_maker, text_examples, text_store, text_window, windows_by_step
-from destila.windows import WindowBuilder, collate
+from destila.cli.main import dispatch
+from destila.config import ClozeSettings, UnlabelledSettings
+from destila.core.errors import UserError
+from destila.data.corpus import TokenStore
+from destila.data.synthetic.examples import row_maker, text_examples, text_store, text_window, windows_by_step
+from destila.data.synthetic.token_table import BOS, EOS, MASK
+from destila.data.windows import WindowBuilder, collate
+from destila.training.losses import to_tensors
 from tiny import pad_token_id, tiny_reader, tiny_tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -109,8 +109,8 @@ def test_a_tokenizer_of_another_kind_is_named(text: UnlabelledSettings, architec
 
 
 def test_a_store_is_shared_with_pre_training(store: TokenStore, text: UnlabelledSettings, tmp_path: Path) -> None:
-    from destila.corpus import open_store
-    from destila.settings import TextSettings
+    from destila.config import TextSettings
+    from destila.data.corpus import open_store
 
     tiny_tokenizer().save(str(tmp_path / "tokenizer.json"))
     reading = TextSettings(files=text.files, store=text.store, tokenizer=str(tmp_path), workers=0)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from destila.errors import UserError
-from destila.vocabulary import SPECIAL_TOKENS, encodable, load_tokenizer, pad_id, plain, train_tokenizer
+from destila.core.errors import UserError
+from destila.data.tokenizers import SPECIAL_TOKENS, encodable, load_tokenizer, pad_id, plain, train_tokenizer
 from tiny import ARCHITECTURES, TEXTS, pad_token_id, tiny_tokenizer
 
 

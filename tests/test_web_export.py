@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from browsing import PHONE, static_server, visiting
-from destila.backends.files import ONNX_FILE, ONNX_WEIGHTS
-from destila.commands import export
-from destila.errors import UserError
-from destila.reader import Reader
-from destila.resolution import resolve
-from destila.settings import ExportSettings
+from destila.cli import export
+from destila.config import ExportSettings
+from destila.config.loader import resolve
+from destila.core.errors import UserError
+from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
+from destila.inference.reader import Reader
 from tiny import TEXTS, tiny_examples, tiny_reader, tiny_tokenizer
 
 pytest.importorskip("onnxscript")

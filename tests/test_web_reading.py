@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, pre_tokenizers, processors
 
-import destila.web
+import destila.export.web
 from browsing import static_server
-from destila.errors import UserError
-from destila.records import Example
-from destila.spans import decode
-from destila.vocabulary import plain, train_tokenizer
-from destila.web.tables import CLASSES, characters, tokenizer_tables
-from destila.windows import MIN_CONTEXT_TOKENS, WindowBuilder
+from destila.core.errors import UserError
+from destila.core.records import Example
+from destila.data.tokenizers import plain, train_tokenizer
+from destila.data.windows import MIN_CONTEXT_TOKENS, WindowBuilder
+from destila.export.web.tables import CLASSES, characters, tokenizer_tables
+from destila.inference.decoding import decode
 from tiny import ARCHITECTURES, TEXTS, tiny_tokenizer
 
 NATIVA = Path(__file__).parents[1] / "data" / "nativa" / "dev.json"
-PAGE = Path(destila.web.__file__).parent / "page"
+PAGE = Path(destila.export.web.__file__).parent / "page"
 WORDS = (
     "pingüino niño árbol Núñez que ción __init__ _ # 3º 1.234,56 x² ½ Ⅷ ١٢ ß ǆ ı <s> </s> <mask> <pad> 's 'll ' ''re"
 )

@@ -5,8 +5,8 @@ import tarfile
 
 import pytest
 
-from destila.errors import UserError
-from destila.web import runtime as web_runtime
+from destila.core.errors import UserError
+from destila.export.web import runtime as web_runtime
 
 
 def test_only_the_tested_run_time_is_taken(runtime, tmp_path):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import processors
 
-from destila.errors import UserError
-from destila.records import Answer, Example
-from destila.windows import Window, WindowBatches, WindowBuilder, collate, inference_batches, longest_window
+from destila.core.errors import UserError
+from destila.core.records import Answer, Example
+from destila.data.windows import Window, WindowBatches, WindowBuilder, collate, inference_batches, longest_window
 from tiny import ARCHITECTURES, TEXTS, example, pad_token_id, tiny_examples, tiny_tokenizer
 
 UNICODE = st.text(

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from destila.lexicon import Lexicon
-from destila.vocabulary import train_tokenizer
-from destila.wordforms import SEEN, WordForms
+from destila.data.synthetic.token_table import Lexicon
+from destila.data.synthetic.word_variants import SEEN, WordForms
+from destila.data.tokenizers import train_tokenizer
 
 TEXT = " ".join(
     [

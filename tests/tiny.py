@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from destila.records import Answer, Example
-from destila.vocabulary import plain, train_tokenizer
+from destila.core.records import Answer, Example
+from destila.data.tokenizers import plain, train_tokenizer
 
 ARCHITECTURES = ("roberta", "bert", "xlm-roberta", "modernbert")
 

@@ -11,21 +11,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from destila.errors import UserError
-    from destila.pipelines import pipeline
-    from destila.reader import Reader
-    from destila.records import Answer, Example, Prediction, Report
+    from destila.core.errors import UserError
+    from destila.core.records import Answer, Example, Prediction, Report
+    from destila.inference.reader import Reader
+    from destila.integrations.transformers_pipeline import pipeline
 
 __all__ = ["Answer", "Example", "Prediction", "Reader", "Report", "UserError", "pipeline"]
 
 _HOME = {
-    "UserError": "errors",
-    "Reader": "reader",
-    "pipeline": "pipelines",
-    "Answer": "records",
-    "Example": "records",
-    "Prediction": "records",
-    "Report": "records",
+    "UserError": "core.errors",
+    "Reader": "inference.reader",
+    "pipeline": "integrations.transformers_pipeline",
+    "Answer": "core.records",
+    "Example": "core.records",
+    "Prediction": "core.records",
+    "Report": "core.records",
 }
 
 
@@ -33,5 +33,5 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"destila.{_HOME[name]}"), name)
     if name == "__version__":
-        return import_module("destila.runs").destila_version()
+        return import_module("destila.core.runs").destila_version()
     raise AttributeError(f"module 'destila' has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """`python -m destila` is the `destila` command."""
 
-from destila.cli import main
+from destila.cli.main import main
 
 if __name__ == "__main__":
     main()

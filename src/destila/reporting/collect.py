@@ -16,21 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from destila import measure, metrics, reports
-from destila.card_metadata import CARD_FILE
-from destila.cards import SCORES_FILE
-from destila.cores import thread_count
-from destila.energy import estimate_energy
-from destila.errors import UserError
-from destila.predictions import answer_texts
-from destila.provenance import Provenance, describe_data, lineage, read_metrics, trace
-from destila.reader import SHIPPED, SHIPPED_NAME, name_of, place_of
-from destila.records import Example, Missing, Prediction
-from destila.reporting import breakdowns, calibration, curves, inside, mistakes, rawfiles
+from destila.config import ReportSettings
+from destila.core.cpus import thread_count
+from destila.core.errors import UserError
+from destila.core.records import Example, Missing, Prediction
+from destila.core.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, command_line, destila_version, environment
+from destila.data.sources import load_examples
+from destila.evaluation import benchmark, breakdowns, calibration, errors, evaluate, metrics
+from destila.evaluation.predictions import answer_texts
+from destila.inference.reader import SHIPPED, SHIPPED_NAME, name_of, place_of
+from destila.reporting import curves, layer_similarity, rawfiles
+from destila.reporting.card import SCORES_FILE
+from destila.reporting.card_metadata import CARD_FILE
+from destila.reporting.energy import estimate_energy
 from destila.reporting.facts import Facts, LayerAgreement, ModelFacts, RunFacts, Speed
-from destila.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, command_line, destila_version, environment
-from destila.settings import ReportSettings
-from destila.sources import load_examples
+from destila.reporting.provenance import Provenance, describe_data, lineage, read_metrics, trace
 
 Options = dict[str, Any]
 
@@ -88,10 +88,10 @@ def collect(settings: ReportSettings, directory: Path) -> Facts:
         subject=about.label,
         reference=reference.label if reference else None,
         models=tuple(_model_facts(one, examples, data, groups, bench, settings) for one in asked),
-        comparisons=tuple(reports.compare_all(examples, texts, normalizers=rules, **options)),
+        comparisons=tuple(evaluate.compare_all(examples, texts, normalizers=rules, **options)),
         runs=tuple(_run_facts(asked, settings.watts)),
         agreement=_agreement(about, reference, examples, settings),
-        mistakes=mistakes.find_mistakes(
+        mistakes=errors.find_mistakes(
             examples,
             [(one.label, one.predictions, one.scores) for one in asked],
             subject=about.label,
@@ -124,7 +124,7 @@ def _choose(settings: ReportSettings) -> tuple[str | None, list[str | None]]:
 def _teacher_of(name: str | None) -> str:
     """The nearest ancestor that taught the model and can be asked; empty if there is none."""
     ancestors = reversed(lineage(trace(place_of(name))))
-    return next((one.name for one in ancestors if one.role == "teacher" and inside.weights_of(one)), "")
+    return next((one.name for one in ancestors if one.role == "teacher" and layer_similarity.weights_of(one)), "")
 
 
 def _data_of(settings: ReportSettings, subject: str | None) -> list[str]:
@@ -153,7 +153,7 @@ def _ask(
     model: str | None, label: str, examples: Sequence[Example], settings: ReportSettings, directory: Path
 ) -> Asked:
     """Load a model, ask it everything, and write down what it said."""
-    candidate = measure.load_candidate(model, backend=settings.backend, threads=thread_count(settings.threads))
+    candidate = benchmark.load_candidate(model, backend=settings.backend, threads=thread_count(settings.threads))
     path = directory / _file(label)
     if settings.reuse and path.exists():
         print(f"{label}: answers of an earlier report, {path}", file=sys.stderr)
@@ -192,7 +192,7 @@ def _model_facts(
 ) -> ModelFacts:
     options: Options = {"seed": settings.seed, "resamples": settings.resamples}
     texts = answer_texts(asked.predictions)
-    made = reports.evaluate_texts(
+    made = evaluate.evaluate_texts(
         texts, examples, model=asked.label, data=", ".join(data), normalizers=_rules(settings), **options
     )
     given = np.array([asked.predictions[name].answer.score for name in asked.scores.ids])
@@ -217,7 +217,7 @@ def _rules(settings: ReportSettings) -> list[str]:
     return sorted(metrics.NORMALIZERS, key=lambda name: name != settings.normalizer)
 
 
-def _bytes(candidate: measure.Candidate) -> int | None:
+def _bytes(candidate: benchmark.Candidate) -> int | None:
     """Bytes of the model's files, without the records of its run and its card."""
     around = (RUN_FILE, SETTINGS_FILE, METRICS_FILE, SCORES_FILE, CARD_FILE)
     kept = [Path(candidate.place, name) for name in around]
@@ -269,7 +269,7 @@ def _agreement(
     if reference is None:
         return Missing("there is no teacher to compare with; name one with --reference.")
     print(f"comparing the layers of {about.label} and {reference.label}", file=sys.stderr)
-    return inside.compare_layers(
+    return layer_similarity.compare_layers(
         (about.label, about.origin), (reference.label, reference.origin), examples, windows=settings.layer_windows
     )
 

@@ -7,7 +7,7 @@ that it shows stand in a table of the same section.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from destila.reporting.mistakes import Mistakes
+from destila.evaluation.errors import Mistakes
 
 
 @dataclass(frozen=True, slots=True)

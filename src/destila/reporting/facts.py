@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from destila.energy import Energy
-from destila.licences import DataSet
-from destila.provenance import Provenance
-from destila.records import Missing, Report
-from destila.reporting.breakdowns import Group
-from destila.reporting.calibration import NoAnswerCurve, Reliability
-from destila.reporting.mistakes import Mistakes
+from destila.core.records import Missing, Report
+from destila.data.licences import DataSet
+from destila.evaluation.breakdowns import Group
+from destila.evaluation.calibration import NoAnswerCurve, Reliability
+from destila.evaluation.errors import Mistakes
+from destila.reporting.energy import Energy
+from destila.reporting.provenance import Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Facts:
         models: the reference first, if there is one; `subject`: the label of the one that the report is about.
         reference: label of the model that the others are compared with.
         directory: where the report is written.
-        comparisons: of each other model with the reference, by each normalizer; see `reports.compare`.
+        comparisons: of each other model with the reference, by each normalizer; see `evaluate.compare`.
         runs: of the models and their ancestors, oldest first.
         judged: what the models were judged on.
         limited: whether only the first questions of the data were taken.

@@ -8,8 +8,8 @@ escaped. This module computes no number.
 import re
 from collections.abc import Iterator
 
+from destila.evaluation.errors import KINDS, Mistake
 from destila.reporting.document import Block, Browser, Code, Document, Pairs, Paragraph, Pictures, Table
-from destila.reporting.mistakes import KINDS, Mistake
 
 SHOWN_MISTAKES = 25
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|~$#!])")

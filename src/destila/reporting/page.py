@@ -13,8 +13,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from destila.evaluation.errors import KINDS, VERSUS
 from destila.reporting.document import Block, Document
-from destila.reporting.mistakes import KINDS, VERSUS
 
 FILES = Path(__file__).parent / "page"
 

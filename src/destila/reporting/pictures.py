@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from destila.reporting.calibration import Bin
+from destila.evaluation.calibration import Bin
 from destila.reporting.document import Picture
 
 WIDTH, HEIGHT = 360, 220  # pixels of a plain picture

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from destila.predictions import answer_texts
-from destila.records import Answer, Prediction
-from destila.runs import write_json, write_text
+from destila.core.records import Answer, Prediction
+from destila.core.runs import write_json, write_text
+from destila.evaluation.predictions import answer_texts
 
 
 def write(predictions: Mapping[str, Prediction], path: Path) -> None:

@@ -1,4 +1,4 @@
 """Answers over HTTP.
 
-`batching` shares the model, `service` answers, `gate` guards, `app` speaks HTTP, `page` is for people.
+`batching` shares the model, `service` answers, `middleware` guards, `app` speaks HTTP, `page` is for people.
 """

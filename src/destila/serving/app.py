@@ -16,14 +16,15 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from destila.errors import UserError
-from destila.reader import Reader
-from destila.records import Answer, Prediction
-from destila.runs import destila_version
+from destila.config import ServeSettings
+from destila.core.errors import UserError
+from destila.core.records import Answer, Prediction
+from destila.core.runs import destila_version
+from destila.inference.reader import Reader
 from destila.serving.batching import QueueFullError
-from destila.serving.documents import add_document
-from destila.serving.gate import Gate, Refusal
-from destila.serving.measures import CONTENT_TYPE, Measures
+from destila.serving.middleware import Gate, Refusal
+from destila.serving.model_process import ModelDownError
+from destila.serving.prometheus import CONTENT_TYPE, Measures
 from destila.serving.schema import (
     MANY,
     ONE,
@@ -36,8 +37,7 @@ from destila.serving.schema import (
 )
 from destila.serving.schema import request_model as limited_request
 from destila.serving.service import AnswerService
-from destila.serving.worker import ModelDownError
-from destila.settings import ServeSettings
+from destila.serving.uploads import add_document
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": description}

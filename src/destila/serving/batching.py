@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 
-from destila.backends import Logits
-from destila.windows import Window
+from destila.data.windows import Window
+from destila.inference.backends import Logits
 
 WindowLogits = tuple[list[Logits], list[Logits]]
 SHORTEST_BESIDE = 0.7  # rows shorter than this share of the longest run apart: else padding eats what batching gains

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, create_model
 
-from destila.records import Answer
-from destila.settings import LimitSettings
+from destila.config import LimitSettings
+from destila.core.records import Answer
 
 ONE: Literal["one"] = "one"  # the two forms of a field; only the one that is meant is checked and complained about
 MANY: Literal["many"] = "many"

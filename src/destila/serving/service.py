@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from destila.errors import UserError
-from destila.reader import Pair, Reader
-from destila.records import Answer, Example, Prediction
+from destila.config import ServeSettings
+from destila.core.errors import UserError
+from destila.core.records import Answer, Example, Prediction
+from destila.inference.reader import Pair, Reader
 from destila.serving.batching import Batcher, QueueFullError
-from destila.serving.measures import Measures
-from destila.serving.worker import ModelDownError, ModelProcess
-from destila.settings import ServeSettings
+from destila.serving.model_process import ModelDownError, ModelProcess
+from destila.serving.prometheus import Measures
 
 HELPERS = 2  # tokenising and decoding are short beside the model; more threads would take its cores
 Answered = list[tuple[Prediction, list[Answer]]]

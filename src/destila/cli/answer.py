@@ -1,0 +1,118 @@
+"""`destila answer`: answer one question from a text, or a file of questions line by line.
+
+Mental model: one question is read whole, answered and printed; a file of questions is a stream, and
+`destila.inference.answer_file`'s. The answering itself is `destila.inference.reader`'s.
+"""
+
+from collections.abc import Generator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from destila.config import AnswerSettings
+from destila.core.errors import UserError
+from destila.core.records import Answer
+from destila.inference.answer_file import Workers, answer_file, open_binary
+from destila.inference.documents.document import kind_of
+from destila.inference.jsonl import Answered, Position, to_json
+from destila.inference.reader import Reader
+
+LONG = 20_000  # characters of a text; a process that reads less of them is over before speed could pay
+
+
+def run(settings: AnswerSettings) -> dict[str, Any]:
+    """Answer, and print or write the answers.
+
+    Returns:
+        {"answers": [{"text", "start", "end", "score"}]} for one question; {"questions": n, "errors": m} for a file.
+
+    Raises:
+        UserError: a question or text is missing or cannot be read, or the model cannot; see `answer_file`.
+    """
+    _check_usage(settings)
+    if settings.input is None:
+        return _answer_one(settings)
+    return answer_file(settings, _load(settings), workers=_ray_workers(settings) if settings.ray_workers else None)
+
+
+def _check_usage(settings: AnswerSettings) -> None:
+    problems = []
+    if settings.input is None:
+        if settings.question is None:
+            problems.append("no question")
+        if settings.context is None:
+            problems.append("no text to answer from")
+        if settings.output is not None:
+            problems.append("--output goes with --input")
+    elif settings.question is not None or settings.context is not None:
+        problems.append("--input brings its own questions and contexts; leave QUESTION and --context out")
+    if problems:
+        usage = "Usage: destila answer QUESTION --context FILE|-, or destila answer --input FILE --output FILE."
+        raise UserError.from_problems("destila answer", problems, usage)
+
+
+def _load(settings: AnswerSettings, *, lean: bool = False) -> Reader:
+    return Reader.load(
+        settings.model, backend=settings.backend, revision=settings.revision, threads=settings.threads, lean=lean
+    )
+
+
+def _ray_workers(settings: AnswerSettings) -> Workers:
+    """The workers of a Ray cluster, which is imported when they begin."""
+
+    def answered(file: Path, start: Position) -> Generator[Answered, None, None]:
+        from destila.integrations.ray import Workers, answer_pieces
+
+        threads = settings.threads or 1  # a worker takes so many of the cluster's cores
+        workers = Workers(settings.ray_workers, settings.model, settings.backend, settings.revision, threads)
+        yield from answer_pieces(file, start, workers, top_k=settings.top_k)
+
+    return answered
+
+
+# ------------------------------------------------------------------------------------------ one question
+def _answer_one(settings: AnswerSettings) -> dict[str, Any]:
+    question = _question(settings.question or "")
+    if _is_document(settings.context or ""):
+        from destila.cli.answer_documents import answer_documents  # an index, a cache: nothing for one text
+
+        return answer_documents(settings, question, _load(settings))
+    context = _read_text(settings.context or "")
+    answers = _load(settings, lean=len(context) < LONG).answers(question, context, top_k=settings.top_k)
+    result = {"answers": [asdict(answer) for answer in answers]}
+    print(to_json(result) if settings.json else "\n".join(map(_readable, answers)))
+    return result
+
+
+def _is_document(context: str) -> bool:
+    """Whether a context is a folder or a file that needs a parser; plain text is neither."""
+    return kind_of(context) not in (None, "text") or Path(context).is_dir()
+
+
+def _question(question: str) -> str:
+    if not question.strip():
+        raise UserError("question", "is empty", "Ask something.")
+    if any("\ud800" <= letter <= "\udfff" for letter in question):
+        raise UserError("question", "is not valid UTF-8", "Set the terminal to UTF-8, or put the question into a file.")
+    return question
+
+
+def _read_text(name: str) -> str:
+    """The text of a file, or of standard input for "-", exactly: newlines are left as they are."""
+    where = "standard input" if name == "-" else name
+    with open_binary(name) as file:
+        content = file.read()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        problem = f"is not UTF-8 text (byte {error.start} is 0x{content[error.start]:02x})"
+        raise UserError(where, problem, "Convert it, for example with iconv -t UTF-8.") from None
+    if "\0" in text:
+        raise UserError(where, f"is not text (byte {content.index(0)} is NUL)", "Give plain text.")
+    return text
+
+
+def _readable(answer: Answer) -> str:
+    if answer.text is None:
+        return f"no answer (score {answer.score:.3f})"
+    return f"{' '.join(answer.text.split())}  (score {answer.score:.3f}, characters {answer.start}-{answer.end})"

@@ -1,0 +1,80 @@
+"""Answer one question from a PDF, a Word document, an HTML page, or a folder of such files.
+
+Mental model: one document is read whole; of a folder the passages that match the question best. Either way an answer
+comes with its file, page and sentence. What could not be read goes to stderr and stops nothing. Invariant: nothing that
+a file holds, its name included, can steer the terminal.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from destila.config import AnswerSettings
+from destila.inference.documents.document import DocumentError
+from destila.inference.documents.folder import Folder, FoundAnswer
+from destila.inference.documents.open import read_document
+from destila.inference.jsonl import to_json
+from destila.inference.reader import Reader
+
+SHOWN_REFUSALS = 10
+# Control characters, surrogates, and the marks that change the direction of the text around them.
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def answer_documents(settings: AnswerSettings, question: str, reader: Reader) -> dict[str, Any]:
+    """Answer, and print the answers.
+
+    Returns:
+        {"answers": [{"text", "start", "end", "score", "file", "page", "sentence"}]}; for a folder also {"files": n,
+        "refused": [{"file", "problem"}]}: how many were searched, and the others.
+
+    Raises:
+        UserError: nothing can be read, the model cannot, or the extra `documents` is missing.
+    """
+    path, result = settings.context or "", dict[str, Any]()
+    if Path(path).is_dir():
+        folder = Folder.open(path, settings.folder, settings.documents)
+        found = folder.answers(reader, question, passages=settings.folder.passages, top_k=settings.top_k)
+        folder.close()
+        result = {"files": len(folder.files), "refused": [_refusal(error) for error in folder.refused]}
+        _tell(folder.refused)
+    else:
+        document = read_document(path, settings.documents)
+        answers = reader.answers(question, document.text, top_k=settings.top_k)
+        found = [FoundAnswer.at(answer, path, document) for answer in answers]
+    result = {"answers": [_fields(answer) for answer in found], **result}
+    print(to_json(result) if settings.json else "\n".join(map(_readable, found)))
+    return result
+
+
+def _fields(found: FoundAnswer) -> dict[str, Any]:
+    answer = found.answer
+    place = {"file": found.file, "page": found.page, "sentence": found.sentence}
+    return {"text": answer.text, "start": answer.start, "end": answer.end, "score": answer.score, **place}
+
+
+def _refusal(error: DocumentError) -> dict[str, str]:
+    return {"file": error.where, "problem": error.problem}
+
+
+def _tell(refused: Sequence[DocumentError]) -> None:
+    for error in refused[:SHOWN_REFUSALS]:
+        print(f"skipped: {visible(str(error))}", file=sys.stderr)
+    if len(refused) > SHOWN_REFUSALS:
+        print(f"skipped: {len(refused) - SHOWN_REFUSALS} more files; --json names them all", file=sys.stderr)
+
+
+def _readable(found: FoundAnswer) -> str:
+    answer = found.answer
+    if answer.text is None:
+        return f"no answer (score {answer.score:.3f})"
+    page = f"page {found.page}, " if found.page else ""
+    place = f"{visible(found.file or '')}, {page}characters {answer.start}-{answer.end}"
+    return f"{visible(answer.text)}  (score {answer.score:.3f}, {place})\n    {visible(found.sentence or '')}"
+
+
+def visible(text: str) -> str:
+    """One line of a text with a sign in place of every character that a terminal would obey."""
+    return UNSEEN.sub("\ufffd", " ".join(text.split()))

@@ -1,0 +1,31 @@
+"""`destila data augment`: write more training questions, made of labelled ones."""
+
+import json
+from pathlib import Path
+
+from destila.config import DataAugmentSettings
+from destila.core.errors import UserError
+from destila.data.sources import load_examples
+from destila.data.squad import check_target, save
+from destila.data.synthetic.augmentation import variations
+
+
+def run(settings: DataAugmentSettings) -> None:
+    """Read the files together, and write variations of their questions; the questions themselves are not among them.
+
+    Raises:
+        UserError: no output is named; no question is labelled; a file cannot be read; the output exists, or cannot be
+            written.
+    """
+    if not settings.output:
+        raise UserError("output", "no file is named to write to", "Pass --output FILE.json.")
+    output = Path(settings.output)
+    check_target(output, overwrite=settings.overwrite)
+    examples = [example for example in load_examples(settings.files) if example.labelled]
+    if not examples:
+        raise UserError(" ".join(settings.files), "has no labelled question", "Give files with answers.")
+    made = variations(examples, settings.variation)
+    save(made, output)
+    answerable = sum(bool(example.answers) for example in made)
+    print(f"{len(made):,} questions, {answerable:,} of them answerable, made of {len(examples):,}: {output}")
+    print(json.dumps({"output": str(output), "questions": len(made), "answerable": answerable, "from": len(examples)}))

@@ -1,0 +1,55 @@
+"""`destila data check`: what is in data files, what is wrong with it, and what repair would make of it."""
+
+import dataclasses
+import json
+from typing import Any
+
+from destila.config import DataCheckSettings
+from destila.core.errors import UserError
+from destila.data.repair import PROBLEM_KINDS, Counts, Tally
+from destila.data.sources import resolve
+from destila.data.squad import read
+
+
+def run(settings: DataCheckSettings) -> list[tuple[str, Counts]]:
+    """Report on every file; problems that repair mends are no error, files that cannot be read are.
+
+    Raises:
+        UserError: no file is given; names every file that cannot be read.
+    """
+    if not settings.files:
+        raise UserError("data check", "no file is given", "Give files or named data sets, such as sqac/dev.")
+    results, errors = [], []
+    for name in settings.files:
+        try:
+            results.append((name, read(resolve(name), repair=True)[1]))
+        except UserError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise UserError("data check", "\n".join([f"{len(errors)} files cannot be read", *map(str, errors)]))
+    if not settings.json:
+        print("\n\n".join(table(name, counts) for name, counts in results), end="\n\n")
+    print(json.dumps({"files": [as_json(name, counts) for name, counts in results]}, ensure_ascii=False))
+    return results
+
+
+def as_json(name: str, counts: Counts) -> dict[str, Any]:
+    """The counts of one file as the JSON object gives them."""
+    return {"file": name, **dataclasses.asdict(counts)}
+
+
+def table(name: str, counts: Counts) -> str:
+    """The counts of one file as people read them."""
+    rows = [name, f"  {'':14}{'in the file':>12}{'after repair':>14}"]
+    for field in dataclasses.fields(Tally):
+        label = "questions" if field.name == "examples" else field.name
+        before, after = getattr(counts.before, field.name), getattr(counts.after, field.name)
+        rows.append(f"  {label:14}{before:12,}{after:14,}")
+    fates = ("kept", "mended", "merged", "dropped")
+    rows.append("  answers: " + ", ".join(f"{getattr(counts, fate):,} {fate}" for fate in fates))
+    if not counts.problems:
+        rows.append("  no problems")
+    rows += [f"  {number:8,} {kind:15} {PROBLEM_KINDS[kind]}" for kind, number in counts.problems.items()]
+    return "\n".join(rows)

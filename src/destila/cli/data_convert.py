@@ -1,0 +1,26 @@
+"""`destila data convert`: read a data file in one format, write it in another, repaired if asked."""
+
+import json
+from pathlib import Path
+
+from destila.cli.data_check import as_json, table
+from destila.config import DataConvertSettings
+from destila.data.repair import Counts
+from destila.data.sources import resolve
+from destila.data.squad import check_target, read, save
+
+
+def run(settings: DataConvertSettings) -> Counts:
+    """Convert one file.
+
+    Raises:
+        UserError: the source cannot be read or taken as it is; the target exists, or cannot be written.
+    """
+    target = Path(settings.target)
+    check_target(target, overwrite=settings.overwrite)
+    examples, counts = read(resolve(settings.source), repair=settings.repair)
+    save(examples, target)
+    print(table(settings.source, counts), end="\n\n")
+    print(f"written: {target}")
+    print(json.dumps({"files": [{**as_json(settings.source, counts), "target": str(target)}]}, ensure_ascii=False))
+    return counts

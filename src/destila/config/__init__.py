@@ -1,0 +1,88 @@
+"""Every setting of every command: frozen dataclasses, nothing else. The docstring under a field is its help.
+
+A settings file is TOML with one table per nested dataclass; the command line overrides it with `--table.key value`.
+`destila.config.loader` turns both into these classes and reports all mistakes at once. Importing this package is cheap.
+"""
+
+from destila.config.answer import (
+    AnswerSettings,
+    BenchSettings,
+    DataAugmentSettings,
+    DataCheckSettings,
+    DataConvertSettings,
+    DataFetchSettings,
+    EvaluateSettings,
+    ExportSettings,
+    VariationSettings,
+)
+from destila.config.distill import (
+    DistillSettings,
+    LossSettings,
+    StageSettings,
+    StudentSettings,
+    TeacherSettings,
+    UnlabelledSettings,
+)
+from destila.config.documents import DocumentSettings, FolderSettings, UploadSettings
+from destila.config.pretrain import (
+    ClozeSettings,
+    MaskingSettings,
+    PretrainedModelSettings,
+    PretrainSettings,
+    TextSettings,
+)
+from destila.config.publish import CardSettings, PushSettings
+from destila.config.report import ReportSettings
+from destila.config.serve import LimitSettings, QueueSettings, ServeSettings
+from destila.config.training import (
+    CALL_SETTINGS,
+    DataSettings,
+    FinetuneSettings,
+    ModelSettings,
+    RunSettings,
+    ShapeSettings,
+    TrainingCommandSettings,
+    TrainingSettings,
+    WindowSettings,
+)
+
+__all__ = [
+    "CALL_SETTINGS",
+    "AnswerSettings",
+    "BenchSettings",
+    "CardSettings",
+    "ClozeSettings",
+    "DataAugmentSettings",
+    "DataCheckSettings",
+    "DataConvertSettings",
+    "DataFetchSettings",
+    "DataSettings",
+    "DistillSettings",
+    "DocumentSettings",
+    "EvaluateSettings",
+    "ExportSettings",
+    "FinetuneSettings",
+    "FolderSettings",
+    "LimitSettings",
+    "LossSettings",
+    "MaskingSettings",
+    "ModelSettings",
+    "PretrainSettings",
+    "PretrainedModelSettings",
+    "PushSettings",
+    "QueueSettings",
+    "ReportSettings",
+    "RunSettings",
+    "ServeSettings",
+    "ShapeSettings",
+    "StageSettings",
+    "StudentSettings",
+    "TeacherSettings",
+    "TextSettings",
+    "TrainingCommandSettings",
+    "TrainingSettings",
+    "UnlabelledSettings",
+    "UploadSettings",
+    "VariationSettings",
+    "WindowSettings",
+]

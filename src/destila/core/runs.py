@@ -1,0 +1,262 @@
+"""A run: a directory that holds everything needed to repeat, resume or use what was trained in it.
+
+    run/
+      run.json          status (running, interrupted, finished), command, version, seed, environment, seconds, score
+      settings.toml     the resolved settings
+      metrics.jsonl     one JSON object a line: {"step": ..., "loss": ..., ...}
+      tensorboard/      the same for TensorBoard
+      checkpoints/      step-00000100/ (all state needed to resume), best-00000100/ (a loadable model)
+      config.json, model.safetensors, tokenizer.json, destila.json      the best model, once the run has finished
+
+Invariant: every file and directory appears whole or not at all. Writers fill a temporary neighbour, flush it to the
+disk and rename it; a kill at any moment leaves either the old or the new content.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import platform
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from destila.core.errors import UserError
+
+RUN_FILE, SETTINGS_FILE, METRICS_FILE = "run.json", "settings.toml", "metrics.jsonl"
+DISK_FULL = ("the disk is full", "Free some space and run again; nothing was half-written.")
+ALMOST_NOTHING = 2**16  # bytes free when a write failed because of a full disk: less than one block was left
+METADATA_FILE = "destila.json"  # beside a model: window, threshold, scores, source
+
+
+def destila_version() -> str:
+    """The installed version of Destila."""
+    from importlib.metadata import PackageNotFoundError, version  # brings email and zip with it: 20 ms
+
+    try:
+        return version("destila")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def command_line() -> str:
+    """The command that this process was started with, as one would type it."""
+    name = Path(sys.argv[0]).name
+    program = ["python", "-m", "destila"] if name == "__main__.py" else [name]
+    return shlex.join([*program, *sys.argv[1:]])
+
+
+def environment() -> dict[str, Any]:
+    """What a reader of a figure wants to know of the machine and the libraries; imports none of them."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    libraries = {}
+    for name in ("torch", "transformers", "accelerate", "tokenizers", "numpy", "onnxruntime", "openvino"):
+        with contextlib.suppress(PackageNotFoundError):
+            libraries[name] = version(name)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "libraries": libraries,
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals while `path` is written (full disk, read-only) into a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        reason = _refusal(error)
+        if reason is None:
+            raise
+        raise UserError(str(path), *reason) from error
+    except UserError:
+        raise
+    except Exception as error:  # libraries written in C++ and Rust do not say what the system told them
+        if _free_bytes(path) >= ALMOST_NOTHING:
+            raise
+        raise UserError(str(path), *DISK_FULL) from error
+
+
+def _refusal(error: OSError) -> tuple[str, str] | None:
+    """What was refused and what to do about it; None if the system is not to blame."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DISK_FULL
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return "cannot be written: permission denied or read-only", "Choose another place."
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return f"cannot be written: {error.strerror}", "Choose another place."
+    return None
+
+
+def _free_bytes(path: Path) -> int:
+    """Free space where `path` is, or is to be."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's content, or a directory's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same directory; on success it replaces `path`, on failure it vanishes."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            flush(temporary)
+            os.replace(temporary, path)
+            flush(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield a temporary directory beside `path`; on success it becomes `path`, which must not exist before."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            yield temporary
+            for file in sorted(temporary.rglob("*")):
+                flush(file)
+            flush(temporary)
+            os.replace(temporary, path)
+            flush(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a whole JSON file, atomically."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that a program wrote.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(str(path), "does not exist", "Check the path.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(str(path), f"is not JSON ({error})", "Was it cut short? Make or download it again.") from error
+
+
+class Run:
+    """A run directory that is being written. Make one with `Run.create`."""
+
+    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+        self.path, self.record = path, record
+        # Time of the calls before this one; what a killed call did after its last update is lost.
+        self._opened = time.monotonic() - float(record.get("seconds", 0.0))
+
+    @classmethod
+    def create(
+        cls, path: Path, *, settings_text: str, seed: int, resume: bool = False, overwrite: bool = False
+    ) -> "Run":
+        """Open a run directory.
+
+        Raises:
+            UserError: it holds a run already and neither `resume` nor `overwrite` is set; there is nothing to resume;
+                it is to be resumed with other settings.
+        """
+        old = read_json(path / RUN_FILE) if (path / RUN_FILE).exists() else None
+        if resume:
+            return cls._resumed(path, old, settings_text)
+        if old and not overwrite:
+            raise UserError(
+                str(path),
+                f"holds a run already ({old['status']})",
+                "Continue it with --resume, replace it with --overwrite, or choose another --output.",
+            )
+        if path.is_dir() and not old and any(path.iterdir()):
+            raise UserError(str(path), "is not empty and is not a run", "Choose another place.")
+        if old:
+            shutil.rmtree(path)
+        run = cls(path, {"status": "running", "command": command_line(), "version": destila_version(), "seed": seed})
+        run.record |= {"environment": environment(), "started": time.time()}
+        write_text(path / SETTINGS_FILE, settings_text)
+        write_json(path / RUN_FILE, run.record)
+        return run
+
+    @classmethod
+    def _resumed(cls, path: Path, old: dict[str, Any] | None, settings_text: str) -> "Run":
+        if not old:
+            raise UserError(str(path), "there is no run to resume here", "Leave --resume out to start one.")
+        if (path / SETTINGS_FILE).read_text(encoding="utf-8") != settings_text:
+            raise UserError(
+                str(path),
+                f"was started with other settings than these (see {SETTINGS_FILE} there)",
+                "Resume with the same settings, or choose another --output.",
+            )
+        return cls(path, old)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return bool(self.record["status"] == "finished")
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        with writing(self.path / METRICS_FILE), open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(metrics), ensure_ascii=False) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop the metrics of steps after `step`, torn last lines included: they will be made again."""
+        path = self.path / METRICS_FILE
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+        write_text(path, "".join(kept))
+
+    def update(self, **fields: Any) -> None:
+        """Change run.json, and note in it the seconds that all calls took so far."""
+        self.record |= {**fields, "seconds": round(time.monotonic() - self._opened, 3)}
+        write_json(self.path / RUN_FILE, self.record)

@@ -1,0 +1,1 @@
+"""Data sets, texts and tokenizers, and the windows that a model reads."""

@@ -1,0 +1,1 @@
+"""Questions made from text, and more of them from labeled ones."""

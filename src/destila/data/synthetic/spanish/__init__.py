@@ -1,0 +1,1 @@
+"""Lists of Spanish words, written for this project: see destila.data.synthetic.thesaurus."""

@@ -1,0 +1,1 @@
+"""Scores with their intervals, and what they break down into; times of models."""

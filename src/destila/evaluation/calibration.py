@@ -1,0 +1,135 @@
+"""Whether a reader's scores mean what they say, and what its no-answer threshold gains and costs.
+
+Reliability: answers are sorted into ten bins by their score; where scores are probabilities, the share of right answers
+in a bin is its mean score (Guo et al. 2017, "On calibration of modern neural networks", whose expected calibration
+error is `Reliability.error`). "Right" is an exact match under the report's normalizer.
+
+The no-answer curve: every threshold on `Prediction.no_answer_score` gives other questions an answer. Invariant: its
+`used` point is what the reader's own answers score.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from destila.core.records import Example, Missing, Prediction
+from destila.evaluation import metrics
+
+BINS = 10
+POINTS = 60  # of a curve; more cannot be told apart
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The answers whose score lies in [low, high): how many, their mean score, and the share that is exactly right."""
+
+    low: float
+    high: float
+    n: int
+    score: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Whether scores are probabilities.
+
+    Attributes:
+        bins: those that hold answers.
+        error: expected calibration error, the mean over answers of |share right - mean score| of their bin.
+        score: mean score of all answers; `right`: share of them that is exactly right.
+    """
+
+    bins: tuple[Bin, ...]
+    error: float
+    score: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdPoint:
+    """What a no-answer threshold gives (None: always answer).
+
+    Attributes:
+        answered: share of the questions that get an answer.
+        f1: over all questions; `has_answer`: over those with an answer; `no_answer`: over those without.
+    """
+
+    threshold: float | None
+    answered: float
+    f1: float
+    has_answer: float
+    no_answer: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswerCurve:
+    """F1 for every no-answer threshold: thinned, from never answering to always.
+
+    Attributes:
+        used: the reader's own threshold; `best`: the one of highest F1 on these very questions.
+    """
+
+    points: tuple[ThresholdPoint, ...]
+    used: ThresholdPoint
+    best: ThresholdPoint
+
+
+def reliability(scores: Floats, right: Floats) -> Reliability:
+    """Bins of answers by their score.
+
+    Args:
+        scores: (N,) in [0, 1], of the answers given; `right`: (N,) 1 where the answer is exactly right, else 0.
+    """
+    places = np.minimum((scores * BINS).astype(int), BINS - 1)  # a score of 1 belongs to the last bin
+    bins = tuple(
+        Bin(
+            place / BINS,
+            (place + 1) / BINS,
+            int(inside.sum()),
+            float(scores[inside].mean()),
+            float(right[inside].mean()),
+        )
+        for place in range(BINS)
+        if (inside := places == place).any()
+    )
+    error = sum(one.n * abs(one.right - one.score) for one in bins) / len(scores)
+    return Reliability(bins, error, float(scores.mean()), float(right.mean()))
+
+
+def no_answer_curve(
+    examples: Sequence[Example],
+    predictions: Mapping[str, Prediction],
+    *,
+    threshold: float | None,
+    normalizer: str,
+) -> NoAnswerCurve | Missing:
+    """F1 by threshold, over the labelled examples.
+
+    Args:
+        threshold: the reader's own.
+    """
+    spans = {name: prediction.best.text if prediction.best else None for name, prediction in predictions.items()}
+    answering = metrics.score(examples, spans, normalizer=normalizer)
+    if answering.has_answer.all():
+        return Missing("every question of these data has an answer, so there is nothing to refuse.")
+    refusing = metrics.score(examples, dict.fromkeys(spans), normalizer=normalizer).f1
+    odds = np.array([predictions[name].no_answer_score for name in answering.ids])
+
+    def point(cut: float | None) -> ThresholdPoint:
+        refused = odds > (np.inf if cut is None else cut)
+        f1, has = np.where(refused, refusing, answering.f1), answering.has_answer
+        empty = np.array([predictions[name].best is None for name in answering.ids])
+        parts = [100 * float(part.mean()) if part.size else 0.0 for part in (f1, f1[has], f1[~has])]
+        return ThresholdPoint(cut, float((~refused & ~empty).mean()), *parts)
+
+    finite = np.unique(odds[np.isfinite(odds)])
+    best, _ = metrics.fit_no_answer_threshold(examples, predictions, normalizer=normalizer)
+    cuts = finite[np.linspace(0, len(finite) - 1, POINTS).round().astype(int)] if finite.size else finite
+    lowest = [float(finite[0]) - 1.0] if finite.size else []  # below all scores: never answer
+    points = tuple(point(float(cut)) for cut in sorted({*lowest, *cuts.tolist()}))
+    return NoAnswerCurve(points, point(threshold), point(best))

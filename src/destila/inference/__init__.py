@@ -1,0 +1,1 @@
+"""From a question and a text to answers, and what runs the model."""

@@ -1,0 +1,120 @@
+"""What runs a model: one class per run time behind one protocol, picked by what lies in the model's directory.
+
+Mental model: a backend turns token ids into start and end logits and knows nothing else; texts, windows and answers are
+`destila.inference.reader`'s. Invariant: every backend of one model gives the same logits, within the tolerance of its
+arithmetic. Run times are imported only when a model needs them.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from destila.core.errors import UserError
+from destila.inference.backends.files import ONNX_FILE, OPENVINO_FILE
+from destila.models.hub import Location, locate
+
+Logits = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+
+class SpanModel(Protocol):
+    """A network that scores every token as the start and as the end of the answer.
+
+    It may have two attributes more: `tokens_per_batch`, the padded tokens of a run that suit it, and `one_by_one`, that
+    it cuts every row to its own length, so that rows of any lengths may run together.
+    """
+
+    def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
+        """Start and end logits, both (B, T), of (B, T) token ids; what stands at padding means nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedBackend:
+    """A model that is ready to run, and what lay beside it.
+
+    Attributes:
+        config: the content of config.json.
+        metadata: the content of destila.json; empty where there is none.
+        location: where its files are, and which commit of the hub they are.
+    """
+
+    model: SpanModel
+    tokenizer: Tokenizer
+    config: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    location: Location
+
+
+# What a model's directory holds, and what runs it, fastest first: (backend, file, what to install).
+CHOICES = (
+    ("openvino", OPENVINO_FILE, "openvino"),
+    ("onnx", ONNX_FILE, "onnxruntime"),
+    ("torch", "config.json", "torch"),
+)
+EXTRAS = {"openvino": "destila[openvino]", "onnx": "destila", "torch": "destila[train]"}
+
+
+def load_backend(
+    name: str,
+    backend: str = "auto",
+    *,
+    revision: str | None = None,
+    threads: int = 0,
+    spin: bool = True,
+    lean: bool = False,
+) -> LoadedBackend:
+    """Load a model with the run time that fits it.
+
+    Args:
+        name: a local directory, a hub id, or hub-id@revision.
+        backend: "auto" (the fastest that is installed of those that the directory has files for), "torch", "onnx" or
+            "openvino".
+        revision: branch, tag or commit of the hub repository.
+        threads: of the run time; 0: one for each core that this process may use.
+        spin: onnxruntime's threads wait awake; false where other work wants the cores, as in a server.
+        lean: onnxruntime takes less memory and more time for a question: for a process that asks few.
+
+    Raises:
+        UserError: no such model, it is broken, or its run time is not installed.
+    """
+    location = locate(name, revision)
+    chosen = _choose(location, backend)
+    try:
+        if chosen == "torch":
+            from destila.inference.backends import torch as torch_backend
+
+            return torch_backend.load(location, threads=threads)
+        module = import_module(f"destila.inference.backends.{chosen}")
+    except ImportError as error:
+        problem = f"is run by {chosen}, and {error.name} is missing"
+        raise UserError(name, problem, f"Install what runs it: pip install '{EXTRAS[chosen]}'.") from error
+    manner = {"spin": spin, "lean": lean} if chosen == "onnx" else {}
+    loaded: LoadedBackend = module.load(location, threads=threads, **manner)
+    return loaded
+
+
+def _choose(location: Location, backend: str) -> str:
+    """Which backend runs the model; says so on stderr where there was a choice."""
+    name, directory = location.label, location.directory
+    exported = [choice for choice, file, _ in CHOICES[:2] if (directory / file).is_file()]
+    has_weights = any(any(directory.glob(ending)) for ending in ("*.safetensors", "pytorch_model*"))
+    found = exported + ["torch"] * (not exported or has_weights)
+    if backend != "auto":
+        if backend not in found:
+            remedy = f"It holds one for {' and '.join(found)}; destila export makes others."
+            raise UserError(name, f"holds no model for {backend}", remedy)
+        return backend
+    installed = [choice for choice, _, library in CHOICES if choice in found and find_spec(library)]
+    if len(found) > 1 and installed:
+        others = ", ".join(choice for choice in found if choice != installed[0])
+        why = "the fastest of those installed" if len(installed) > 1 else "the only one installed"
+        print(f"{name}: run by {installed[0]}, {why}; it also has files for {others}.", file=sys.stderr)
+    return (installed or found)[0]

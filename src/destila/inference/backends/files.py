@@ -1,0 +1,60 @@
+"""What lies in an exported directory, and the checks that both run times make before they read it.
+
+    export/
+      model.onnx (model.onnx.data) | openvino.xml, openvino.bin
+      config.json       of the reader that was exported: positions, padding
+      tokenizer.json
+      destila.json      the reader's own, plus "format", "precision", "files" (bytes of each), scores before and after
+
+Invariant: a file of another length than destila.json says is refused, so that a cut-off download never answers. This
+module runs no model.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from destila.core.errors import UserError
+from destila.core.runs import METADATA_FILE, read_json
+
+ONNX_FILE, OPENVINO_FILE = "model.onnx", "openvino.xml"
+ONNX_WEIGHTS = f"{ONNX_FILE}.data"  # of a large model; onnxruntime maps it into memory
+INPUTS, OUTPUTS = ("input_ids", "attention_mask"), ("start_logits", "end_logits")
+PRECISIONS = ("fp32", "bf16", "int8")
+EXPORT_AGAIN = "Was it cut short? Copy the whole directory again, or make it again with destila export."
+
+
+def read_export(directory: Path, file: str) -> dict[str, Any]:
+    """The destila.json of an exported directory, after checking that `file` and its neighbours are whole.
+
+    Raises:
+        UserError: a file is missing or has another size, or the precision is none that we know.
+    """
+    if not (directory / file).is_file():
+        raise UserError(str(directory), f"has no {file}", "Make one with destila export.")
+    metadata = read_json(directory / METADATA_FILE)
+    where = str(directory / METADATA_FILE)
+    if not isinstance(metadata, dict) or metadata.get("precision") not in PRECISIONS:
+        found = metadata.get("precision") if isinstance(metadata, dict) else metadata
+        raise UserError(where, f"precision is {found!r}, not one of {', '.join(PRECISIONS)}", EXPORT_AGAIN)
+    problems = []
+    for name, size in metadata.get("files", {}).items():
+        path = directory / name
+        if not path.is_file():
+            problems.append(f"{name} is missing")
+        elif path.stat().st_size != size:
+            problems.append(f"{name} has {path.stat().st_size:,} bytes instead of {size:,}")
+    if problems:
+        raise UserError.from_problems(str(directory), problems, EXPORT_AGAIN)
+    return metadata
+
+
+def check_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Refuse a model that is not a reader: its inputs and outputs have other names.
+
+    Raises:
+        UserError: it takes or gives something else.
+    """
+    if sorted(inputs) != sorted(INPUTS) or not set(OUTPUTS) <= set(outputs):
+        problem = f"takes {', '.join(inputs)} and gives {', '.join(outputs)}, so it is no reader of ours"
+        raise UserError(str(path), problem, f"It must take {', '.join(INPUTS)} and give {', '.join(OUTPUTS)}.")

@@ -1,0 +1,65 @@
+"""Run a transformers question answering model with torch: teachers, students, and the live model during training.
+
+    B batch, T tokens
+
+Invariant: running a model changes nothing about it: not its mode, not its gradients, not a random generator.
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from destila.core.cpus import thread_count
+from destila.inference.backends import Integers, LoadedBackend, Logits
+from destila.models.files import load_reader, span_logits
+from destila.models.hub import Location
+
+
+class TorchModel:
+    """A model on the device where it lies. It may be one that is being trained.
+
+    Args:
+        model: a transformers question answering model, perhaps wrapped for several processes.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @property
+    def tokens_per_batch(self) -> int:
+        """How many padded tokens to read at once: a graphics card is only busy with many."""
+        return 65_536 if next(self.model.parameters()).device.type == "cuda" else 2048
+
+    def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
+        """Start and end logits, both (B, T), without dropout."""
+        device = next(self.model.parameters()).device
+        inputs = [torch.from_numpy(array).to(device) for array in (input_ids, attention_mask)]  # (B, T) each
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                start, end = span_logits(self.model, *inputs)
+        finally:
+            self.model.train(training)
+        return _array(start), _array(end)
+
+
+def _array(logits: torch.Tensor) -> Logits:
+    return np.asarray(logits.float().cpu().numpy(), np.float32)
+
+
+def load(location: Location, *, threads: int = 0) -> LoadedBackend:
+    """Load a reader on the graphics card if there is one, else on the CPU.
+
+    Raises:
+        UserError: see `destila.models.files.load_reader`.
+    """
+    loaded = load_reader(location.name, revision=location.commit)
+    torch.set_num_threads(threads or min(torch.get_num_threads(), thread_count(0)))
+    if torch.cuda.is_available():
+        print(f"{location.name} runs on {torch.cuda.get_device_name()}: torch found it.", file=sys.stderr)
+        loaded.model.to("cuda")
+    config = loaded.model.config.to_dict()
+    return LoadedBackend(TorchModel(loaded.model), loaded.tokenizer, config, loaded.metadata, location)

@@ -1,0 +1,241 @@
+"""From logits to answers: the one span decoder.
+
+Mental model: all windows of an example are merged into one banded matrix of scores, S[i, k] = the score of the answer
+that starts at token i of the whole context and ends k tokens later; where windows overlap, a span keeps its best score,
+so it counts once. Windows come in order, so rows that no later window holds are settled: their part of the softmax is
+summed up, and only the rows that an answer may still come from are kept. Next to the spans stands "no answer", whose
+score is the lowest over the windows of its score in each (every window must agree that it holds no answer). A softmax
+over all of these gives the probabilities. Answers are read off best first; each removes the spans that overlap it.
+
+    N tokens of the whole context, n of them in a window, K most tokens of an answer
+
+Invariants: an answer is whole words of the context with no white space at its edges, and `text == context[start:end]`;
+two answers never overlap; equal scores are decided by the earlier start, then by the shorter span. Offsets must be as
+`destila.data.windows` makes them. Memory does not depend on the length of the context; for that, a context of more than
+`top_k` times ROWS_PER_ANSWER tokens may lose an answer other than the best, if the better ones lie in words of hundreds
+of tokens. This module neither runs models nor chooses thresholds.
+"""
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from destila.core.records import Answer, Prediction
+from destila.data.windows import Window
+
+Scores = NDArray[np.float32]
+Positions = NDArray[np.int64]
+
+ZERO_WIDTH_JOINER = "\u200d"
+ROWS_AT_ONCE = 1024  # settled together
+ROWS_PER_ANSWER = 256  # an answer of 30 tokens rules out those of some 60 rows, and more where it grows to long words
+SKIN_TONES = range(0x1F3FB, 0x1F400)
+# Scripts that write no spaces between words: there a letter beside a letter does not mean the same word.
+UNSPACED = (
+    range(0x0E00, 0x0F00),  # Thai, Lao
+    range(0x1000, 0x10A0),  # Burmese
+    range(0x1780, 0x1800),  # Khmer
+    range(0x3040, 0xA000),  # kana, CJK ideographs
+    range(0xF900, 0xFB00),
+    range(0xFF66, 0xFFA0),
+    range(0x20000, 0x40000),
+)
+
+
+def decode(
+    windows: Sequence[Window],
+    start_logits: Sequence[NDArray[Any]],
+    end_logits: Sequence[NDArray[Any]],
+    context: str,
+    *,
+    max_answer_tokens: int = 30,
+    top_k: int = 1,
+    no_answer_threshold: float | None = None,
+) -> tuple[Prediction, list[Answer]]:
+    """Read the answers of one example off the logits of its windows.
+
+    Args:
+        windows: all windows of the example, at least one.
+        start_logits: (T,) for each window, padded or not; `end_logits` likewise.
+        context: the context that the windows were cut from.
+        max_answer_tokens: the longest answer, before it grows to whole words.
+        top_k: most answers to return.
+        no_answer_threshold: "no answer" is given where `no_answer_score` is above it; None: always answer.
+
+    Returns:
+        The prediction, and the answers, best first: `prediction.answer`, then the next best spans that overlap no
+        better one. An answer's score is the probability of its best token span among all legal spans and "no answer".
+    """
+    longest = max(len(window.offsets) for window in windows)
+    decoder = SpanDecoder(
+        context,
+        max_answer_tokens=max(1, min(max_answer_tokens, longest)),
+        top_k=top_k,
+        no_answer_threshold=no_answer_threshold,
+    )
+    for window, start, end in zip(windows, start_logits, end_logits, strict=True):
+        decoder.add(window, start, end)
+    return decoder.finish()
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """N tokens where an answer may start: first characters (N,), ends (N, K) and scores (N, K) of their spans."""
+
+    starts: Positions
+    ends: Positions
+    scores: Scores
+
+
+class SpanDecoder:
+    """`decode`, window by window.
+
+    Args:
+        context: the context that the windows are cut from; the other arguments are those of `decode`.
+    """
+
+    def __init__(
+        self, context: str, *, max_answer_tokens: int, top_k: int = 1, no_answer_threshold: float | None = None
+    ) -> None:
+        self.context, self.top_k, self.threshold = context, top_k, no_answer_threshold
+        self._null = math.inf
+        self._first = 0  # token of the whole context that the open rows begin with
+        self._offsets = np.zeros((0, 2), np.int64)  # of the open rows
+        self._scores = np.zeros((0, max_answer_tokens), np.float32)
+        self._highest, self._sum = -math.inf, 0.0  # of all settled spans; the sum is of exp(score - highest)
+        self._kept = list[_Rows]()
+
+    def add(self, window: Window, start_logits: NDArray[Any], end_logits: NDArray[Any]) -> None:
+        """Take in the next window of the context and its logits (T,)."""
+        self._null = min(self._null, float(start_logits[0]) + float(end_logits[0]))
+        if window.first_token - self._first >= ROWS_AT_ONCE:
+            self._settle(window.first_token - self._first)
+        place, longest = window.first_token - self._first, self._scores.shape[1]
+        if (more := place + len(window.offsets) - len(self._scores)) > 0:
+            self._scores = np.concatenate([self._scores, np.full((more, longest), -np.inf, np.float32)])
+            self._offsets = np.concatenate([self._offsets, window.offsets[len(window.offsets) - more :]])
+        inside = slice(window.context_start, window.context_end)
+        starts, ends = (np.asarray(side[inside], np.float32) for side in (start_logits, end_logits))  # (n,)
+        rows = self._scores[place : place + len(starts)]  # (n, K)
+        np.maximum(rows, starts[:, None] + _reach(ends, longest, fill=-np.inf), out=rows)
+
+    def finish(self) -> tuple[Prediction, list[Answer]]:
+        """What all windows say; see `decode`."""
+        self._settle(len(self._scores))
+        highest = max(self._highest, self._null)
+        total = self._sum * math.exp(self._highest - highest) + math.exp(self._null - highest)
+        normalizer = highest + math.log(total)
+        spans = _best_spans(_joined(self._kept), self.context, count=self.top_k)
+        none = Answer.none(math.exp(self._null - normalizer))
+        if not spans:
+            return Prediction(none, None, math.inf), [none]
+        answers = [
+            Answer.at(self.context, start, end, min(1.0, math.exp(score - normalizer))) for score, start, end in spans
+        ]
+        no_answer_score = self._null - spans[0][0]
+        if self.threshold is not None and no_answer_score > self.threshold:
+            return Prediction(none, answers[0], no_answer_score), [none, *answers][: self.top_k]
+        return Prediction(answers[0], answers[0], no_answer_score), answers
+
+    def _settle(self, count: int) -> None:
+        """Close the first `count` open rows, which no further window holds."""
+        starts, ends = _characters(self._offsets)
+        rows = _Rows(starts[:count], _reach(ends, self._scores.shape[1], fill=-1)[:count], self._scores[:count])
+        rows.scores[rows.ends <= rows.starts[:, None]] = -np.inf  # nothing but white space
+        highest = float(rows.scores.max(initial=-np.inf))
+        if highest > -math.inf:
+            self._highest, before = max(self._highest, highest), self._highest
+            self._sum *= math.exp(before - self._highest)
+            self._sum += float(np.exp(rows.scores - np.float32(self._highest)).sum(dtype=np.float64))
+        self._kept.append(rows)
+        if sum(len(kept.scores) for kept in self._kept) > 2 * self.top_k * ROWS_PER_ANSWER:
+            self._kept = [_best_rows(_joined(self._kept), self.top_k * ROWS_PER_ANSWER)]
+        self._first += count
+        self._offsets, self._scores = self._offsets[count:], self._scores[count:]
+
+
+# ---------------------------------------------------------------------------------------------------- scores
+def _characters(offsets: Positions) -> tuple[Positions, Positions]:
+    """First characters (N,) and ends (N,) of answers that start, or end, at each of N tokens with offsets (N, 2).
+
+    A zero-width token stands for no character: an answer that starts there starts at the next that is not.
+    """
+    empty = offsets[:, 1] <= offsets[:, 0]
+    starts = np.where(empty, np.iinfo(np.int64).max, offsets[:, 0])
+    ends = np.where(empty, -1, offsets[:, 1])
+    return np.minimum.accumulate(starts[::-1])[::-1], np.maximum.accumulate(ends)
+
+
+def _reach(values: NDArray[Any], length: int, *, fill: float) -> NDArray[Any]:
+    """(N,) -> (N, K): row i holds the values at i, i + 1, ..., i + K - 1, `fill` past the end. A view."""
+    padded = np.concatenate([values, np.full(length, fill, values.dtype)])
+    return sliding_window_view(padded, length)[: len(values)]
+
+
+def _joined(parts: Sequence[_Rows]) -> _Rows:
+    if len(parts) == 1:
+        return parts[0]
+    return _Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("starts", "ends", "scores")))
+
+
+def _best_rows(rows: _Rows, count: int) -> _Rows:
+    """The `count` rows that hold the best spans, in their order; of equal ones the first."""
+    best = np.sort(np.argsort(-rows.scores.max(axis=1), kind="stable")[:count])
+    return _Rows(rows.starts[best], rows.ends[best], rows.scores[best])
+
+
+def _best_spans(rows: _Rows, context: str, *, count: int) -> list[tuple[float, int, int]]:
+    """(score, start, end) of the best spans that do not overlap, as whole words. Uses the scores up."""
+    found = list[tuple[float, int, int]]()
+    while rows.scores.size:
+        row, more = divmod(int(rows.scores.argmax()), rows.scores.shape[1])
+        score = float(rows.scores[row, more])
+        if score == -math.inf:
+            break
+        start, end = _whole_words(context, int(rows.starts[row]), int(rows.ends[row, more]))
+        found.append((score, start, end))
+        if len(found) == count:
+            break
+        # Whole words keep apart what is apart: spans that do not overlap this one will not once they are extended.
+        rows.scores[(rows.starts < end)[:, None] & (rows.ends > start)] = -np.inf
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------- words
+def _whole_words(context: str, start: int, end: int) -> tuple[int, int]:
+    """The span, extended so that neither edge cuts a word."""
+    while start > 0 and _one_word(context[start - 1], context[start]):
+        start -= 1
+    while end < len(context) and _one_word(context[end - 1], context[end]):
+        end += 1
+    return start, end
+
+
+def _one_word(left: str, right: str) -> bool:
+    """Whether two neighbouring characters belong to one word, or to one visible character."""
+    if left.isspace() or right.isspace():
+        return False
+    if left == ZERO_WIDTH_JOINER or is_extender(right):
+        return True
+    return is_letter(left) and is_letter(right)
+
+
+def is_extender(letter: str) -> bool:
+    """Whether it shows only together with the character before it."""
+    return _is_mark(letter) or letter == ZERO_WIDTH_JOINER or ord(letter) in SKIN_TONES
+
+
+def _is_mark(letter: str) -> bool:
+    return letter > "\u02ff" and unicodedata.category(letter).startswith("M")
+
+
+def is_letter(letter: str) -> bool:
+    """Whether it is part of the same word as a letter beside it."""
+    spaced = letter < "\u0e00" or not any(ord(letter) in block for block in UNSPACED)
+    return spaced and (letter.isalnum() or _is_mark(letter))

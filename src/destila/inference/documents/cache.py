@@ -1,0 +1,219 @@
+"""The texts of a folder's files, kept in a cache: a file is parsed once, and again only when its content changes.
+
+Mental model: one SQLite file for each folder, a row for each file: its state, the digest of its content, and its text
+or what is wrong with it. `Library.refresh` compares the rows with the folder. A file whose state (size, times, inode)
+is the known one is not opened; one with another state and the known content is not parsed.
+
+Invariants: every change is a transaction, so that a kill or a second process at any moment leaves whole rows; the state
+of a row was taken before the file was read. A cache that is broken is made anew, for it holds nothing that the folder
+does not. Only its owner can read it.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from destila.config import DocumentSettings
+from destila.core.cpus import usable_cores
+from destila.core.errors import UserError
+from destila.core.progress import Progress
+from destila.core.runs import writing
+from destila.inference.documents.document import Document, DocumentError
+from destila.inference.documents.files import FoundFile, files_of
+from destila.inference.documents.open import parse_document, read_bytes
+
+VERSION = 1  # of the table and of the texts in it: raise it when parsing gives other texts
+RECENT_SECONDS = 3.0  # a file that changed so lately may change again without a change of its times
+WAIT_SECONDS = 30.0  # for another process that writes
+TABLE = """
+create table if not exists files (
+    path blob primary key, state text not null, limits text not null, digest blob, text text, pages text, refused text
+)
+"""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A file as the cache knows it.
+
+    Attributes:
+        path: in bytes, for not every name of a file is text.
+        state: what the system said of the file; empty where that may not tell its next change.
+        limits: under which it was read.
+        digest: of its content; None: there was none to be had.
+        text: what it holds, and `pages` as JSON; None: it was refused.
+        refused: code, problem and remedy as JSON.
+    """
+
+    path: bytes
+    state: str
+    limits: str
+    digest: bytes | None = None
+    text: str | None = None
+    pages: str | None = None
+    refused: str | None = None
+
+
+class Library:
+    """The texts of one folder.
+
+    Args:
+        folder: where the files are.
+        directory: where the cache of this folder is, or is to be.
+
+    Raises:
+        UserError: the cache cannot be opened.
+    """
+
+    def __init__(self, folder: Path, directory: Path) -> None:
+        self.folder, self.file = folder, directory / "texts.sqlite"
+        with writing(directory):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._connection: sqlite3.Connection | None = None
+
+    def refresh(self, limits: DocumentSettings) -> tuple[dict[str, bytes], list[DocumentError]]:
+        """Bring the cache up to date.
+
+        Returns:
+            The digest of each file that can be read, by path, in order; and what is wrong with each of the others.
+
+        Raises:
+            UserError: the folder cannot be listed, or the cache cannot be written.
+        """
+        found = list(files_of(self.folder))
+        files = {os.fsencode(item.path): item for item in found if isinstance(item, FoundFile)}
+        digests, refused = self._attempt(lambda connection: _refresh(connection, files, limits))
+        return digests, [item for item in found if isinstance(item, DocumentError)] + refused
+
+    def document(self, path: str) -> Document | None:
+        """The text of a file, as it was when the cache was last refreshed; None: another process saw it vanish."""
+        select = "select text, pages from files where path = ? and text not null"
+        row = self._attempt(lambda connection: connection.execute(select, (os.fsencode(path),)).fetchone())
+        return Document(row[0], tuple(json.loads(row[1]))) if row else None
+
+    def close(self) -> None:
+        """Let go of the cache."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Work with the cache; where it turns out to be broken, once more with an empty one."""
+        for last in (False, True):
+            try:
+                with writing(self.file):
+                    self._connection = self._connection or _connect(self.file)
+                    return work(self._connection)
+            except sqlite3.OperationalError as error:  # locked for long, or no right to write, or a full disk
+                remedy = "Wait for the process that uses it, or choose another --folder.cache."
+                raise UserError(str(self.file), f"cannot be used ({error})", remedy) from error
+            except sqlite3.DatabaseError as error:
+                if last:
+                    raise
+                print(f"{self.file}: the cache is broken ({error}); making it anew.", file=sys.stderr)
+                self.close()
+                self.file.unlink(missing_ok=True)
+        raise AssertionError("unreachable")
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, timeout=WAIT_SECONDS, isolation_level=None)
+    try:
+        connection.execute("begin immediate")  # two processes that begin at once must not both make the table
+        (version,) = connection.execute("pragma user_version").fetchone()
+        if version != VERSION:
+            connection.execute("drop table if exists files")
+            connection.execute(f"pragma user_version = {VERSION}")
+        connection.execute(TABLE)
+        connection.execute("commit")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+# ------------------------------------------------------------------------------------------ one refresh
+def _refresh(
+    connection: sqlite3.Connection, files: dict[bytes, FoundFile], limits: DocumentSettings
+) -> tuple[dict[str, bytes], list[DocumentError]]:
+    columns = "path, state, limits, digest, null, null, refused"
+    known = {row[0]: _Row(*row) for row in connection.execute(f"select {columns} from files")}
+    changed = [file for path, file in files.items() if not _unchanged(known.get(path), file, limits)]
+    known |= _read_again(connection, changed, known, limits)
+    gone = [(path,) for path in known if path not in files]
+    connection.executemany("delete from files where path = ?", gone)
+    digests, refused = dict[str, bytes](), list[DocumentError]()
+    for path in sorted(files):
+        row = known[path]
+        if row.refused is None:
+            digests[os.fsdecode(path)] = row.digest or b""
+        else:
+            code, problem, remedy = json.loads(row.refused)
+            refused.append(DocumentError(os.fsdecode(path), problem, remedy, code=code))
+    return digests, refused
+
+
+def _read_again(
+    connection: sqlite3.Connection, files: Sequence[FoundFile], known: dict[bytes, _Row], limits: DocumentSettings
+) -> dict[bytes, _Row]:
+    """Read what may have changed, several files at once, and keep each as soon as it is read."""
+    progress = Progress(len(files), what="Reading documents", unit="files")
+    pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="destila-documents")
+    rows = dict[bytes, _Row]()
+    try:
+        for row in pool.map(lambda file: _read(file, known.get(os.fsencode(file.path)), limits), files):
+            _keep(connection, row)
+            rows[row.path] = _Row(row.path, row.state, row.limits, row.digest, refused=row.refused)  # without the text
+            progress.advance()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        progress.close()
+    return rows
+
+
+def _read(file: FoundFile, known: _Row | None, limits: DocumentSettings) -> _Row:
+    """What a file holds now; with neither a text nor a refusal: what it held before."""
+    path, state, under, digest = os.fsencode(file.path), _state(file.state), _limits(limits), None
+    try:
+        content = read_bytes(Path(file.path), limits.file_bytes)
+        digest = hashlib.sha256(content).digest()
+        if known is not None and known.refused is None and known.digest == digest:
+            return _Row(path, state, under, digest)
+        document = parse_document(file.path, content, limits)
+    except DocumentError as error:
+        return _Row(path, state, under, digest, refused=json.dumps([error.code, error.problem, error.remedy]))
+    return _Row(path, state, under, digest, document.text, json.dumps(document.pages))
+
+
+def _keep(connection: sqlite3.Connection, row: _Row) -> None:
+    if row.text is None and row.refused is None:
+        connection.execute("update files set state = ? where path = ?", (row.state, row.path))
+    else:
+        connection.execute("insert or replace into files values (?, ?, ?, ?, ?, ?, ?)", astuple(row))
+
+
+def _unchanged(row: _Row | None, file: FoundFile, limits: DocumentSettings) -> bool:
+    """Whether the cache holds what is in a file, as far as its state tells."""
+    if row is None or not row.state or row.state != _state(file.state):
+        return False
+    return row.refused is None or row.limits == _limits(limits)  # what was refused may pass under other limits
+
+
+def _state(state: os.stat_result) -> str:
+    """What changes when a file does; empty if it changed just now."""
+    recent = time.time() - max(state.st_mtime, state.st_ctime) < RECENT_SECONDS
+    return "" if recent else json.dumps([state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino])
+
+
+def _limits(limits: DocumentSettings) -> str:
+    return json.dumps(astuple(limits))

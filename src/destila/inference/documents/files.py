@@ -1,0 +1,66 @@
+"""The files of a folder that can be read: found once each, in one order, whatever links there are.
+
+Invariants: a directory or a file is visited once, under the first name that leads to it, so that loops of links end and
+a text counts once; hidden names are left out; nothing is opened here. What cannot be looked at is told, never raised,
+unless it is the folder itself.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from destila.core.errors import UserError
+from destila.inference.documents.document import DocumentError, kind_of
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that may be read, and its state when it was found."""
+
+    path: str
+    state: os.stat_result
+
+
+def files_of(folder: Path) -> Iterator[FoundFile | DocumentError]:
+    """The files of the kinds that can be read, below a folder, and what could not be looked at.
+
+    Raises:
+        UserError: the folder itself cannot be listed.
+    """
+    try:
+        state = os.stat(folder)
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise UserError(str(folder), f"cannot be listed: {(error.strerror or '').lower()}", "Give a folder.") from None
+    seen = {(state.st_dev, state.st_ino)}
+    waiting = [os.path.join(folder, name) for name in reversed(names)]
+    while waiting:
+        path = waiting.pop()
+        if os.path.basename(path).startswith("."):
+            continue
+        try:
+            state = os.stat(path)
+            if stat.S_ISDIR(state.st_mode) and _first(seen, state):
+                waiting += [os.path.join(path, name) for name in sorted(os.listdir(path), reverse=True)]
+            elif kind_of(path) and not stat.S_ISDIR(state.st_mode) and _first(seen, state):
+                yield _file(path, state)
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            yield DocumentError(path, f"cannot be read: {reason}", "Check its rights.", code="unreadable")
+
+
+def _file(path: str, state: os.stat_result) -> FoundFile | DocumentError:
+    if stat.S_ISREG(state.st_mode):
+        return FoundFile(path, state)
+    return DocumentError(path, "is no regular file", "Give a file.", code="unreadable")
+
+
+def _first(seen: set[tuple[int, int]], state: os.stat_result) -> bool:
+    """Whether this is the first time that it is met; on systems that number nothing, it always is."""
+    place = (state.st_dev, state.st_ino)
+    if place in seen and state.st_ino:
+        return False
+    seen.add(place)
+    return True

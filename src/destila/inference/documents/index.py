@@ -1,0 +1,163 @@
+"""The passages of a folder, ranked by BM25 for a question: what a reader should read first.
+
+Mental model: texts are cut into passages; a passage is the bag of its stems and those of its file's name. bm25s holds
+the scores of all pairs of stem and passage as a sparse matrix in files, so a question costs the reading of its stems'
+columns. BM25 is that of Robertson & Zaragoza (2009) with Lucene's idf; stems are Snowball's for Spanish, which drop
+accents, too.
+
+Invariants: an index on the disk is named after all that it was made from, never changed, and appears whole; equal
+scores are in the order of the files. This module knows nothing of files' bytes and nothing of readers.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from destila.core.errors import UserError
+from destila.core.runs import atomic_directory
+from destila.data.sentences import passages
+
+VERSION = 1  # of the files; raise it when the same texts would give another index
+WORDS = re.compile(r"\w+")
+# Frequent words weigh little by themselves; those that make a question are rare in texts and would weigh much. With
+# this list alone BM25 finds more (on data/nativa) than with a whole list of stop words, or with none.
+QUESTION_WORDS = (
+    "qué quién quiénes cuál cuáles cuándo dónde cómo cuánto cuánta cuántos cuántas "
+    "que quien quienes cual cuales cuando donde como cuanto cuanta cuantos cuantas"
+)
+PASSAGES_FILE = "passages.npy"
+NOTHING = ""  # stands for a passage without words: bm25s wants at least one in each
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The characters [start, end) of a file's text, and how well they match a question."""
+
+    path: str
+    start: int
+    end: int
+    score: float
+
+
+class PassageIndex:
+    """The passages of a folder's texts.
+
+    Args:
+        bm25: bm25s' index over the stems.
+        paths: of the files.
+        places: (P, 3) int64, the file's number, the start and the end of each passage.
+    """
+
+    def __init__(self, bm25: Any, paths: list[str], places: NDArray[np.int64]) -> None:
+        self._bm25, self._paths, self._places = bm25, paths, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def best(self, question: str, count: int) -> list[Passage]:
+        """The passages that match a question best, also such that do not match where there are not enough."""
+        vocabulary = self._bm25.vocab_dict
+        ids = sorted({vocabulary[stem] for stem in _Stems().of(question) if stem in vocabulary})
+        scores = self._bm25.get_scores_from_ids(ids) if ids else np.zeros(len(self), np.float32)
+        order = np.argsort(-scores, kind="stable")[:count]
+        return [
+            Passage(self._paths[file], start, end, float(scores[number]))
+            for number in order
+            for file, start, end in [self._places[number].tolist()]
+        ]
+
+    # ------------------------------------------------------------------------------------------ making
+    @classmethod
+    def of(cls, texts: Iterable[tuple[str, str]], most: int) -> "PassageIndex":
+        """Index (path, text) pairs in passages of at most `most` characters."""
+        import bm25s
+
+        stems, vocabulary = _Stems(), {NOTHING: 0}
+        bags, places, paths = list[list[int]](), list[tuple[int, int, int]](), list[str]()
+        for number, (path, text) in enumerate(texts):
+            paths.append(path)
+            title = PurePath(path).stem.replace("_", " ")
+            for start, end in passages(text, most):
+                places.append((number, start, end))
+                words = stems.of(f"{title} {text[start:end]}")
+                bags.append([vocabulary.setdefault(word, len(vocabulary)) for word in words] or [0])
+        bm25 = bm25s.BM25()
+        if bags:
+            bm25.index((bags, vocabulary), create_empty_token=False, show_progress=False)
+        return cls(bm25, paths, np.array(places, np.int64).reshape(-1, 3))
+
+    def save(self, directory: Path) -> None:
+        """Write the index; if another process has written the same meanwhile, leave that one's."""
+        try:
+            with atomic_directory(directory) as temporary:
+                self._bm25.save(temporary, show_progress=False)
+                np.save(temporary / PASSAGES_FILE, self._places)
+        except (OSError, UserError):
+            if not directory.is_dir():
+                raise
+
+    @classmethod
+    def load(cls, directory: Path, paths: list[str]) -> "PassageIndex":
+        """Map an index from the disk.
+
+        Raises:
+            OSError, ValueError, KeyError: it is not there, or is not whole.
+        """
+        import bm25s
+
+        places = np.load(directory / PASSAGES_FILE, mmap_mode="r", allow_pickle=False)
+        return cls(bm25s.BM25.load(directory, mmap=True), paths, places)
+
+
+class _Stems(dict[str, str]):
+    """Word -> stem, found once for each word; empty for the words that make a question."""
+
+    def __init__(self) -> None:
+        import Stemmer
+
+        super().__init__(dict.fromkeys(QUESTION_WORDS.split(), ""))
+        self._stem = Stemmer.Stemmer("spanish").stemWord
+
+    def __missing__(self, word: str) -> str:
+        self[word] = stem = str(self._stem(word))
+        return stem
+
+    def of(self, text: str) -> Iterator[str]:
+        """The stems of a text in order, without the words that make a question."""
+        words = WORDS.findall(unicodedata.normalize("NFC", text).lower())
+        return filter(None, map(self.__getitem__, words))
+
+
+def stored_index(directory: Path, digests: Mapping[str, bytes], most: int, text: Callable[[str], str]) -> PassageIndex:
+    """The index of a folder's texts from the cache, made and kept there if it is not.
+
+    Args:
+        directory: of the folder's cache.
+        digests: of the contents of the files, by path, in order.
+        most: characters of a passage.
+        text: gives the text of a path; asked only where the index must be made.
+    """
+    state = json.dumps([VERSION, most, [[path, digest.hex()] for path, digest in digests.items()]])
+    place = directory / f"index-{hashlib.sha256(state.encode()).hexdigest()[:32]}"
+    try:
+        return PassageIndex.load(place, list(digests))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError):  # torn by something that is not ours
+        shutil.rmtree(place, ignore_errors=True)
+    index = PassageIndex.of(((path, text(path)) for path in digests), most)
+    if len(index):
+        index.save(place)
+        for old in directory.glob("index-*"):
+            if old != place:  # whoever has mapped its files keeps them
+                shutil.rmtree(old, ignore_errors=True)
+    return index

@@ -1,0 +1,166 @@
+"""Files of questions: one JSON object a line in, one JSON object a line out, whatever is wrong with some lines.
+
+Mental model: a file is cut into pieces of some hundred lines; a piece is parsed, answered as one batch and written out
+as a block of bytes. Lines of a piece that share a context share its tokens. A piece knows where it ends, so that work
+can go on from there, in this process or another one.
+
+Invariants: every line that is not blank gives one line of output, in order; one that cannot be answered gives an
+{"error": ...} line and changes no other. Memory does not grow with the file, nor with the length of a line. This module
+opens and writes no file; the answering itself is `destila.inference.reader`'s.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any, BinaryIO
+
+from destila.core.errors import UserError
+from destila.inference.reader import Reader
+
+LINES_AT_ONCE, BYTES_AT_ONCE = 256, 4_000_000  # a piece: whichever comes first
+LONGEST_LINE = 2_000_000  # bytes, as many as the server takes; a book has about one million
+BOM = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place between two lines of a file: how many lines and bytes lie before it."""
+
+    lines: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive lines of a file.
+
+    Attributes:
+        start: where they begin; `end`: where the next piece begins.
+        lines: their bytes; None stands for a line that is too long to be held.
+    """
+
+    start: Position
+    end: Position
+    lines: Sequence[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a piece became: its lines of output, how many they are, how many of them are errors, where it ended."""
+
+    content: bytes
+    questions: int
+    errors: int
+    end: Position
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A line that is not blank: a pair, or what is wrong. `id` is {"id": ...} if the line has one, else empty."""
+
+    number: int
+    id: dict[str, Any]
+    pair: tuple[str, str] = ("", "")
+    error: str = ""
+
+
+# ------------------------------------------------------------------------------------------ reading
+def pieces(file: BinaryIO, start: Position = Position()) -> Iterator[Piece]:
+    """The pieces of a file that stands at `start`."""
+    lines, size, place = list[bytes | None](), 0, start
+    for content, length in _raw_lines(file):
+        lines.append(content)
+        size += length
+        if len(lines) == LINES_AT_ONCE or size > BYTES_AT_ONCE:
+            end = Position(place.lines + len(lines), place.bytes + size)
+            yield Piece(place, end, lines)
+            lines, size, place = [], 0, end
+    if lines:
+        yield Piece(place, Position(place.lines + len(lines), place.bytes + size), lines)
+
+
+def read_piece(file: BinaryIO, start: Position, end: Position) -> Piece:
+    """The piece of a file that lies between two positions."""
+    file.seek(start.bytes)
+    return Piece(start, end, [content for content, _ in islice(_raw_lines(file), end.lines - start.lines)])
+
+
+def _raw_lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
+    """Each line and its length in bytes; None in place of one that is too long, which is read past in parts."""
+    while line := file.readline(LONGEST_LINE + 1):
+        length = len(line)
+        if length <= LONGEST_LINE or line.endswith(b"\n"):
+            yield line, length
+            continue
+        while line and not line.endswith(b"\n"):
+            line = file.readline(LONGEST_LINE)
+            length += len(line)
+        yield None, length
+
+
+def _parse(number: int, line: bytes | None) -> _Question:
+    if line is None:
+        return _Question(number, {}, error=f"line {number} is longer than {LONGEST_LINE} bytes")
+    try:
+        record = json.loads(line.decode("utf-8").removeprefix(BOM))
+    except (ValueError, RecursionError) as error:
+        return _Question(number, {}, error=f"line {number} is not JSON in UTF-8 ({error})")
+    if not isinstance(record, dict):
+        return _Question(number, {}, error=f"line {number} is not a JSON object")
+    identity = {"id": record["id"]} if "id" in record else {}
+    question, context = record.get("question"), record.get("context")
+    if not isinstance(question, str) or not isinstance(context, str):
+        return _Question(number, identity, error=f"line {number} needs the strings question and context")
+    if not question.strip():
+        return _Question(number, identity, error=f"line {number}: the question is empty")
+    return _Question(number, identity, (question, context))
+
+
+# ------------------------------------------------------------------------------------------ answering
+def answer_piece(reader: Reader, piece: Piece, *, top_k: int) -> Answered:
+    """Answer the lines of a piece together.
+
+    Raises:
+        UserError: the model is broken; what is wrong with a line becomes its line of output instead.
+    """
+    numbered = enumerate(piece.lines, piece.start.lines + 1)
+    questions = [_parse(number, line) for number, line in numbered if line is None or line.strip()]
+    results = _answer(reader, questions, top_k=top_k)
+    content = "".join(to_json(result) + "\n" for result in results).encode("utf-8")
+    return Answered(content, len(results), sum("error" in result for result in results), piece.end)
+
+
+def _answer(reader: Reader, questions: Sequence[_Question], *, top_k: int) -> list[dict[str, Any]]:
+    """One result for each. What the reader refuses is found by halves, so that its neighbours still run together."""
+    good = [question for question in questions if not question.error]
+    try:
+        ranked = reader.rank([question.pair for question in good], top_k=top_k)
+    except UserError as error:
+        if error.where == reader.name:  # a broken model is no fault of a line
+            raise
+        if len(questions) == 1:
+            return [questions[0].id | {"error": f"line {questions[0].number}: {error}"}]
+        half = len(questions) // 2
+        return _answer(reader, questions[:half], top_k=top_k) + _answer(reader, questions[half:], top_k=top_k)
+    answers = iter(ranked)
+    return [
+        question.id
+        | ({"error": question.error} if question.error else {"answers": [asdict(one) for one in next(answers)]})
+        for question in questions
+    ]
+
+
+# ------------------------------------------------------------------------------------------ writing
+def to_json(value: Any) -> str:
+    """One line of JSON; lone surrogates, which no UTF-8 file can hold, are escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isascii() or _is_utf8(text) else json.dumps(value)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

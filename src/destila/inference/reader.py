@@ -1,0 +1,273 @@
+"""Answer questions: texts in, answers out, whatever runs the network.
+
+Mental model: `Example -> windows -> logits -> answers`. `Reader` is a core that takes objects (a model that gives
+logits, a tokenizer, window settings, a threshold); `Reader.load` is a thin wrapper around it that takes names. Single
+questions, batches and evaluations all go through `Reader._read`, so they cannot disagree.
+
+Invariants: answers come back in the order of the questions; each is an exact piece of its context; the network sees so
+many tokens at once and no more, however long a context is. This module imports no run time by itself and scores
+nothing.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from destila.config import WindowSettings
+from destila.config.loader import resolve
+from destila.core.errors import UserError
+from destila.core.progress import Progress
+from destila.core.records import Answer, Example, Prediction
+from destila.core.runs import METADATA_FILE
+from destila.data.streaming import ahead, stream
+from destila.data.tokenizers import pad_id as find_pad_id
+from destila.data.windows import Window, WindowBuilder, collate, inference_batches, longest_window
+from destila.inference.backends import LoadedBackend, Logits, SpanModel, load_backend
+from destila.inference.backends.files import ONNX_FILE
+from destila.inference.decoding import SpanDecoder
+
+SHIPPED = Path(__file__).parent / "shipped"  # the reader that comes with the package: an int8 ONNX export
+SHIPPED_NAME = "the reader that ships"  # in messages and reports; where it lies depends on the installation
+WORTH_A_THREAD = 20_000  # characters; less is tokenised sooner than a thread has started
+TOKENS_PER_BATCH = 2048  # on a CPU; 8192 take 17 % more time for each question: they leave the caches
+
+Pair = tuple[str, str]
+
+
+class Reader:
+    """Answers questions about texts.
+
+    Args:
+        model: gives start and end logits.
+        tokenizer: the model's own.
+        window: how texts are cut, and the longest answer.
+        no_answer_threshold: "no answer" is given where its score exceeds the best span's by more; None: always answer.
+        pad_id: the id that fills short rows.
+        name: of the model, for messages.
+        longest: most tokens that the model can read at once; None: as many as a window has.
+    """
+
+    def __init__(
+        self,
+        model: SpanModel,
+        tokenizer: Tokenizer,
+        *,
+        window: WindowSettings,
+        no_answer_threshold: float | None = None,
+        pad_id: int,
+        name: str = "model",
+        longest: int | None = None,
+    ) -> None:
+        self.model, self.tokenizer, self.window = model, tokenizer, window
+        self.no_answer_threshold, self.name = no_answer_threshold, name
+        self.longest = window.length if longest is None else longest
+        self.builder = WindowBuilder(tokenizer, length=window.length, stride=window.stride, pad_id=pad_id)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        backend: str = "auto",
+        revision: str | None = None,
+        window_length: int = 0,
+        threads: int = 0,
+        lean: bool = False,
+    ) -> "Reader":
+        """Load a reader by name.
+
+        Args:
+            model: a local directory, a hub id or hub-id@revision; None: the reader that ships with the package.
+            backend: "auto", "torch", "onnx" or "openvino".
+            revision: branch, tag or commit of the hub repository; the commit is then part of the reader's name.
+            window_length: tokens of one model input; 0: as the model's destila.json says, else 384, and never more
+                than the model has positions for.
+            threads: of the run time; 0: one for each core that this process may use.
+            lean: less memory and more time for a question, where onnxruntime runs it: for a process that asks few.
+
+        Raises:
+            UserError: there is no such model, it is broken, or its windows would be too long for it.
+        """
+        loaded = load_backend(place_of(model), backend, revision=revision, threads=threads, lean=lean)
+        name = loaded.location.label if loaded.location.commit else name_of(model)
+        return cls.of(loaded, name=name, window_length=window_length)
+
+    @classmethod
+    def of(cls, loaded: LoadedBackend, *, name: str, window_length: int = 0) -> "Reader":
+        """The reader that a loaded model and what lay beside it make; see `load`."""
+        if not isinstance(loaded.metadata, Mapping):
+            raise UserError(f"{name}/{METADATA_FILE}", "is not a JSON object", "Mend it, or delete it.")
+        longest = longest_window(loaded.config)
+        return cls(
+            loaded.model,
+            loaded.tokenizer,
+            window=_window(name, loaded.metadata, window_length, longest),
+            no_answer_threshold=_threshold(name, loaded.metadata),
+            pad_id=find_pad_id(loaded.tokenizer, loaded.config),
+            name=name,
+            longest=longest,
+        )
+
+    # ------------------------------------------------------------------------------------------------ questions
+    def answer(self, question: str, context: str) -> Answer:
+        """The best answer, or `Answer.none` where the context holds none.
+
+        Raises:
+            UserError: the question is empty, or too long for a window.
+        """
+        return self.answers(question, context, top_k=1)[0]
+
+    def answers(self, question: str, context: str, *, top_k: int = 5) -> list[Answer]:
+        """The best answers, best first; they do not overlap. "No answer" stands first where it wins."""
+        return self.rank([(question, context)], top_k=top_k)[0]
+
+    def answer_batch(self, pairs: Iterable[Pair]) -> list[Answer]:
+        """The best answer of each (question, context), in order."""
+        return [answers[0] for answers in self.rank(pairs, top_k=1)]
+
+    def rank(self, pairs: Iterable[Pair], *, top_k: int = 5) -> list[list[Answer]]:
+        """The best answers of each (question, context), in order."""
+        examples = [
+            Example(id=f"question {number}", question=question, context=context)
+            for number, (question, context) in enumerate(pairs, 1)
+        ]
+        return [answers for _, answers in self._read(examples, top_k=top_k)]
+
+    def predict(self, examples: Sequence[Example]) -> dict[str, Prediction]:
+        """What the reader says about each example, by id; progress goes to stderr."""
+        progress = Progress(len(examples), what=f"Reading with {self.name}", unit="questions")
+        try:
+            predictions = [prediction for prediction, _ in self._read(examples, top_k=1, progress=progress)]
+        finally:
+            progress.close()
+        return {example.id: prediction for example, prediction in zip(examples, predictions, strict=True)}
+
+    # ------------------------------------------------------------------------------------------------ the path
+    def _read(
+        self, examples: Sequence[Example], *, top_k: int, progress: Progress | None = None
+    ) -> Iterator[tuple[Prediction, list[Answer]]]:
+        """Prediction and answers of each example, in order."""
+        _refuse_empty(examples)
+        parts, decoder = stream(self.builder, examples), None
+        if sum(len(example.context) for example in examples) > WORTH_A_THREAD:
+            parts = ahead(parts)
+        for windows in parts:
+            starts, ends = self.logits(windows, progress)
+            for window, start, end in zip(windows, starts, ends, strict=True):
+                if window.first_token == 0:
+                    if decoder:
+                        yield decoder.finish()
+                    decoder = self._decoder(examples[window.example].context, top_k=top_k)
+                assert decoder is not None  # every example has a first window
+                decoder.add(window, start, end)
+        if decoder:
+            yield decoder.finish()
+
+    def _decoder(self, context: str, *, top_k: int) -> SpanDecoder:
+        return SpanDecoder(
+            context,
+            max_answer_tokens=min(self.window.max_answer_tokens, self.window.length),
+            top_k=top_k,
+            no_answer_threshold=self.no_answer_threshold,
+        )
+
+    def windows(self, examples: Sequence[Example]) -> list[Window]:
+        """First step of the path: the model inputs of the examples, in order.
+
+        Raises:
+            UserError: a question is empty, or too long for a window.
+        """
+        _refuse_empty(examples)
+        return self.builder.build(examples)
+
+    def logits(self, windows: Sequence[Window], progress: Progress | None = None) -> tuple[list[Logits], list[Logits]]:
+        """Second step: start and end logits, (T,) for each window, in the order of the windows.
+
+        Raises:
+            UserError: the model gives numbers that are not finite.
+        """
+        starts, ends = ([np.empty(0, np.float32)] * len(windows) for _ in range(2))
+        budget = getattr(self.model, "tokens_per_batch", TOKENS_PER_BATCH)
+        for indices in inference_batches(windows, token_budget=budget):
+            batch = collate([windows[index] for index in indices], pad_id=self.builder.pad_id)
+            start, end = self.model.logits(batch.input_ids, batch.attention_mask)  # (B, T)
+            for row, index in enumerate(indices):
+                tokens = len(windows[index].input_ids)
+                # Copies: a view would keep the whole padded batch alive.
+                starts[index], ends[index] = start[row, :tokens].copy(), end[row, :tokens].copy()
+                if not (np.isfinite(starts[index]).all() and np.isfinite(ends[index]).all()):
+                    remedy = "Its weights are broken, or its arithmetic overflows; try another --backend."
+                    raise UserError(self.name, "gave scores that are not finite numbers", remedy)
+            if progress:
+                progress.advance(sum(windows[index].first_token == 0 for index in indices))
+        return starts, ends
+
+    def decode(
+        self,
+        examples: Sequence[Example],
+        windows: Sequence[Window],
+        starts: Sequence[Logits],
+        ends: Sequence[Logits],
+        *,
+        top_k: int,
+    ) -> Iterator[tuple[Prediction, list[Answer]]]:
+        """Third step: what the logits of the examples' windows say about each example, in order."""
+        for example, (left, right) in zip(examples, _groups(windows), strict=True):
+            decoder = self._decoder(example.context, top_k=top_k)
+            for place in range(left, right):
+                decoder.add(windows[place], starts[place], ends[place])
+            yield decoder.finish()
+
+
+def place_of(model: str | Path | None) -> str:
+    """The directory or hub id to load; None: where the reader that ships lies.
+
+    Raises:
+        UserError: this installation has no such reader.
+    """
+    if model is None and not (SHIPPED / ONNX_FILE).is_file():
+        problem = f"is missing from this installation (no {ONNX_FILE} in {SHIPPED})"
+        raise UserError(SHIPPED_NAME, problem, "Install a release of destila, or name another reader with --model.")
+    return str(SHIPPED if model is None else model)
+
+
+def name_of(model: str | Path | None) -> str:
+    """What to call it in messages and reports."""
+    return SHIPPED_NAME if model is None else str(model)
+
+
+def _refuse_empty(examples: Sequence[Example]) -> None:
+    empty = [example.id for example in examples if not example.question.strip()]
+    if empty:
+        raise UserError.from_problems("questions", [f"{name!r} is empty" for name in empty], "Ask something.")
+
+
+def _groups(windows: Sequence[Window]) -> list[tuple[int, int]]:
+    """First window and one past the last of each example; every example has at least one."""
+    firsts = [place for place, window in enumerate(windows) if window.first_token == 0]
+    return list(zip(firsts, [*firsts[1:], len(windows)], strict=True))
+
+
+# ---------------------------------------------------------------------------------------------------- destila.json
+def _window(name: str, metadata: Mapping[str, Any], length: int, longest: int) -> WindowSettings:
+    """The model's own window settings with another length, if one is given, that the model can read."""
+    saved = resolve(WindowSettings, metadata.get("window", {}), where=f"{name}/{METADATA_FILE}, window")
+    if length > longest:
+        problem = f"{length} tokens are more than the {longest} that {name} can read at once"
+        raise UserError("window length", problem, f"Choose {longest} or fewer.")
+    if not length and saved.length > longest:
+        print(f"{name}: windows of {longest} tokens, because it has no more positions.", file=sys.stderr)
+    chosen = {"length": length or min(saved.length, longest), "stride": saved.stride}
+    return resolve(WindowSettings, chosen | {"max_answer_tokens": saved.max_answer_tokens}, where="window")
+
+
+def _threshold(name: str, metadata: Mapping[str, Any]) -> float | None:
+    threshold = metadata.get("no_answer_threshold")
+    if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, int | float)):
+        problem = f"no_answer_threshold is {threshold!r}"
+        raise UserError(f"{name}/{METADATA_FILE}", problem, "Make it a number, or null to always answer.")
+    return threshold

@@ -1,0 +1,1 @@
+"""Other libraries' ways to ask a reader: transformers, Haystack, Ray."""

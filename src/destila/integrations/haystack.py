@@ -1,0 +1,114 @@
+"""A reader for Haystack pipelines: documents of a retriever in, answers with exact offsets out.
+
+>>> from haystack import Pipeline                                     # doctest: +SKIP
+>>> pipeline.add_component("reader", DestilaReader(model="runs/student", top_k=3))    # doctest: +SKIP
+>>> Pipeline.loads(pipeline.dumps(), allowed_modules=["destila.integrations.haystack"])            # doctest: +SKIP
+
+Mental model: every document is read by itself, and the answers of all of them are ranked by their scores, which are
+probabilities within one document and therefore compare. Invariant: `answer.data == document.content[start:end]` of
+`answer.document_offset`. "No answer" is given only where every document gives it, as an answer without data whose score
+is the product of theirs. This module decides nothing about answers; `destila.inference.reader` does.
+"""
+
+import math
+from typing import Any
+
+from haystack import Document, ExtractedAnswer, component, default_from_dict, default_to_dict
+
+from destila.core.errors import UserError
+from destila.core.records import Answer
+from destila.inference.reader import Reader
+
+
+@component
+class DestilaReader:
+    """Extracts answers from documents.
+
+    Args:
+        model: a local directory or a hub id; None: the reader that ships with the package.
+        top_k: most answers of a run.
+        backend: "auto", "torch", "onnx" or "openvino".
+        revision: commit of the hub repository.
+        threads: of the run time; 0: one for each core that this process may use.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        top_k: int = 10,
+        backend: str = "auto",
+        revision: str | None = None,
+        threads: int = 0,
+    ) -> None:
+        _check(top_k)
+        self.model, self.top_k = model, top_k
+        self.backend, self.revision, self.threads = backend, revision, threads
+        self.reader: Reader | None = None
+
+    def warm_up(self) -> None:
+        """Load the model; a pipeline calls it before it runs, and `run` where nobody did."""
+        if self.reader is None:
+            self.reader = Reader.load(self.model, backend=self.backend, revision=self.revision, threads=self.threads)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a pipeline writes about the component."""
+        names = ("model", "top_k", "backend", "revision", "threads")
+        return dict(default_to_dict(self, **{name: getattr(self, name) for name in names}))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "DestilaReader":
+        """The component that `to_dict` described; the model is loaded later."""
+        made: DestilaReader = default_from_dict(cls, data)
+        return made
+
+    @component.output_types(answers=list[ExtractedAnswer])
+    def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, Any]:
+        """Answer a question from documents.
+
+        Args:
+            query: the question.
+            documents: those without text are passed over.
+            top_k: most answers; None: as the component was made.
+
+        Returns:
+            {"answers": [ExtractedAnswer, ...]}, best first.
+
+        Raises:
+            UserError: the question is empty or too long, `top_k` is below 1, or the model cannot be loaded.
+        """
+        most = self.top_k if top_k is None else top_k
+        _check(most)
+        self.warm_up()
+        assert self.reader is not None
+        texts = [(document, document.content) for document in documents if document.content]
+        ranked = self.reader.rank([(query, content) for _, content in texts], top_k=most)
+        found = [
+            _extracted(query, document, answer)
+            for (document, _), answers in zip(texts, ranked, strict=True)
+            for answer in answers
+            if answer.text is not None
+        ]
+        found.sort(key=lambda answer: -answer.score)
+        if all(answers[0].text is None for answers in ranked):
+            nothing = ExtractedAnswer(query=query, score=math.prod(answers[0].score for answers in ranked))
+            found.insert(0, nothing)
+        return {"answers": found[:most]}
+
+
+def _check(top_k: int) -> None:
+    if top_k < 1:
+        raise UserError("DestilaReader", f"top_k is {top_k}", "Make it 1 or more.")
+
+
+def _extracted(query: str, document: Document, answer: Answer) -> ExtractedAnswer:
+    assert answer.start is not None
+    assert answer.end is not None
+    return ExtractedAnswer(
+        query=query,
+        score=answer.score,
+        data=answer.text,
+        document=document,
+        document_offset=ExtractedAnswer.Span(answer.start, answer.end),
+        meta=document.meta,
+    )

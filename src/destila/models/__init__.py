@@ -1,0 +1,1 @@
+"""Transformer models: their files, the hub, shapes, forward passes, and smaller ones made from larger ones."""

@@ -1,0 +1,228 @@
+"""Readers as torch modules: load them and save them; building and running them is at hand here, too.
+
+Mental model: a reader is one of transformers' question answering models plus its tokenizer and its destila.json. Its
+only inputs are `input_ids` and `attention_mask`. `destila.models.architectures` builds one from a shape or a teacher;
+`destila.models.forward` runs one and records its inside; both are re-exported, so that callers need this module alone.
+
+Invariant: a reader comes out of this module whole, in fp32 and in evaluation mode, with our attention function; what is
+missing or torn on the disk is a `UserError`, never a random weight in its place (but for the head of a bare encoder,
+which is announced). This module does not cut texts into windows, decode spans or train.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
+
+from destila.core.errors import UserError
+from destila.core.runs import METADATA_FILE, read_json
+from destila.models.architectures import LoadedModel, build_student, layer_map, random_model, set_dropout
+from destila.models.forward import ATTENTION, SEGMENTED_TYPES, Outputs, SpanModule, forward, span_logits, unwrapped
+from destila.models.hub import TORCH_INDEX, TORCH_WEIGHTS, locate
+
+__all__ = [
+    "LoadedModel",
+    "Outputs",
+    "SpanModule",
+    "build_student",
+    "forward",
+    "layer_map",
+    "load_reader",
+    "random_model",
+    "save_reader",
+    "span_logits",
+    "unwrapped",
+]
+
+CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"  # for users of transformers alone
+OTHER_WEIGHTS = (TORCH_INDEX, "pytorch_model.bin", "pytorch_model.bin.index.json")
+OTHER_TOKENIZERS = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model")
+SUPPORTED_TYPES = ("bert", "camembert", "electra", "modernbert", "roberta", "xlm-roberta")
+
+
+# ---------------------------------------------------------------------------------------------------- files
+def load_reader(name: str, *, revision: str | None = None, dropout: float | None = None) -> LoadedModel:
+    """Load a reader, or a bare encoder with a random question answering head (and say so).
+
+    Args:
+        name: a local directory, a hub id, or hub-id@revision.
+        revision: branch, tag or commit of the hub repository.
+        dropout: dropout of hidden states and attention in training mode; None: as its config.json says.
+
+    Raises:
+        UserError: no such model, an unsupported family, or files that are missing, torn or do not belong together.
+    """
+    location = locate(name, revision)
+    name, directory = location.label, location.directory
+    _check_files(directory)
+    with _quiet(), _refusals(name):
+        config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
+        if config.model_type not in SUPPORTED_TYPES:
+            remedy = f"Supported: {', '.join(SUPPORTED_TYPES)}."
+            raise UserError(name, f"is a model of type {config.model_type!r}", remedy)
+        if dropout is not None:
+            set_dropout(config, dropout)
+        tokenizer = _load_tokenizer(directory)
+        _check_vocabulary(name, config, tokenizer)
+        model, info = AutoModelForQuestionAnswering.from_pretrained(
+            directory,
+            config=config,
+            dtype=torch.float32,  # transformers 5 would take the dtype that it was saved in
+            attn_implementation=ATTENTION,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `_check_loaded` names them
+        )
+    _check_loaded(name, model, info)
+    metadata = directory / METADATA_FILE
+    found = read_json(metadata) if metadata.exists() else {}
+    return LoadedModel(model.eval(), tokenizer, found, location.name, commit=location.commit)
+
+
+def save_reader(
+    model: Any,
+    tokenizer: Tokenizer,
+    metadata: Mapping[str, Any],
+    directory: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    shard_size: str = "1000GB",
+) -> None:
+    """Write config.json, the weights, tokenizer.json and destila.json into an existing directory.
+
+    A tokenizer_config.json beside them makes transformers take tokenizer.json as it is; left to itself it rebuilds the
+    normalizer of a BERT with its own defaults (lower case, no accents). It is not atomic by itself: give it the
+    temporary directory of `runs.atomic_directory`.
+
+    Args:
+        model: perhaps wrapped by DistributedDataParallel.
+        dtype: of the weights on the disk.
+        shard_size: the largest file of weights; a model that needs several gets an index beside them.
+    """
+    model = unwrapped(model)
+    state = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
+    with _quiet():
+        model.save_pretrained(directory, state_dict=state, max_shard_size=shard_size)
+    tokenizer.save(str(directory / TOKENIZER_FILE))
+    inputs = ["input_ids", "attention_mask"]
+    if model.config.model_type in SEGMENTED_TYPES and model.config.type_vocab_size > 1:
+        inputs.append("token_type_ids")  # left out by default, and a BERT reads badly without
+    pad_token = tokenizer.id_to_token(model.config.pad_token_id)
+    _write_json(
+        directory / TOKENIZER_CONFIG_FILE,
+        {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": pad_token, "model_input_names": inputs},
+    )
+    _write_json(directory / METADATA_FILE, metadata)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(dict(value), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' reports and bars: what matters in them is said by our own errors."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """Turn what the libraries raise about a model's files into a `UserError`."""
+    try:
+        yield
+    except SafetensorError as error:
+        problem = f"is torn or not a safetensors file ({error})"
+        raise UserError(
+            str(Path(name, TORCH_WEIGHTS)), problem, "Was it cut short? Make or download it again."
+        ) from error
+    except OSError as error:
+        raise UserError(name, f"cannot be loaded ({_first_line(error)})", "Check its files.") from error
+    except (ValueError, KeyError, RuntimeError, TypeError, StrictDataclassError) as error:
+        problem = f"cannot be loaded ({_first_line(error)})"
+        raise UserError(name, problem, "Do config.json and model.safetensors belong together?") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _check_files(directory: Path) -> None:
+    """A local directory holds a whole model; a config.json that is no JSON is found here, too."""
+    choices = {
+        CONFIG_FILE: (),
+        TORCH_WEIGHTS: OTHER_WEIGHTS,
+        TOKENIZER_FILE: OTHER_TOKENIZERS,
+    }
+    missing = [
+        name for name, others in choices.items() if not any((directory / file).exists() for file in (name, *others))
+    ]
+    expected = f"expected {', '.join(choices)}"
+    if len(missing) == len(choices):
+        raise UserError(str(directory), f"holds no model; {expected}", "Check the path.")
+    if missing:
+        raise UserError(str(directory), f"has no {' and no '.join(missing)}; {expected}", "Was the run interrupted?")
+    config = read_json(directory / CONFIG_FILE)
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise UserError(
+            str(directory / CONFIG_FILE), "has no model_type", "Is it the configuration of a transformers model?"
+        )
+
+
+def _load_tokenizer(directory: Path) -> Tokenizer:
+    path = directory / TOKENIZER_FILE
+    if not path.exists():  # an older model: transformers converts its vocabulary
+        converted = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+        return cast(Tokenizer, converted.backend_tokenizer)
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exceptions
+        raise UserError(
+            str(path), f"is no tokenizer ({error})", "Was it cut short? Make or download it again."
+        ) from error
+
+
+def _check_vocabulary(name: str, config: Any, tokenizer: Tokenizer) -> None:
+    """Every token has an embedding; a model with token types knows where the question ends."""
+    size = tokenizer.get_vocab_size(with_added_tokens=True)
+    if size > config.vocab_size:
+        problem = f"its tokenizer has {size} tokens and the model only {config.vocab_size}"
+        raise UserError(name, problem, "Put the tokenizer.json there that the model was trained with.")
+    if config.model_type in SEGMENTED_TYPES and getattr(config, "sep_token_id", None) is None:
+        config.sep_token_id = tokenizer.token_to_id("[SEP]")
+        if config.sep_token_id is None and config.type_vocab_size > 1:
+            problem = "its tokenizer has no [SEP], so the question cannot be told from the context"
+            raise UserError(name, problem, f"Set sep_token_id in {CONFIG_FILE}.")
+
+
+def _check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> None:
+    """No weight of the encoder was left random; a random head is announced."""
+    remedy = "Do config.json and model.safetensors belong together?"
+    if info["mismatched_keys"]:
+        key, stored, wanted = min(info["mismatched_keys"])
+        problem = f"{key} is {tuple(stored)} on the disk and {tuple(wanted)} by {CONFIG_FILE}"
+        raise UserError(name, problem, remedy)
+    missing = sorted(info["missing_keys"])
+    encoder = [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]
+    if encoder:
+        raise UserError(name, f"lacks {len(encoder)} weights of its encoder, first {encoder[0]!r}", remedy)
+    if missing:
+        print(f"{name} has no question answering head: it starts with a random one.", file=sys.stderr)

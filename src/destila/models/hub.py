@@ -1,0 +1,195 @@
+"""Models of the Hugging Face hub: from `owner/name@revision` to files on this disk, pinned to a commit.
+
+Mental model: a model's name is a local directory, or a repository of the hub and a revision (branch, tag, commit;
+without one, the default branch). A revision is resolved to a commit first, said aloud, and everything is read from the
+snapshot of that commit; from there on a model of the hub is a directory like any other.
+
+Invariant: what is fetched is data: safetensors, ONNX, OpenVINO, JSON and vocabularies, never a pickle or Python code.
+A commit that was fetched once is read from the cache without asking the hub; a hub that cannot be reached is an error
+within seconds. This module loads no model; huggingface_hub is imported when a name is no directory.
+"""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from destila.core.errors import UserError
+
+CONTACT_SECONDS = 5.0  # to reach the hub at all; its library alone would try for 23
+TORCH_WEIGHTS, TORCH_INDEX = "model.safetensors", "model.safetensors.index.json"
+TORCH_SHARDS = "model-?????-of-?????.safetensors"
+WEIGHTS = (TORCH_WEIGHTS, TORCH_INDEX, "model.onnx", "openvino.xml")
+VOCABULARIES = ("vocab.json", "vocab.txt", "merges.txt", "sentencepiece.bpe.model", "tokenizer.model")
+FETCHED = (
+    *WEIGHTS,
+    TORCH_SHARDS,
+    "model.onnx.data",
+    "openvino.bin",
+    "config.json",
+    "destila.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    *VOCABULARIES,
+)
+REPOSITORY = r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+INSTALL = "pip install 'destila[hub]'"
+
+
+def torch_weights(directory: Path) -> list[Path]:
+    """The files with a model's weights for torch: one, or shards with their index; empty: it has none."""
+    if (whole := directory / TORCH_WEIGHTS).is_file():
+        return [whole]
+    index = directory / TORCH_INDEX
+    return [index, *sorted(directory.glob(TORCH_SHARDS))] if index.is_file() else []
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a model's files are.
+
+    Attributes:
+        name: the local directory or the repository, as given, without a revision.
+        commit: of the repository; None for a local directory.
+    """
+
+    name: str
+    directory: Path
+    commit: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What names exactly these files: the directory, or repository@commit."""
+        return f"{self.name}@{self.commit}" if self.commit else self.name
+
+
+def locate(model: str | Path, revision: str | None = None) -> Location:
+    """Find a model's files, fetching them if need be.
+
+    Args:
+        model: a local directory, `owner/name` or `owner/name@revision`; a directory of that name wins.
+        revision: branch, tag or commit, if `model` names none.
+
+    Raises:
+        UserError: neither a directory nor a name; two revisions; the hub cannot be reached or has no such model, or
+            none that can be read without running code.
+    """
+    text = str(model)
+    if text and Path(text).is_dir():
+        return Location(text, Path(text))
+    found = re.fullmatch(rf"({REPOSITORY})(?:@([\w./-]+))?", text)
+    if Path(text).exists() or not found:
+        remedy = "Give a directory that holds a model, or a hub id (owner/name, owner/name@revision)."
+        raise UserError(text or "model", "is not a directory", remedy)
+    name, asked = found[1], found[2]
+    if asked and revision and asked != revision:
+        raise UserError(text, f"names another revision than {revision}, which is given too", "Give one of them.")
+    return _snapshot(name, asked or revision)
+
+
+def library(where: str) -> Any:
+    """The hub's own client.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        problem = f"needs the Hugging Face hub, and {error.name} is missing"
+        raise UserError(where, problem, f"Install its client: {INSTALL}.") from error
+    return huggingface_hub
+
+
+@contextlib.contextmanager
+def hub_errors(name: str, revision: str | None = None) -> Iterator[None]:
+    """Turn what the hub refuses into a `UserError`; connections that fail pass."""
+    from huggingface_hub import errors
+
+    login = "Check the name; for a private or gated model, log in first (hf auth login)."
+    try:
+        yield
+    except errors.HFValidationError as error:
+        raise UserError(name, f"is no name of a repository ({error})", "Names are owner/name.") from error
+    except errors.RevisionNotFoundError as error:
+        raise UserError(name, f"has no revision {revision!r} on the hub", "Check the revision.") from error
+    except errors.GatedRepoError as error:
+        raise UserError(name, "is gated, and you have not been let in", login) from error
+    except errors.RepositoryNotFoundError as error:
+        raise UserError(name, "is no local directory, and the hub has no such model that you may see", login) from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        if status >= 500:
+            raise
+        lines = str(error.server_message or error).strip().splitlines() or [type(error).__name__]
+        raise UserError(name, f"the hub refuses ({status}: {lines[0]})", login) from error
+
+
+def connection_errors() -> tuple[type[Exception], ...]:
+    """What says that the hub cannot be reached, or is down."""
+    import httpx2
+    from huggingface_hub import errors
+
+    return (httpx2.TransportError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError)
+
+
+def unreachable(name: str, error: BaseException) -> UserError:
+    """The error for a hub that does not answer."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    remedy = "Check the name and the network, or download the model elsewhere and give its directory."
+    return UserError(name, f"is no local directory, and the hub cannot be reached ({reason})", remedy)
+
+
+def _snapshot(name: str, revision: str | None) -> Location:
+    """The snapshot of a revision: out of the cache if it is a commit that is there, else by asking the hub."""
+    hub = library(name)
+    pinned = revision is not None and COMMIT.fullmatch(revision) is not None
+    directory = _cached(hub, name, revision) if pinned else None
+    if directory is None:
+        with hub_errors(name, revision):
+            directory = _asked(hub, name, revision)
+    commit = directory.name  # the cache names snapshots after their commits
+    if not pinned:
+        print(f"{name}: commit {commit}; pin it with {name}@{commit}", file=sys.stderr)
+    _require_weights(hub, Location(name, directory, commit))
+    return Location(name, directory, commit)
+
+
+def _cached(hub: Any, name: str, revision: str | None) -> Path | None:
+    """A whole snapshot in the cache; None if there is none."""
+    from huggingface_hub.errors import HFValidationError
+
+    with contextlib.suppress(OSError, HFValidationError):
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FETCHED), local_files_only=True))
+    return None
+
+
+def _asked(hub: Any, name: str, revision: str | None) -> Path:
+    try:
+        # A first contact of its own: the library tries downloads again and again before it gives up.
+        hub.HfApi().model_info(name, revision=revision, timeout=CONTACT_SECONDS)
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FETCHED)))
+    except connection_errors() as error:
+        if getattr(getattr(error, "response", None), "status_code", 500) < 500:
+            raise
+        directory = _cached(hub, name, revision)
+        if directory is None:
+            raise unreachable(name, error) from error
+        print(f"{name}: the hub cannot be reached; taking what was fetched before", file=sys.stderr)
+        return directory
+
+
+def _require_weights(hub: Any, found: Location) -> None:
+    if any((found.directory / file).exists() for file in WEIGHTS):
+        return
+    listed = [file.path for file in hub.get_cached_repo_tree(found.name, revision=found.commit)]
+    pickles = [file for file in listed if file.endswith((".bin", ".pt", ".pth", ".ckpt")) and "/" not in file]
+    holds = f", only {pickles[0]}, which can run code and is never fetched" if pickles else ""
+    remedy = "Its pull requests may hold a converted model (@refs/pr/1); or convert it, and give the directory."
+    raise UserError(found.label, f"holds no safetensors, ONNX or OpenVINO model{holds}", remedy)

@@ -1,1 +1,0 @@
-"""Lists of Spanish words, written for this project: see destila.thesaurus."""

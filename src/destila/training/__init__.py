@@ -1,0 +1,1 @@
+"""The training loop, what it is given, and its losses."""

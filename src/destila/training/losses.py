@@ -1,0 +1,200 @@
+"""The objective of the paper (arXiv 2312.04193), term by term; `destila.training.distillation_loss` weighs them.
+
+Shape legend: B batch (rows), T tokens, D_s and D_t hidden sizes of student and teacher, H heads, L layers. A mask
+(B, T) is true at real tokens and false at padding.
+
+    L = w_task L_task + w_soft L_soft + w_hidden L_hidden + w_attention L_attention
+
+Invariants: every term is a mean over the rows of a quantity of one row, itself taken over the real tokens of that row
+alone. So padding changes nothing, and micro-batches weighted by their share of the rows give the gradient of the whole
+batch exactly. Every term is computed in fp32 even under autocast (float64 stays float64).
+
+This module does not step an optimizer, nor does it divide by the number of micro-batches.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from destila.models.files import forward
+from destila.models.forward import at_least_fp32
+from destila.training.relations import token_mean
+
+if TYPE_CHECKING:
+    from destila.data.windows import Batch
+
+
+@dataclass(frozen=True)
+class TorchBatch:
+    """`windows.Batch` as tensors, all (B, T).
+
+    Attributes:
+        input_ids, attention_mask: int64.
+        context_mask: bool, true at tokens of the context.
+        start_positions, end_positions: bool, true at every gold position; at position 0 alone where the window has no
+            answer; nowhere in a row that nobody has labelled.
+        teacher_start, teacher_end: logits that were computed before; None: the teacher has to run.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    context_mask: Tensor
+    start_positions: Tensor
+    end_positions: Tensor
+    teacher_start: Tensor | None = None
+    teacher_end: Tensor | None = None
+
+
+def to_tensors(batch: "Batch", device: torch.device | str = "cpu") -> TorchBatch:
+    """Move a numpy batch to a device."""
+    return TorchBatch(
+        input_ids=torch.from_numpy(batch.input_ids).to(device),
+        attention_mask=torch.from_numpy(batch.attention_mask).to(device),
+        context_mask=torch.from_numpy(batch.context_mask).to(device),
+        start_positions=torch.from_numpy(batch.start_positions).to(device),
+        end_positions=torch.from_numpy(batch.end_positions).to(device),
+    )
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a loss function returns.
+
+    Attributes:
+        total: scalar to call backward on.
+        parts: the terms before their weights, detached scalars, by name.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+# ---------------------------------------------------------------------------------------------------- the terms
+def _log_probabilities(logits: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
+    """log softmax(logits / temperature) over the real tokens, (B, T); at padding a huge negative number.
+
+    It is finite rather than -inf, so that 0 * (log p - log q) is 0 at padding and not NaN.
+    """
+    scaled = at_least_fp32(logits) / temperature
+    return scaled.masked_fill(~mask, torch.finfo(scaled.dtype).min).log_softmax(dim=-1)
+
+
+def task_loss(
+    start_logits: Tensor,
+    end_logits: Tensor,
+    start_positions: Tensor,
+    end_positions: Tensor,
+    attention_mask: Tensor,
+    *,
+    trust: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """L_task: cross-entropy with the gold positions, mean of start and end.
+
+    With gold positions G of a row: -log sum_{i in G} softmax(z)_i, which is the cross-entropy where there is one.
+
+    Args:
+        start_logits, end_logits: (B, T).
+        start_positions, end_positions: (B, T) bool; a row without any is unlabelled and counts as 0.
+        attention_mask: (B, T), zero or false at padding.
+        trust: weights of the rows, (B,) for starts and (B,) for ends; None: all one.
+    """
+    mask = attention_mask.bool()
+    start, end = _gold_loss(start_logits, start_positions, mask), _gold_loss(end_logits, end_positions, mask)
+    if trust is not None:
+        start, end = start * trust[0], end * trust[1]
+    return (start.mean() + end.mean()) / 2
+
+
+def trust_in_gold(logits: Tensor, gold: Tensor, mask: Tensor, doubt: float) -> Tensor:
+    """1 - doubt (p_max - p_gold): how much the gold of each row counts, given what the teacher believes, (B,).
+
+    Where the teacher is unsure or agrees it is about one; where it is sure of another answer, about 1 - doubt.
+
+    Args:
+        logits, gold: (B, T) of the teacher, and bool.
+        mask: (B, T).
+        doubt: in [0, 1].
+    """
+    beliefs = _log_probabilities(logits, mask.bool()).exp()
+    mass = (beliefs * gold).sum(dim=-1)
+    return 1 - doubt * (beliefs.amax(dim=-1) - mass).clamp(min=0)
+
+
+def _gold_loss(logits: Tensor, gold: Tensor, mask: Tensor) -> Tensor:
+    """The loss of each row, (B,)."""
+    unlabelled = ~gold.any(dim=-1)  # (B,)
+    # All positions stand in as gold in unlabelled rows: logsumexp over none would make the gradient NaN.
+    counted = gold | unlabelled[:, None]
+    log_probabilities = _log_probabilities(logits, mask).masked_fill(~counted, -torch.inf)
+    return -log_probabilities.logsumexp(dim=-1).masked_fill(unlabelled, 0)
+
+
+def soft_loss(
+    student_start: Tensor,
+    student_end: Tensor,
+    teacher_start: Tensor,
+    teacher_end: Tensor,
+    mask: Tensor,
+    temperature: float,
+) -> Tensor:
+    """L_soft = tau^2 [KL(softmax(z_start^T / tau) || softmax(z_start^S / tau)) + the same for the end].
+
+    All logits and the mask are (B, T); tau is the temperature.
+    """
+    mask = mask.bool()
+    start = _divergence(student_start, teacher_start, mask, temperature)
+    return temperature**2 * (start + _divergence(student_end, teacher_end, mask, temperature))
+
+
+def _divergence(student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> Tensor:
+    student = _log_probabilities(student, mask, temperature)
+    teacher = _log_probabilities(teacher, mask, temperature)
+    return (teacher.exp() * (teacher - student)).sum(dim=-1).mean()
+
+
+def hidden_loss(
+    student_hidden: Tensor, teacher_hidden: Tensor, projection: Callable[[Tensor], Tensor], mask: Tensor
+) -> Tensor:
+    """One term of L_hidden = sum_m MSE(H_m^S W, H_g(m)^T), over the real tokens.
+
+    Args:
+        student_hidden: (B, T, D_s).
+        teacher_hidden: (B, T, D_t).
+        projection: the map W from (..., D_s) to (..., D_t).
+        mask: (B, T).
+    """
+    with torch.autocast(student_hidden.device.type, enabled=False):
+        projected = projection(at_least_fp32(student_hidden))  # (B, T, D_t)
+        error = (projected - at_least_fp32(teacher_hidden)).square().mean(dim=-1)  # (B, T)
+        return token_mean(error, mask).mean()
+
+
+def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """One term of L_attention = sum_m MSE(A_m^S, A_g(m)^T), per head, over real queries and real keys.
+
+    Args:
+        student, teacher: (B, H, T, T) attention probabilities, queries before keys.
+        mask: (B, T).
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        error = (at_least_fp32(student) - at_least_fp32(teacher)).square()  # (B, H, T, T)
+        # A product with the mask sums over the real keys without a second tensor of this size for the backward pass.
+        keys = mask.to(error.dtype)[:, None, :, None]  # (B, 1, T, 1)
+        error = torch.matmul(error, keys).squeeze(-1).mean(dim=1)  # (B, T)
+        return (token_mean(error, mask) / mask.sum(dim=-1)).mean()
+
+
+# ---------------------------------------------------------------------------------------------------- loss functions
+class TaskLoss:
+    """Learn from the gold answers alone: `TaskLoss()(student, batch)`."""
+
+    def __call__(self, student: Any, batch: TorchBatch) -> Loss:
+        """The cross-entropy of one batch."""
+        outputs = forward(student, batch.input_ids, batch.attention_mask)
+        total = task_loss(
+            outputs.start_logits, outputs.end_logits, batch.start_positions, batch.end_positions, batch.attention_mask
+        )
+        return Loss(total, {"task": total.detach()})

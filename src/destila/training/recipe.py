@@ -1,0 +1,187 @@
+"""What `finetune` and `distill` share: questions -> windows -> the training loop -> a model with its metadata."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from destila.config import TrainingCommandSettings, TrainingSettings
+from destila.core.errors import UserError
+from destila.core.records import Example, Prediction
+from destila.core.runs import destila_version
+from destila.data.sources import load_examples
+from destila.data.windows import Window, WindowBatches, WindowBuilder, collate, longest_window
+from destila.evaluation.evaluate import make_report, signature
+from destila.evaluation.metrics import fit_no_answer_threshold, score, summary, with_threshold
+from destila.inference.backends.torch import TorchModel
+from destila.inference.reader import Reader
+from destila.models.files import LoadedModel, save_reader
+from destila.training.loop import device_of, is_main_process, open_run, train
+from destila.training.losses import TorchBatch, to_tensors
+from destila.training.task import Batches, Task, TrainingResult
+
+MAX_WORKERS = 12
+
+
+def load_training_data(
+    settings: TrainingCommandSettings, *, unlabelled: bool = False, optional: bool = False
+) -> tuple[list[Example], list[Example]]:
+    """The training examples (labelled ones alone, unless asked otherwise) and the dev examples.
+
+    Args:
+        optional: there may be no training data, because other rows are trained on.
+
+    Raises:
+        UserError: no training data is named, or it cannot be read or holds no labelled question.
+    """
+    data = settings.data
+    if not data.train and not optional:
+        raise UserError("data.train", "names no data", "Give a file or a named source to train on.")
+    train_examples = load_examples(data.train, repair=data.repair, limit=data.max_train_examples) if data.train else []
+    dev_examples = load_examples(data.dev, repair=data.repair, limit=data.max_dev_examples) if data.dev else []
+    if not data.unanswerable:
+        train_examples = [example for example in train_examples if example.answers or not example.labelled]
+    labelled = [example for example in train_examples if example.labelled]
+    if not labelled and not optional:
+        raise UserError("data.train", "has no labelled question", "Give data with answers.")
+    return train_examples if unlabelled else labelled, dev_examples
+
+
+def window_builder(reader: LoadedModel, settings: TrainingCommandSettings) -> WindowBuilder:
+    """Cuts texts for a reader.
+
+    Raises:
+        UserError: windows are longer than the reader can read.
+    """
+    window, longest = settings.window, longest_window(reader.model.config.to_dict())
+    if window.length > longest:
+        raise UserError("window.length", f"{window.length} is more than the model's {longest}", "Make it shorter.")
+    pad_id = int(reader.model.config.pad_token_id)
+    return WindowBuilder(reader.tokenizer, length=window.length, stride=window.stride, pad_id=pad_id)
+
+
+def training_windows(
+    reader: LoadedModel, settings: TrainingCommandSettings, examples: Sequence[Example]
+) -> list[Window]:
+    """The windows of the training examples.
+
+    Raises:
+        UserError: as `window_builder` and `WindowBuilder.build` do.
+    """
+    windows = without_some_negatives(window_builder(reader, settings).build(examples), settings.data.negatives)
+    device_of(settings.training)  # decided before anything asks for the process
+    if is_main_process():
+        print(f"{len(examples):,} questions, {len(windows):,} windows", file=sys.stderr)
+    return windows
+
+
+def without_some_negatives(windows: Sequence[Window], share: float) -> list[Window]:
+    """The windows, but of those that somebody looked at and found without an answer only a share.
+
+    Which are kept depends on the windows alone, not on the seed of a run: runs with other seeds share stored logits.
+    """
+    if share >= 1:
+        return list(windows)
+    drawn = np.random.default_rng(0).random(len(windows)) < share
+    return [window for window, kept in zip(windows, drawn, strict=True) if kept or window.starts or not window.labelled]
+
+
+def window_batches(windows: Sequence[Window], settings: TrainingCommandSettings) -> WindowBatches:
+    """The order in which windows are trained on."""
+    return WindowBatches(windows, batch_size=settings.training.batch_size, seed=settings.training.seed)
+
+
+def worker_count(workers: int, training: TrainingSettings) -> int:
+    """Processes that make rows: a GPU wants many, and a CPU that trains has no core to spare. -1: as many as fit."""
+    if workers >= 0:
+        return workers
+    on_gpu = torch.cuda.is_available() and training.device != "cpu"
+    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) - 2)) if on_gpu else 0
+
+
+def fit(
+    reader: LoadedModel,
+    loss_fn: Callable[..., Any],
+    *,
+    settings: TrainingCommandSettings,
+    batches: Batches[Window],
+    train_examples: Sequence[Example],
+    dev_examples: Sequence[Example],
+    source: Mapping[str, Any],
+    prepare: Callable[[TorchBatch, Sequence[Window]], TorchBatch] = lambda batch, rows: batch,
+) -> TrainingResult:
+    """Train `reader.model` and leave the best reader in the run directory, which is opened only now: a mistake in
+    settings, data or models leaves none behind.
+
+    Args:
+        batches: which windows each step reads.
+        source: where the reader comes from, for its destila.json.
+        prepare: adds to a batch what else is known of its rows.
+
+    Raises:
+        UserError: as `open_run` and `train` do.
+    """
+    window, pad_id = settings.window, int(reader.model.config.pad_token_id)
+    has_unanswerable = any(example.labelled and not example.answers for example in train_examples)
+
+    def predict(student: Any) -> dict[str, Prediction]:
+        judged = Reader(TorchModel(student), reader.tokenizer, window=window, pad_id=pad_id, no_answer_threshold=None)
+        return judged.predict(dev_examples)
+
+    def evaluate(student: Any) -> dict[str, Any]:
+        return dev_scores(dev_examples, predict(student), has_unanswerable=has_unanswerable)
+
+    def save(student: Any, directory: Path, scores: Mapping[str, Any]) -> None:
+        metadata = {
+            "window": {
+                "length": window.length,
+                "stride": window.stride,
+                "max_answer_tokens": window.max_answer_tokens,
+            },
+            "no_answer_threshold": scores.get("no_answer_threshold", 0.0 if has_unanswerable else None),
+            "dev": dict(scores),
+            "source": dict(source),
+            "version": destila_version(),
+        }
+        save_reader(student, reader.tokenizer, metadata, directory)
+
+    task = Task(
+        student=reader.model,
+        loss_fn=loss_fn,
+        batches=batches,
+        collate=lambda rows, device: prepare(to_tensors(collate(rows, pad_id=pad_id), device), rows),
+        save=save,
+        evaluate=evaluate if dev_examples else None,
+    )
+    run = open_run(settings)
+    if is_main_process():
+        run.update(source=dict(source))
+    return train(
+        task,
+        settings=settings.training,
+        run=run,
+        stop_after_seconds=settings.stop_after_seconds,
+        trackers=settings.trackers,
+    )
+
+
+def dev_scores(
+    examples: Sequence[Example], predictions: Mapping[str, Prediction], *, has_unanswerable: bool
+) -> dict[str, Any]:
+    """F1 and EM by the SQuAD rules, with intervals and their signature; with the best no-answer threshold where
+    training and dev have such questions.
+    """
+    scores: dict[str, Any] = {}
+    if has_unanswerable and any(example.labelled and not example.answers for example in examples):
+        threshold, _ = fit_no_answer_threshold(examples, predictions)
+        predictions = with_threshold(predictions, threshold)
+        scores["no_answer_threshold"] = threshold
+    texts = {name: prediction.answer.text for name, prediction in predictions.items()}
+    scored = score(examples, texts, normalizer="squad")
+    report = make_report(scored, examples, model="", data="")
+    certain = {"f1_ci": report.f1_ci, "em_ci": report.em_ci, "signature": signature(report)}
+    return {**summary(scored), **certain, **scores}
