@@ -55,7 +55,7 @@ test: lint
 
 # Ten thousand requests made from the OpenAPI document; make test sends some hundreds.
 fuzz: $(DEV)
-	DESTILA_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest -s tests/test_fuzz.py
+	DESTILA_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest -s tests/serving/test_fuzz.py
 
 # The picture of the README: the page with the reader that ships (or MODEL=DIRECTORY), a question and its answer.
 screenshot: $(DEV)

@@ -1,0 +1,89 @@
+"""A real server on a free loopback port, and a plain client: what the tests of serving share."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from destila.cli.serve import make_server
+from destila.config import ServeSettings
+from destila.serving.app import create_app
+
+JSON = {"Content-Type": "application/json"}
+
+
+@contextlib.contextmanager
+def serving(reader, settings=None, *, key=None):
+    """Serve a reader on a thread; gives the port."""
+    settings = settings or ServeSettings()
+    server = make_server(create_app(reader, settings, key=key), settings)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            until(lambda: server.started)
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def until(condition, seconds=10.0):
+    """Wait for something that must come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.005)
+
+
+def request(port, method="GET", path="/", body=None, headers=None):
+    """(status, headers, content); JSON is parsed."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    if response.headers.get_content_type() == "application/json":
+        content = json.loads(content)
+    return response.status, response.headers, content
+
+
+def ask(port, question, context, headers=None, **fields):
+    """POST /v1/answer."""
+    body = json.dumps({"question": question, "context": context, **fields})
+    return request(port, "POST", "/v1/answer", body.encode(), JSON | (headers or {}))
+
+
+@contextlib.contextmanager
+def process(*arguments):
+    """A running server: (process, port, its log lines so far)."""
+    command = [sys.executable, "-m", "destila", "serve", "--port", "0", *arguments]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Where tests run in the background of a shell, SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as server:
+        lines = []
+        reading = threading.Thread(target=lambda: lines.extend(server.stderr))
+        reading.start()
+        try:
+            url = server.stdout.readline()
+            assert url.startswith("http://127.0.0.1:"), url
+            yield server, int(url.strip().rstrip("/").rpartition(":")[2]), lines
+        finally:
+            if server.poll() is None:
+                server.kill()
+            reading.join()

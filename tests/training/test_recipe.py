@@ -1,0 +1,239 @@
+"""finetune and distill from end to end at tiny size: files, baselines, kills, two processes, mistakes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from destila import Reader
+from destila.cli.main import dispatch
+from destila.core.errors import UserError
+from destila.data.windows import Window
+from destila.training.recipe import without_some_negatives
+
+ROOT = Path(__file__).parents[2]
+FINETUNE = ["finetune", "--config", "configs/tiny/finetune.toml"]
+DISTILL = ["distill", "--config", "configs/tiny/distill.toml"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_the_project() -> None:
+    os.chdir(ROOT)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "teacher"
+    dispatch([*FINETUNE, "--output", str(path)])
+    return path
+
+
+def last_line(text: str) -> dict[str, object]:
+    return json.loads(text.strip().splitlines()[-1])
+
+
+def test_finetune_leaves_a_whole_run(teacher: Path) -> None:
+    names = {path.name for path in teacher.iterdir()}
+    assert {"run.json", "settings.toml", "metrics.jsonl", "tensorboard", "checkpoints"} <= names
+    assert {"config.json", "model.safetensors", "tokenizer.json", "destila.json"} <= names
+    metadata = json.loads((teacher / "destila.json").read_text())
+    assert metadata["window"] == {"length": 96, "stride": 32, "max_answer_tokens": 30}
+    assert isinstance(metadata["no_answer_threshold"], float)
+    answer = Reader.load(str(teacher)).answer("¿Quién?", "Lo hizo Carmen Ledesma.")
+    assert answer.text is None or answer.text in "Lo hizo Carmen Ledesma."
+
+
+def test_finetune_goes_on_from_a_reader_that_it_has_grown(teacher: Path, tmp_path: Path) -> None:
+    config = json.loads((teacher / "config.json").read_text())
+    larger = [config["num_hidden_layers"] + 1, config["num_attention_heads"], 2 * config["hidden_size"]]
+    names = ("layers", "heads", "hidden", "feed_forward")
+    shape = [
+        f"--model.shape.{name}={value}"
+        for name, value in zip(names, [*larger, config["intermediate_size"]], strict=True)
+    ]
+    path = tmp_path / "larger"
+    start = ["--model.name", str(teacher), "--model.grow", "true", *shape]
+    dispatch([*FINETUNE, *start, "--training.steps", "2", "--output", str(path)])
+    grown = json.loads((path / "config.json").read_text())
+    assert [grown[key] for key in ("num_hidden_layers", "num_attention_heads", "hidden_size")] == larger
+    with pytest.raises(UserError, match="nothing to grow"):
+        dispatch([*FINETUNE, "--model.grow", "true", "--output", str(tmp_path / "nothing")])
+    with pytest.raises(UserError, match="hidden is 33, no multiple"):
+        dispatch([*FINETUNE, *start, "--model.shape.hidden=33", "--model.shape.heads=1", "--output", str(path) + "2"])
+    assert [each.name for each in tmp_path.iterdir()] == ["larger"]
+
+
+def test_distill_trains_a_student_and_the_baseline(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*DISTILL, "--teacher.name", str(teacher)]
+    dispatch([*command, "--output", str(tmp_path / "student")])
+    result = last_line(capsys.readouterr().out)
+    assert result["steps"] == 6
+    lines = [json.loads(line) for line in (tmp_path / "student" / "metrics.jsonl").read_text().splitlines()]
+    assert {"task", "soft", "hidden", "attention", "loss"} <= set(lines[0])
+    total = sum(lines[0][term] for term in ("task", "soft", "hidden", "attention"))
+    assert lines[0]["loss"] == pytest.approx(total, rel=1e-4)  # all weights are one
+    dispatch(
+        [*command, "--config", "configs/baselines/student-alone.toml", "--output", str(tmp_path / "alone")],
+    )
+    alone = [json.loads(line) for line in (tmp_path / "alone" / "metrics.jsonl").read_text().splitlines()]
+    assert "soft" not in alone[0]
+    assert alone[0]["task"] == pytest.approx(lines[0]["task"], rel=1e-4)  # the same student, the same rows
+    sizes = [
+        sum(t.numel() for t in load_file(tmp_path / n / "model.safetensors").values()) for n in ("student", "alone")
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def wait_for_steps(path: Path, steps: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    metrics = path / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text().count('"loss"') >= steps):
+        assert process.poll() is None, "the process ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def apart(command: list[str]) -> None:
+    """Run in a process of its own, as what it is compared with is: this one may have other settings of torch by now."""
+    subprocess.run([sys.executable, "-m", "destila", *command], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_kill_9_and_resume_gives_the_same_weights(teacher: Path, tmp_path: Path) -> None:
+    command = [*DISTILL, "--teacher.name", str(teacher), "--training.steps", "30", "--training.evaluate_every", "7"]
+    apart([*command, "--output", str(tmp_path / "whole")])
+    killed = [*command, "--output", str(tmp_path / "killed")]
+    for kill_after, resume in ((5, []), (16, ["--resume"])):
+        process = subprocess.Popen([sys.executable, "-m", "destila", *killed, *resume], stderr=subprocess.DEVNULL)
+        wait_for_steps(tmp_path / "killed", kill_after, process)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not (tmp_path / "killed" / "config.json").exists()
+    apart([*killed, "--resume"])
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "killed")]
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_leaves_with_its_number(teacher: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    command = [*DISTILL, "--teacher.name", str(teacher), "--training.steps", "500", "--output", str(path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "destila", *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    wait_for_steps(path, 3, process)
+    process.terminate()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert b"--resume" in errors
+    assert output == b""
+    done = int(re.search(rb"stopped at step (\d+)", errors).group(1))  # type: ignore[union-attr]
+    assert (path / "checkpoints" / f"step-{done:08d}" / "state.pt").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_result_of_one(teacher: Path, tmp_path: Path) -> None:
+    plain = ["--student.dropout", "0", "--training.evaluate_every", "100", "--training.keep_best", "false"]
+    command = [*DISTILL, "--teacher.name", str(teacher), *plain]
+    apart([*command, "--output", str(tmp_path / "one")])
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "destila"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    two = [*launch, *command, "--output", str(tmp_path / "two")]
+    result = subprocess.run(two, env=environment, capture_output=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stderr.decode()[-2000:]
+    one, both = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(both[name], value, rtol=1e-3, atol=2e-5, msg=name)
+    lines = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    for single, double in zip(*lines, strict=True):
+        assert double["step"] == single["step"]
+        if "loss" in single:
+            assert double["loss"] == pytest.approx(single["loss"], rel=1e-4)
+
+
+def test_training_needs_data(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.train"):
+        dispatch(["finetune", "--output", str(tmp_path / "run")])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data.train", "missing.json"], "missing.json"),
+        (["--window.length", "600"], "window.length"),
+        (["--teacher.name", "nowhere/at-all"], "nowhere/at-all"),
+        (["--teacher.name", "configs"], "configs"),
+        (["--teacher.name", ""], "teacher.name"),
+        (["--student.shape.heads", "4"], "heads"),
+        (["--loss.layer_map", "[1, 9]"], "layer_map"),
+        (["--loss.task", "0", "--loss.soft", "0", "--loss.hidden", "0", "--loss.attention", "0"], "loss"),
+        (["--student.initial", "layers"], "initial"),
+    ],
+)
+def test_a_mistake_is_named_and_leaves_no_run(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], message: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # spares the time of trying in vain
+    path = tmp_path / "run"
+    with pytest.raises(UserError, match=message):
+        dispatch([*DISTILL, "--teacher.name", str(teacher), *flags, "--output", str(path)])
+    assert not path.exists()
+
+
+def test_a_run_is_not_overwritten_unless_asked(teacher: Path) -> None:
+    before = (teacher / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match="--overwrite"):
+        dispatch([*FINETUNE, "--output", str(teacher)])
+    assert (teacher / "model.safetensors").read_bytes() == before
+
+
+def test_a_mistake_leaves_with_2_and_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "destila", "finetune", "--training.epoch", "3", "--output", str(tmp_path / "run")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "did you mean --training.epochs?" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_share_of_the_windows_without_an_answer_is_trained_on() -> None:
+    offsets = np.zeros((0, 2), np.int32)
+    plain = {"input_ids": np.arange(4, dtype=np.int32), "context_start": 1, "context_end": 3, "offsets": offsets}
+    windows = [
+        Window(example=number, **plain, labelled=number % 3 != 2, starts=(1,) * (number % 3 == 0))
+        for number in range(300)
+    ]
+    some = without_some_negatives(windows, 0.25)
+    assert [window for window in some if window.starts or not window.labelled] == [
+        window for window in windows if window.starts or not window.labelled
+    ]
+    assert 10 <= len(some) - 200 <= 40  # of 100
+    assert some == without_some_negatives(windows, 0.25)
+    assert without_some_negatives(windows, 1.0) == windows
+    assert len(without_some_negatives(windows, 0.0)) == 200
