@@ -19,7 +19,7 @@ from destila.core.records import Answer, Example, Missing, Prediction
 from destila.data.squad import save
 from destila.evaluation.calibration import Bin, no_answer_curve, reliability
 from destila.evaluation.errors import KEPT, LONGEST_GAP, Segment, kind_of, segments
-from destila.reporting import curves, layer_similarity, pictures, rawfiles
+from destila.reporting import collect, layer_similarity, pictures, rawfiles
 from destila.reporting.facts import LayerAgreement
 from destila.reporting.markdown import escape, paragraph
 from destila.reporting.provenance import trace
@@ -258,11 +258,11 @@ def test_an_export_is_compared_by_what_it_was_exported_from(family: dict[str, Pa
 # ---------------------------------------------------------------------------------------------------- drawing
 def test_curves_keep_first_last_and_extremes() -> None:
     lines = [{"step": step, "epoch": 0.1, "loss": math.sin(step), "dev_n": 3} for step in range(1, 5001)]
-    (curve,) = curves.curves_of([*lines, {"step": 5000, "dev_f1": 3.0}])[:1]
+    (curve,) = collect.curves_of([*lines, {"step": 5000, "dev_f1": 3.0}])[:1]
     assert (curve.points[0][0], curve.points[-1][0], curve.count) == (1, 5000, 5000)
-    assert len(curve.points) == curves.POINTS
+    assert len(curve.points) == collect.POINTS
     assert curve.low[1] == min(line["loss"] for line in lines)
-    assert [one.kind for one in curves.curves_of([{"step": 1, "learning_rate": 1, "dev_f1": 2, "soft": 3}])] == [
+    assert [one.kind for one in collect.curves_of([{"step": 1, "learning_rate": 1, "dev_f1": 2, "soft": 3}])] == [
         "loss",
         "dev",
         "other",

@@ -12,8 +12,7 @@ from destila.config import LossSettings
 from destila.core.errors import UserError
 from destila.models.files import forward
 from destila.training.distillation_loss import DistillationLoss
-from destila.training.losses import soft_loss, task_loss, trust_in_gold
-from destila.training.relations import attention_divergence, relation_loss
+from destila.training.losses import attention_divergence, relation_loss, soft_loss, task_loss, trust_in_gold
 from loss_case import HEADS, MASK, REAL, ROWS, TOKENS, batch, draw, gold, model, softmax
 
 Array = NDArray[np.float64]

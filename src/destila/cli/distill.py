@@ -28,7 +28,9 @@ from destila.training.loop import device_of, main_process_first
 from destila.training.losses import TorchBatch, to_tensors
 from destila.training.prefetch import Prefetched
 from destila.training.recipe import (
+    commits,
     fit,
+    load_start,
     load_training_data,
     training_windows,
     window_batches,
@@ -36,7 +38,6 @@ from destila.training.recipe import (
     worker_count,
 )
 from destila.training.stages import stages_to_do
-from destila.training.starting import commits, load_start
 from destila.training.task import Batches, TrainingResult
 from destila.training.teacher_cache import cached_logits
 from destila.training.token_alignment import Translation

@@ -9,8 +9,15 @@ from destila.core.records import Example
 from destila.data.tokenizers import load_tokenizer, pad_id, train_tokenizer
 from destila.models.files import LoadedModel, random_model
 from destila.training.losses import TaskLoss
-from destila.training.recipe import fit, load_training_data, training_windows, window_batches
-from destila.training.starting import commits, grown, load_start
+from destila.training.recipe import (
+    commits,
+    fit,
+    grown,
+    load_start,
+    load_training_data,
+    training_windows,
+    window_batches,
+)
 from destila.training.task import TrainingResult
 
 

@@ -24,8 +24,7 @@ from destila.models.matching_init import position_width, start_matching, word_ve
 from destila.training.loop import is_main_process, main_process_first, open_run, train
 from destila.training.prefetch import Prefetched
 from destila.training.pretraining_loss import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
-from destila.training.recipe import worker_count
-from destila.training.starting import grown, load_start
+from destila.training.recipe import grown, load_start, worker_count
 from destila.training.task import Task, TrainingResult
 
 

@@ -25,11 +25,11 @@ from destila.data.sources import load_examples
 from destila.evaluation import benchmark, breakdowns, calibration, errors, evaluate, metrics
 from destila.evaluation.predictions import answer_texts
 from destila.inference.reader import SHIPPED, SHIPPED_NAME, name_of, place_of
-from destila.reporting import curves, layer_similarity, rawfiles
+from destila.reporting import layer_similarity, rawfiles
 from destila.reporting.card import SCORES_FILE
 from destila.reporting.card_metadata import CARD_FILE
 from destila.reporting.energy import estimate_energy
-from destila.reporting.facts import Facts, LayerAgreement, ModelFacts, RunFacts, Speed
+from destila.reporting.facts import Curve, Facts, LayerAgreement, ModelFacts, RunFacts, Speed
 from destila.reporting.provenance import Provenance, describe_data, lineage, read_metrics, trace
 
 Options = dict[str, Any]
@@ -259,7 +259,7 @@ def _run_facts(asked: Sequence[Asked], watts: float) -> list[RunFacts]:
         lines = read_metrics(Path(one.name))
         steps = max((int(line["step"]) for line in lines), default=None)
         energy = estimate_energy(one, watts=watts)
-        made.append(RunFacts(labels[one.name], one, curves.curves_of(lines), steps, energy))
+        made.append(RunFacts(labels[one.name], one, curves_of(lines), steps, energy))
     return made
 
 
@@ -283,3 +283,44 @@ def _count(examples: Sequence[Example], scores: metrics.Scores) -> dict[str, int
         "articles": len(set(scores.clusters.tolist())),
         "contexts": len({example.context for example in examples if example.labelled}),
     }
+
+
+# ---------------------------------------------------------------------------------------------------- curves of runs
+# A curve is thinned by keeping some of its points as they are, first and last among them; lowest and highest value are
+# those of all points. Nothing is smoothed.
+POINTS = 240  # of a curve: about one for each pixel and a half
+OTHERS = ("learning_rate", "gradient_norm", "tokens_per_second", "waiting", "utilization")
+NO_CURVES = ("step", "epoch", "dev_n")
+
+
+def curves_of(lines: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
+    """One curve for each number: the loss and its terms first, then scores on dev, then the others.
+
+    Args:
+        lines: of metrics.jsonl, in order.
+    """
+    points: dict[str, list[tuple[int, float]]] = {}
+    for line in lines:
+        for name, value in line.items():
+            if name not in NO_CURVES and isinstance(value, int | float) and not isinstance(value, bool):
+                points.setdefault(name, []).append((int(line["step"]), float(value)))
+    made = [_curve(name, values) for name, values in points.items()]
+    return tuple(sorted(made, key=lambda curve: ("loss", "dev", "other").index(curve.kind)))
+
+
+def _curve(name: str, points: Sequence[tuple[int, float]]) -> Curve:
+    kind = "other" if name in OTHERS else "dev" if name.startswith("dev_") else "loss"
+    return Curve(
+        name=name,
+        kind=kind,
+        points=tuple(_thinned(points)),
+        low=min(points, key=lambda point: point[1]),
+        high=max(points, key=lambda point: point[1]),
+        count=len(points),
+    )
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    if len(points) <= POINTS:
+        return list(points)
+    return [points[round(place * (len(points) - 1) / (POINTS - 1))] for place in range(POINTS)]

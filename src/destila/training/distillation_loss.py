@@ -21,13 +21,14 @@ from destila.models.files import Outputs, forward, unwrapped
 from destila.training.losses import (
     Loss,
     TorchBatch,
+    attention_divergence,
     attention_loss,
     hidden_loss,
+    relation_loss,
     soft_loss,
     task_loss,
     trust_in_gold,
 )
-from destila.training.relations import attention_divergence, relation_loss
 
 TERMS = ("task", "soft", "hidden", "attention", "relations")
 SMALLEST = 1e-4  # a term that is less than this before training is divided by this

@@ -9,10 +9,15 @@ Invariants: every term is a mean over the rows of a quantity of one row, itself 
 alone. So padding changes nothing, and micro-batches weighted by their share of the rows give the gradient of the whole
 batch exactly. Every term is computed in fp32 even under autocast (float64 stays float64).
 
+Two terms go beyond the paper and compare distributions: a row of an attention map is one, and so is a softmax of the
+products of queries with queries (or keys with keys, values with values: the relations of MiniLMv2, arXiv 2012.15828, in
+R relation heads of size d). A divergence between distributions is of the order of one whatever T is; a squared error of
+probabilities shrinks as 1 / T^2.
+
 This module does not step an optimizer, nor does it divide by the number of micro-batches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +26,6 @@ from torch import Tensor
 
 from destila.models.files import forward
 from destila.models.forward import at_least_fp32
-from destila.training.relations import token_mean
 
 if TYPE_CHECKING:
     from destila.data.windows import Batch
@@ -198,3 +202,52 @@ class TaskLoss:
             outputs.start_logits, outputs.end_logits, batch.start_positions, batch.end_positions, batch.attention_mask
         )
         return Loss(total, {"task": total.detach()})
+
+
+# ---------------------------------------------------------------------------------------------------- distributions
+def token_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, T) values over each row's real tokens, (B,)."""
+    return values.masked_fill(~mask.bool(), 0).sum(dim=-1) / mask.sum(dim=-1)
+
+
+def attention_divergence(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """KL(A^T || A^S) of each real query's row, mean over heads and queries.
+
+    Args:
+        student, teacher: (B, H, T, T) attention probabilities, queries before keys; zero at padded keys.
+        mask: (B, T).
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        theirs = at_least_fp32(teacher)
+        smallest = torch.finfo(theirs.dtype).tiny
+        ratio = theirs.clamp(min=smallest).log() - at_least_fp32(student).clamp(min=smallest).log()
+        rows = (theirs * ratio).masked_fill(~mask.bool()[:, None, None, :], 0).sum(dim=-1)  # (B, H, T)
+        return token_mean(rows.mean(dim=1), mask).mean()
+
+
+def relation_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor, *, heads: int) -> Tensor:
+    """KL of the teacher's relations from the student's, mean over q-q, k-k and v-v, relation heads and real tokens.
+
+    The heads of a model are joined and cut anew into `heads` relation heads, so that models of any numbers of heads can
+    be compared.
+
+    Args:
+        student, teacher: queries, keys and values of one layer, each (B, H, T, d); H and d may differ.
+        mask: (B, T).
+        heads: R; it divides H d of both.
+    """
+    with torch.autocast(mask.device.type, enabled=False):
+        terms = []
+        for ours, theirs in zip(student, teacher, strict=True):
+            log_student, log_teacher = (_log_relations(vectors, mask, heads) for vectors in (ours, theirs))
+            rows = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=-1)  # (B, R, T)
+            terms.append(token_mean(rows.mean(dim=1), mask).mean())
+        return torch.stack(terms).mean()
+
+
+def _log_relations(vectors: Tensor, mask: Tensor, heads: int) -> Tensor:
+    """log softmax(x x^T / sqrt(D / R)) over the real tokens, (B, R, T, T); at padding a huge negative number."""
+    joined = at_least_fp32(vectors).transpose(1, 2).flatten(2)  # (B, T, D)
+    parts = joined.unflatten(2, (heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call]  # (B, R, T, D / R)
+    scores = torch.matmul(parts * parts.shape[-1] ** -0.5, parts.transpose(2, 3))
+    return scores.masked_fill(~mask.bool()[:, None, None, :], torch.finfo(scores.dtype).min).log_softmax(dim=-1)

@@ -1,25 +1,37 @@
-"""What `finetune` and `distill` share: questions -> windows -> the training loop -> a model with its metadata."""
+"""What `finetune` and `distill` share: questions -> windows -> the training loop -> a model with its metadata.
+
+A run starts from models that are loaded by name, and their commits on the hub are noted. A name without a revision
+means whatever the hub holds today, and a run may be resumed tomorrow: it goes on with the commit that run.json noted.
+"""
 
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from destila.config import TrainingCommandSettings, TrainingSettings
+from destila.config import (
+    ModelSettings,
+    PretrainedModelSettings,
+    RunSettings,
+    TrainingCommandSettings,
+    TrainingSettings,
+)
 from destila.core.errors import UserError
 from destila.core.records import Example, Prediction
-from destila.core.runs import destila_version
+from destila.core.runs import RUN_FILE, destila_version, read_json
 from destila.data.sources import load_examples
 from destila.data.windows import Window, WindowBatches, WindowBuilder, collate, longest_window
 from destila.evaluation.evaluate import make_report, signature
 from destila.evaluation.metrics import fit_no_answer_threshold, score, summary, with_threshold
 from destila.inference.backends.torch import TorchModel
 from destila.inference.reader import Reader
-from destila.models.files import LoadedModel, save_reader
+from destila.models.files import LoadedModel, load_reader, save_reader
+from destila.models.growth import grow
 from destila.training.loop import device_of, is_main_process, open_run, train
 from destila.training.losses import TorchBatch, to_tensors
 from destila.training.task import Batches, Task, TrainingResult
@@ -185,3 +197,33 @@ def dev_scores(
     report = make_report(scored, examples, model="", data="")
     certain = {"f1_ci": report.f1_ci, "em_ci": report.em_ci, "signature": signature(report)}
     return {**summary(scored), **certain, **scores}
+
+
+# ---------------------------------------------------------------------------------------------------- the start
+def load_start(settings: RunSettings, name: str, *, revision: str | None = None, dropout: float) -> LoadedModel:
+    """Load a model to start from; a run that is resumed goes on with the commit that it started with.
+
+    Raises:
+        UserError: as `load_reader` does.
+    """
+    path, repository = Path(settings.output) / RUN_FILE, name.partition("@")[0]
+    record = read_json(path) if settings.resume and path.exists() else {}
+    commit = record.get("source", {}).get("commits", {}).get(repository)
+    if commit:
+        return load_reader(repository, revision=commit, dropout=dropout)
+    return load_reader(name, revision=revision, dropout=dropout)
+
+
+def grown(reader: LoadedModel, model: ModelSettings | PretrainedModelSettings, *, seed: int) -> LoadedModel:
+    """The model at the shape of the settings, if they ask for that.
+
+    Raises:
+        UserError: as `grow` does.
+    """
+    return replace(reader, model=grow(reader.model, model.shape, seed=seed)) if model.grow else reader
+
+
+def commits(*readers: LoadedModel) -> dict[str, Any]:
+    """What `source` in run.json and destila.json says of readers that came from the hub; empty if none did."""
+    found = {reader.name: reader.commit for reader in readers if reader.commit}
+    return {"commits": found} if found else {}
