@@ -129,6 +129,12 @@ class VariationSettings:
     """Share of the contexts that lose sentences other than the answer's."""
     strangers: Share = 0.3
     """How often sentences of other contexts stand before the context, and how often after it."""
+    typed: Share = 0.5
+    """Share of the questions that are written as people type: small letters, no accents or marks, slips."""
+    plain: Share = 0.1
+    """Share of the contexts in small letters or without accents."""
+    opening: Share = 0.5
+    """Share of the contexts that are cut to open with the answer, where it opens one of their sentences."""
     seed: CountOrZero = 1
     """Of everything that is drawn."""
 

@@ -17,6 +17,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from destila.core.records import Example
+from destila.data.reading_form import in_original, reading_form
 from destila.data.tokenizers import encodable
 from destila.data.windows import Tokenised, Window, WindowBuilder
 
@@ -58,10 +59,12 @@ def _of_long_text(builder: WindowBuilder, index: int, example: Example) -> Itera
     question = questions[example.question].ids
     rest, first = Tokenised(np.zeros(0, np.int32), np.zeros((0, 2), np.int32)), 0  # tokens from the `first` on
     windows = list[Window]()
-    for start, end in pieces(example.context, builder.tokenizer):
-        part = example.context[start:end]
-        text = builder.tokenise([part], clean=True)[part]
-        rest = Tokenised(np.append(rest.ids, text.ids), np.concatenate([rest.offsets, text.offsets + np.int32(start)]))
+    form, spans = reading_form(example.context)  # of the whole: a piece in capitals does not make a text in capitals
+    for start, end in pieces(form, builder.tokenizer):
+        part = form[start:end]
+        text = builder.tokenise([part], clean=True, as_it_is=True)[part]
+        offsets = in_original(text.offsets + np.int32(start), spans, len(example.context))
+        rest = Tokenised(np.append(rest.ids, text.ids), np.concatenate([rest.offsets, offsets]))
         builder.refuse_long_questions([example], questions, {example.context: rest})
         *whole, last = builder.cut(index, replace(example, answers=(), labelled=False), question, rest)
         # The last window may still grow: the next piece begins with its tokens.

@@ -22,6 +22,7 @@ from tokenizers import Encoding, Tokenizer
 
 from destila.core.errors import UserError
 from destila.core.records import Example
+from destila.data.reading_form import Spans, in_original, reading_form
 from destila.data.tokenizers import encodable, plain
 
 MIN_CONTEXT_TOKENS = 16  # fewer show the model no sentence; a whole shorter context is fine
@@ -107,15 +108,21 @@ class WindowBuilder:
             windows += self.cut(index, example, questions[example.question].ids, contexts[example.context])
         return windows
 
-    def tokenise(self, texts: Iterable[str], *, clean: bool) -> dict[str, Tokenised]:
-        """Each distinct text once, in parallel; `clean`: with its offsets, which are empty otherwise."""
+    def tokenise(self, texts: Iterable[str], *, clean: bool, as_it_is: bool = False) -> dict[str, Tokenised]:
+        """Each distinct text once, in parallel.
+
+        Args:
+            clean: with its offsets, which are empty otherwise.
+            as_it_is: the texts are pieces of a text that is in its reading form already.
+        """
         distinct = list(dict.fromkeys(texts))
         tokenised: dict[str, Tokenised] = {}
         for first in range(0, len(distinct), TEXTS_AT_ONCE):
             chunk = distinct[first : first + TEXTS_AT_ONCE]
-            encodings = self.tokenizer.encode_batch([encodable(text) for text in chunk], add_special_tokens=False)
-            for text, encoding in zip(chunk, encodings, strict=True):
-                offsets = _clean_offsets(encoding, text) if clean else np.zeros((0, 2), np.int32)
+            forms = [(text, None) if as_it_is else reading_form(text) for text in chunk]
+            encodings = self.tokenizer.encode_batch([encodable(form) for form, _ in forms], add_special_tokens=False)
+            for text, (_, spans), encoding in zip(chunk, forms, encodings, strict=True):
+                offsets = _clean_offsets(encoding, text, spans) if clean else np.zeros((0, 2), np.int32)
                 tokenised[text] = Tokenised(np.array(encoding.ids, np.int32), offsets)
         return tokenised
 
@@ -187,17 +194,20 @@ def _template(tokenizer: Tokenizer) -> tuple[Ids, Ids, Ids]:
 _IS_SPACE = np.array([chr(code).isspace() for code in range(0x3001)] + [False])
 
 
-def _clean_offsets(encoding: Encoding, text: str) -> Ids:
+def _clean_offsets(encoding: Encoding, text: str, spans: Spans | None) -> Ids:
     """Offsets (N, 2) without white space at the edges, within the text, never decreasing.
 
     Tokenizers disagree: some count the space before a word as part of it, and normalizers may move offsets about.
+
+    Args:
+        spans: which characters of the text each character of the form that was read stands for; None: its own.
     """
     if not encoding.ids:
         return np.zeros((0, 2), np.int32)
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     solid = np.flatnonzero(~_IS_SPACE[np.minimum(codes, len(_IS_SPACE) - 1)])
     following = np.append(solid, len(codes))  # the k-th character that is no space; then the end of the text
-    offsets = np.array(encoding.offsets, np.int64).clip(0, len(codes))
+    offsets = in_original(np.array(encoding.offsets, np.int32), spans, len(codes)).clip(0, len(codes))
     first, last = np.searchsorted(solid, offsets[:, 0]), np.searchsorted(solid, offsets[:, 1]) - 1
     empty = last < first
     starts = np.where(empty, offsets[:, 1], following[first])

@@ -2,10 +2,11 @@
 
 Mental model: few labelled questions are soon known by heart. A variation asks the same of a text that was changed so
 that nothing but reading helps: names and numbers are others, the same wherever they stood in question and context; some
-sentences are gone, moved, or strangers; words of the question are synonyms. The answer stays where it was.
+sentences are gone, moved, or strangers; words of the question are synonyms; and it is typed as people type
+(`destila.data.synthetic.typing_habits`). The answer stays where it was.
 
-Invariants: `answer.text == context[answer.start:answer.end]`; a pure function of (examples, settings); at most one
-answer is kept, for the others may lie in sentences that moved.
+Invariants: `answer.text == context[answer.start:answer.end]`; a pure function of (examples, settings); where names or
+sentences change at most one answer is kept, for the others may lie in sentences that moved.
 """
 
 import re
@@ -20,6 +21,7 @@ from destila.core.records import Answer, Example
 from destila.data.sentences import Span, sentences
 from destila.data.synthetic.answer_spans import STOP_WORDS
 from destila.data.synthetic.thesaurus import Synonyms
+from destila.data.synthetic.typing_habits import as_typed, opening_with_answer, with_plain_context
 
 WORD = re.compile(r"\w+")
 OPENERS = '.!?…:;¿¡"“«(—-\n'  # a capital letter after these says nothing
@@ -41,6 +43,9 @@ class Augmenter:
 
     def __init__(self, examples: Sequence[Example], settings: VariationSettings) -> None:
         self.settings = settings
+        self._changes = any(
+            (settings.names, settings.numbers, settings.synonyms, settings.moved, settings.left_out, settings.strangers)
+        )
         contexts = list(dict.fromkeys(example.context for example in examples))
         self._names, self._after = _names(contexts)
         self._strangers = [
@@ -55,6 +60,20 @@ class Augmenter:
 
     def variation(self, example: Example, generator: np.random.Generator) -> Example | None:
         """One more question like this one; None where its answer would not survive."""
+        settings = self.settings
+        changed = self._changed(example, generator) if self._changes else example
+        if changed is None:
+            return None
+        if generator.random() < settings.opening:
+            changed = opening_with_answer(changed) or changed
+        if generator.random() < settings.plain:
+            changed = with_plain_context(changed, generator)
+        if generator.random() < settings.typed:
+            changed = replace(changed, question=as_typed(changed.question, generator))
+        return changed
+
+    def _changed(self, example: Example, generator: np.random.Generator) -> Example | None:
+        """The example with other names, numbers, sentences and words; None where its answer would not survive."""
         kept = example.answers[generator.integers(len(example.answers))] if example.answers else None
         span = None if kept is None or kept.start is None or kept.end is None else (kept.start, kept.end)
         arranged = self._arranged(example.context, span, generator)

@@ -1,0 +1,63 @@
+"""How a text is read: composed letters, and no text in capitals alone; with the way back to the text as it was given.
+
+Mental model: people type `MÉXICO` on a phone, paste text whose accents stand beside their letters, and copy notices
+that are all capitals. A reader has met few of these. So it reads another form of the text, and every character of
+that form knows which characters of the original it stands for.
+
+- NFC, cluster by cluster: a character and the combining marks that follow it become one, if there is such a character.
+- A text that has capital letters and no small ones is read in small letters, one for one.
+
+Invariant: a text that is in this form already comes back as the same object, and without a map. The page of the web
+export does the same in JavaScript.
+"""
+
+import unicodedata
+
+import numpy as np
+from numpy.typing import NDArray
+
+Spans = NDArray[np.int32]
+
+
+def reading_form(text: str) -> tuple[str, Spans | None]:
+    """The form of a text that a model reads.
+
+    Returns:
+        The form, and for each of its N characters which original ones [start, end) it stands for, (N, 2); None where
+        each stands for the one at its own place.
+
+    Example:
+        >>> form, spans = reading_form("CANCIO\\u0301N")
+        >>> form, spans[5].tolist()
+        ('canción', [5, 7])
+    """
+    spans: Spans | None = None
+    if not unicodedata.is_normalized("NFC", text):
+        text, spans = _composed(text)
+    if any(map(str.isupper, text)) and not any(map(str.islower, text)):
+        text = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
+    return text, spans
+
+
+def in_original(offsets: NDArray[np.int32], spans: Spans | None, length: int) -> NDArray[np.int32]:
+    """Offsets (N, 2) into the form of a text as offsets into the text, which has `length` characters."""
+    if spans is None:
+        return offsets
+    starts, ends = np.append(spans[:, 0], length), np.append(0, spans[:, 1])
+    firsts, lasts = offsets.clip(0, len(spans)).T
+    return np.stack([starts[firsts], np.where(lasts > firsts, ends[lasts], starts[firsts])], axis=1).astype(np.int32)
+
+
+def _composed(text: str) -> tuple[str, Spans]:
+    """NFC of each cluster, and for each character the cluster [start, end), or itself where nothing was composed."""
+    pieces, spans = list[str](), list[tuple[int, int]]()
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end < len(text) and unicodedata.combining(text[end]):
+            continue
+        piece = unicodedata.normalize("NFC", text[start:end])
+        pieces.append(piece)
+        same = piece == text[start:end]
+        spans += zip(range(start, end), range(start + 1, end + 1), strict=True) if same else [(start, end)] * len(piece)
+        start = end
+    return "".join(pieces), np.array(spans, np.int32).reshape(-1, 2)
