@@ -13,7 +13,7 @@ from destila.config import VariationSettings
 from destila.core.records import Answer, Example
 from destila.data.synthetic.augmentation import Augmenter, variations
 
-STILL = VariationSettings(names=0, numbers=0, synonyms=0, moved=0, left_out=0, strangers=0)
+STILL = VariationSettings(names=0, numbers=0, synonyms=0, moved=0, left_out=0, strangers=0, typed=0, plain=0, opening=0)
 TEXTS = [
     "En 1987 abrió en Villarreal la biblioteca que dirige Carmen Ledesma. "
     "Carmen Ledesma nació en Montalbán. Tiene 42 libros.",
