@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from destila.core.characters import without_accents
 from destila.core.errors import SHOWN_PROBLEMS, UserError
 from destila.core.records import Answer, Example, Prediction
 
@@ -235,14 +236,8 @@ _QUESTION_WORDS = {
 OTHER_QUESTION = "otra"
 ANSWER_WORDS = ((1, "1"), (3, "2-3"), (7, "4-7"), (math.inf, "8+"))
 CONTEXT_WORDS = ((99, "<100"), (199, "100-199"), (399, "200-399"), (math.inf, "400+"))
-
-
-def _without_accents(text: str) -> str:
-    return "".join(letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))
-
-
 _WITH_ACCENTS = re.compile(r"\b(?:" + "|".join(f"({word})" for word in _QUESTION_WORDS.values()) + r")\b")
-_WITHOUT_ACCENTS = re.compile(_without_accents(_WITH_ACCENTS.pattern))
+_WITHOUT_ACCENTS = re.compile(without_accents(_WITH_ACCENTS.pattern))
 
 
 def question_word(question: str) -> str:
@@ -256,8 +251,8 @@ def question_word(question: str) -> str:
     for text, pattern in (
         (core, _WITH_ACCENTS),
         (whole, _WITH_ACCENTS),
-        (_without_accents(core), _WITHOUT_ACCENTS),
-        (_without_accents(whole), _WITHOUT_ACCENTS),
+        (without_accents(core), _WITHOUT_ACCENTS),
+        (without_accents(whole), _WITHOUT_ACCENTS),
     ):
         if found := pattern.search(text):
             return list(_QUESTION_WORDS)[(found.lastindex or 1) - 1]

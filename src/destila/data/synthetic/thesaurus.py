@@ -8,10 +8,11 @@ Invariant: plain words in, plain words out; this module knows no tokens.
 """
 
 import functools
-import unicodedata
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Generic, NamedTuple, TypeVar
+
+from destila.core.characters import without_accents
 
 T = TypeVar("T")
 
@@ -28,14 +29,9 @@ SECOND = (
 ENDINGS = {"ar": tuple(FIRST.split()), "er": tuple(SECOND.split()), "ir": tuple(SECOND.split())}
 
 
-def plain(text: str) -> str:
-    """Without accents, and ñ as n."""
-    return "".join(letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))
-
-
 def inflected(word: str) -> set[str]:
     """The plain forms that a word of the dictionary may take: a verb's, or gender and number; not all are words."""
-    word = plain(word)
+    word = without_accents(word)
     if word[-2:] in VERBS and len(word) > 4:
         return {word[:-2] + ending for ending in ENDINGS[word[-2:]]}
     stems = {word, word[:-1] + "a"} if word.endswith("o") else {word, word + "a"} if word.endswith("or") else {word}
@@ -60,7 +56,7 @@ class Synonyms(Generic[T]):
     def __init__(self, words: Iterable[tuple[str, T]]) -> None:
         by_letters: dict[str, list[T]] = {}
         for word, value in words:
-            by_letters.setdefault(plain(word), []).append(value)
+            by_letters.setdefault(without_accents(word), []).append(value)
         self._values = by_letters
         # For the letters of a form: its families, each as the forms of every word, and which of the words it is.
         self._families: dict[str, list[tuple[list[list[str]], int]]] = {}
@@ -72,7 +68,7 @@ class Synonyms(Generic[T]):
 
     def of(self, word: str) -> list[T]:
         """What stands for the other words of its families; of each the forms whose ending fits best."""
-        letters = plain(word.lower())
+        letters = without_accents(word.lower())
         found: dict[str, None] = {}
         for family, own in self._families.get(letters, ()):
             for place, forms in enumerate(family):

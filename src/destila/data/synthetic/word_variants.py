@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from destila.data.synthetic.thesaurus import Synonyms, plain
+from destila.core.characters import without_accents
+from destila.data.synthetic.thesaurus import Synonyms
 from destila.data.synthetic.token_table import Ids, Kind, Lexicon
 
 SAMPLE = 2_000_000  # tokens of the text that are looked through
@@ -46,7 +47,7 @@ class WordForms:
         for ids, count in counts.items():
             text = b"".join(lexicon.pieces[number] for number in ids).decode("utf-8", errors="replace")
             if count >= SEEN and len(text) >= SHORTEST and text.isalpha() and text.islower():
-                forms.append(_Form(plain(text), ids))
+                forms.append(_Form(without_accents(text), ids))
         self._forms = sorted(forms)
         self._letters = [form.letters for form in self._forms]
         self._synonyms = Synonyms(self._forms)
@@ -58,7 +59,7 @@ class WordForms:
         text = word.decode("utf-8", errors="replace")
         if len(text) < SHORTEST or not text.isalpha() or not text.islower():
             return []
-        letters = plain(text)
+        letters = without_accents(text)
         beginning = letters[: max(SHORTEST - 1, round(BEGINNING * len(letters)))]
         first = bisect.bisect_left(self._letters, beginning)
         last = bisect.bisect_left(self._letters, beginning + "\uffff")
