@@ -24,10 +24,13 @@ from tiny import ARCHITECTURES, TEXTS, tiny_tokenizer
 NATIVA = Path(__file__).parents[2] / "data" / "nativa" / "dev.json"
 PAGE = Path(destila.export.web.__file__).parent / "page"
 WORDS = (
-    "pingüino niño árbol Núñez que ción __init__ _ # 3º 1.234,56 x² ½ Ⅷ ١٢ ß ǆ ı <s> </s> <mask> <pad> 's 'll ' ''re"
+    "bi\xadblio\u200bteca pingüino niño árbol Núñez que ción __init__ _ # 3º 1.234,56 x² ½ Ⅷ ١٢ ß ǆ ı <s> </s> <mask> "
+    "<pad> 's 'll ' ''re"
 )
 SCRIPTS = "日本語 ไทย नमस्ते العربية \U0001e922 \U00011f02 \U0002ebf0 👩‍👩‍👧 🇪🇸 👍🏽 😀 n\u0303 e\u0301\u0328"
-MARKS = [*"¿¡«»€\0\t\n\x1c\x85\u00a0\u0301\u200b\u200d\u2003\u2028\u202e\u3000\ufeff\ufffd\U000e0101\U0010fffd"]
+MARKS = [
+    *"¿¡«»€\0\t\n\x1c\x85\u00a0\u0301\u200b\u200d\u2003\u2028\u202e\u3000\xad\ufe0f\x07\ufeff\ufffd\U000e0101\U0010fffd"
+]
 PIECES = [*WORDS.split(), *SCRIPTS.split(), *MARKS, " ", "  ", "   ", "\r\n", "a", " el", " la"]
 
 

@@ -7,35 +7,46 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from destila.core.characters import is_hidden
 from destila.core.records import Answer, Example
 from destila.data.windows import Window, WindowBuilder
 from destila.inference import decoding as spans_module
 from destila.inference.decoding import decode
 from tiny import ARCHITECTURES, pad_token_id, tiny_tokenizer
 
-LETTERS = "ab1ñé \n.,¿-ع中のไ่́😀👩‍\u200d️"
+LETTERS = "ab1ñé \n.,¿-ع中のไ่́😀👩‍\u200d️\xad\u200b\ufeff\u202e"
 
 
 # ---------------------------------------------------------------------------------------------------- reference
-def reference_spans(windows, starts, ends, max_answer_tokens):
+def shows(piece):
+    return any(not letter.isspace() and not is_hidden(letter) for letter in piece)
+
+
+def pieces(offsets, context):
+    return [context[start:end] for start, end in offsets.tolist()]
+
+
+def reference_spans(windows, starts, ends, max_answer_tokens, context):
     """{(first token, last token): best score} of all legal spans, by the definition."""
     spans = {}
     for window, start, end in zip(windows, starts, ends, strict=True):
         count = len(window.offsets)
         for i in range(count):
             for j in range(i, min(count, i + max_answer_tokens)):
-                if not any(b > a for a, b in window.offsets[i : j + 1]):
-                    continue  # stands for no character
+                if not any(map(shows, pieces(window.offsets[i : j + 1], context))):
+                    continue  # stands for no character that shows
                 score = start[window.context_start + i] + end[window.context_start + j]
                 key = (window.first_token + i, window.first_token + j)
                 spans[key] = max(spans.get(key, -math.inf), score)
     return spans
 
 
-def characters(windows, span):
+def characters(windows, span, context):
+    """The first and the last character of a span that show."""
     offsets = {w.first_token + k: tuple(pair) for w in windows for k, pair in enumerate(w.offsets.tolist())}
     solid = [offsets[k] for k in range(span[0], span[1] + 1) if offsets[k][1] > offsets[k][0]]
-    return min(a for a, _ in solid), max(b for _, b in solid)
+    shown = [place for a, b in solid for place in range(a, b) if shows(context[place])]
+    return min(shown), max(shown) + 1
 
 
 def one_token_per_letter(context, groups, first_token=0, front=3):
@@ -81,7 +92,7 @@ def test_decoder_equals_the_slow_reference(case, threshold, rows_at_once):
         prediction, answers = decode(
             windows, starts, ends, context, max_answer_tokens=longest, top_k=top_k, no_answer_threshold=threshold
         )
-    spans = reference_spans(windows, starts, ends, longest)
+    spans = reference_spans(windows, starts, ends, longest, context)
     null = min(s[0] + e[0] for s, e in zip(starts, ends, strict=True))
     total = math.log(sum(math.exp(score) for score in [*spans.values(), null]))
     found = [answer for answer in answers if answer.text is not None]
@@ -101,7 +112,7 @@ def test_decoder_equals_the_slow_reference(case, threshold, rows_at_once):
     taken = []
     for answer in [prediction.best, *[a for a in found if a != prediction.best]]:
         best = max(spans, key=lambda span: (spans[span], -span[0], -span[1]))
-        start, end = characters(windows, best)
+        start, end = characters(windows, best, context)
         assert answer.start <= start
         assert answer.end >= end
         assert answer.text == context[answer.start : answer.end] == answer.text.strip()
@@ -109,7 +120,9 @@ def test_decoder_equals_the_slow_reference(case, threshold, rows_at_once):
         assert all(answer.end <= other.start or other.end <= answer.start for other in taken)
         taken.append(answer)
         overlaps = [
-            s for s in spans if characters(windows, s)[0] < answer.end and characters(windows, s)[1] > answer.start
+            s
+            for s in spans
+            if characters(windows, s, context)[0] < answer.end and characters(windows, s, context)[1] > answer.start
         ]
         for span in overlaps:
             del spans[span]
@@ -168,6 +181,22 @@ def decode_piece(context, piece_start, piece_end):
         ("กรุงเทพเป็นเมือง", "เป", "เป็"),
         ("Пушкин родился", "ушк", "Пушкин"),
         ("12.5 km", "5 k", "5 km"),
+        ("la biblio\xadteca abre", "biblio", "biblio\xadteca"),
+        ("la biblio\xadteca abre", "teca", "biblio\xadteca"),
+        ("la bi\xadblio\xad\u200bteca abre", "blio", "bi\xadblio\xad\u200bteca"),
+        ("ca\ufeffsa", "ca", "ca\ufeffsa"),
+        ("\ufeffMadrid es", "\ufeffMadrid", "Madrid"),
+        ("\ufeff\u200b Madrid es", "\ufeff\u200b Madrid", "Madrid"),
+        ("Madrid\u200b\u200d, Lima", "Madrid\u200b\u200d", "Madrid"),
+        ("\u202bMadrid\u202c es", "\u202bMadrid\u202c", "Madrid"),
+        ("en \u200eMadrid\u200f.", "Mad", "Madrid"),
+        ("«\u200dLima\u200d»", "\u200dLi", "Lima"),
+        ("caf\xade\u0301 y", "caf", "caf\xade\u0301"),
+        ("uno\xad dos", "uno\xad d", "uno\xad dos"),
+        ("n\x00m", "n", "n\x00m"),
+        ("la ❤\ufe0f\u200d🔥 arde", "🔥", "❤\ufe0f\u200d🔥"),
+        ("la 🏴\U000e0067\U000e0062\U000e007f ondea", "🏴", "🏴\U000e0067\U000e0062\U000e007f"),
+        ("نمی\u200cخواهم برو", "نمی", "نمی\u200cخواهم"),
         ("(Lima)", "Lim", "Lima"),
     ],
 )
@@ -176,7 +205,18 @@ def test_answers_are_whole_words(context, piece, expected):
     assert decode_piece(context, start, start + len(piece)) == expected
 
 
-@pytest.mark.parametrize("context", ["", " ", " \n\t\u2003 "])
+HIDDEN = "\ufeff\u200b\u200d\xad\u202e\u2066\ufe0f\x07\u3164"
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_what_shows_nothing_is_no_answer(hidden):
+    assert decode_piece(f"a {hidden} b", 2, 3) != hidden
+    window = one_token_per_letter(f" {hidden}{hidden} ", [(1, 2), (2, 3)])
+    logits = np.array([0, 0, 0, 9, 9, 0], np.float32)
+    assert decode([window], [logits], [logits], f" {hidden}{hidden} ", top_k=3)[1] == [Answer.none()]
+
+
+@pytest.mark.parametrize("context", ["", " ", " \n\t\u2003 ", HIDDEN, f" {HIDDEN} "])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_contexts_without_text_have_no_answer(context, architecture):
     builder = WindowBuilder(tiny_tokenizer(architecture), length=64, stride=8, pad_id=pad_token_id(architecture))
@@ -240,6 +280,8 @@ def test_answers_of_real_tokenizers_are_exact(architecture, context, seed):
     prediction, answers = decode(windows, *logits, context, top_k=5)
     for answer in answers:
         if answer.text is not None:
-            assert answer.text == context[answer.start : answer.end] == answer.text.strip() != ""
+            assert answer.text == context[answer.start : answer.end] == answer.text.strip()
+            assert shows(answer.text[0])
+            assert any(map(shows, answer.text))
     assert sum(answer.score for answer in answers) <= 1 + 1e-6
     assert (prediction.best is None) == (answers[0].text is None)

@@ -9,7 +9,8 @@ over all of these gives the probabilities. Answers are read off best first; each
 
     N tokens of the whole context, n of them in a window, K most tokens of an answer
 
-Invariants: an answer is whole words of the context with no white space at its edges, and `text == context[start:end]`;
+Invariants: an answer is whole words of the context without hidden characters or white space at its edges, and `text ==
+context[start:end]`; hidden characters (`destila.core.characters`) neither cut a word nor make an answer;
 two answers never overlap; equal scores are decided by the earlier start, then by the shorter span. Offsets must be as
 `destila.data.windows` makes them. Memory does not depend on the length of the context; for that, a context of more than
 `top_k` times ROWS_PER_ANSWER tokens may lose an answer other than the best, if the better ones lie in words of hundreds
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from destila.core.characters import HIDDEN, is_hidden
 from destila.core.records import Answer, Prediction
 from destila.data.windows import Window
 
@@ -36,6 +38,8 @@ ZERO_WIDTH_JOINER = "\u200d"
 ROWS_AT_ONCE = 1024  # settled together
 ROWS_PER_ANSWER = 256  # an answer of 30 tokens rules out those of some 60 rows, and more where it grows to long words
 SKIN_TONES = range(0x1F3FB, 0x1F400)
+TAGS = range(0xE0020, 0xE0080)  # that make a region's flag of a black one
+PICTURES_FROM = "\u2100"  # a zero-width joiner makes one of two; of letters below it makes nothing
 # Scripts that write no spaces between words: there a letter beside a letter does not mean the same word.
 UNSPACED = (
     range(0x0E00, 0x0F00),  # Thai, Lao
@@ -145,9 +149,9 @@ class SpanDecoder:
 
     def _settle(self, count: int) -> None:
         """Close the first `count` open rows, which no further window holds."""
-        starts, ends = _characters(self._offsets)
+        starts, ends = _shown(self.context, *_characters(self._offsets))
         rows = _Rows(starts[:count], _reach(ends, self._scores.shape[1], fill=-1)[:count], self._scores[:count])
-        rows.scores[rows.ends <= rows.starts[:, None]] = -np.inf  # nothing but white space
+        rows.scores[rows.ends <= rows.starts[:, None]] = -np.inf  # nothing that shows
         highest = float(rows.scores.max(initial=-np.inf))
         if highest > -math.inf:
             self._highest, before = max(self._highest, highest), self._highest
@@ -170,6 +174,22 @@ def _characters(offsets: Positions) -> tuple[Positions, Positions]:
     starts = np.where(empty, np.iinfo(np.int64).max, offsets[:, 0])
     ends = np.where(empty, -1, offsets[:, 1])
     return np.minimum.accumulate(starts[::-1])[::-1], np.maximum.accumulate(ends)
+
+
+def _shown(context: str, starts: Positions, ends: Positions) -> tuple[Positions, Positions]:
+    """The same with starts moved right, and ends moved left, to where something shows."""
+    real = starts[starts < len(context)]
+    first, last = int(real.min(initial=len(context))), int(ends.max(initial=-1))
+    if HIDDEN.search(context, first, max(first, last)) is None:  # as good as always
+        return starts, ends
+    places = np.array([place for place in range(first, last) if not _shows_nothing(context[place])], np.int64)
+    following = np.append(places, np.iinfo(np.int64).max)[np.searchsorted(places, starts)]
+    preceding = np.insert(places + 1, 0, -1)[np.searchsorted(places, ends)]
+    return following, preceding
+
+
+def _shows_nothing(letter: str) -> bool:
+    return letter.isspace() or is_hidden(letter)
 
 
 def _reach(values: NDArray[Any], length: int, *, fill: float) -> NDArray[Any]:
@@ -209,26 +229,39 @@ def _best_spans(rows: _Rows, context: str, *, count: int) -> list[tuple[float, i
 
 # ---------------------------------------------------------------------------------------------------- words
 def _whole_words(context: str, start: int, end: int) -> tuple[int, int]:
-    """The span, extended so that neither edge cuts a word."""
-    while start > 0 and _one_word(context[start - 1], context[start]):
-        start -= 1
-    while end < len(context) and _one_word(context[end - 1], context[end]):
+    """The span, whose edges show, extended so that neither of them cuts a word."""
+    while (before := _neighbor(context, start, -1)) is not None and _one_word(context, before, start):
+        start = before
+    while (after := _neighbor(context, end - 1, 1)) is not None and _one_word(context, end - 1, after):
+        end = after + 1
+    while (
+        end < len(context) and is_hidden(context[end]) and is_extender(context[end])
+    ):  # selects how the last one looks
         end += 1
     return start, end
 
 
-def _one_word(left: str, right: str) -> bool:
-    """Whether two neighbouring characters belong to one word, or to one visible character."""
-    if left.isspace() or right.isspace():
+def _neighbor(context: str, place: int, step: int) -> int | None:
+    """The next character in a direction that is not hidden."""
+    place += step
+    while 0 <= place < len(context) and is_hidden(context[place]):
+        place += step
+    return place if 0 <= place < len(context) else None
+
+
+def _one_word(context: str, left: int, right: int) -> bool:
+    """Whether two characters with at most hidden ones between them belong to one word, or to one visible character."""
+    before, after = context[left], context[right]
+    if before.isspace() or after.isspace():
         return False
-    if left == ZERO_WIDTH_JOINER or is_extender(right):
+    if is_extender(after) or (is_letter(before) and is_letter(after)):
         return True
-    return is_letter(left) and is_letter(right)
+    return before >= PICTURES_FROM <= after and ZERO_WIDTH_JOINER in context[left + 1 : right]
 
 
 def is_extender(letter: str) -> bool:
     """Whether it shows only together with the character before it."""
-    return _is_mark(letter) or letter == ZERO_WIDTH_JOINER or ord(letter) in SKIN_TONES
+    return _is_mark(letter) or ord(letter) in SKIN_TONES or ord(letter) in TAGS
 
 
 def _is_mark(letter: str) -> bool:

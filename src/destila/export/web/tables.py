@@ -14,6 +14,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
+from destila.core.characters import is_hidden
 from destila.core.errors import UserError
 from destila.inference.decoding import is_extender, is_letter
 
@@ -21,7 +22,12 @@ from destila.inference.decoding import is_extender, is_letter
 CODES = [*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE0200)]
 # In the words of the pattern that byte-level tokenizers cut words with.
 PATTERNS = {"letter": r"\p{L}+", "number": r"\p{N}+", "white": r"\s+"}
-CLASSES: dict[str, Callable[[str], bool]] = {"space": str.isspace, "extender": is_extender, "word": is_letter}
+CLASSES: dict[str, Callable[[str], bool]] = {
+    "space": str.isspace,
+    "hidden": is_hidden,
+    "extender": is_extender,
+    "word": is_letter,
+}
 BYTES = frozenset(pre_tokenizers.ByteLevel.alphabet())
 VARIANTS = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")  # of BPE: not read here
 
@@ -29,7 +35,7 @@ VARIANTS = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignor
 def characters() -> dict[str, list[int]]:
     """Ranges of code points by class, each flat: [first, one past the last, first, ...].
 
-    "letter", "number" and "white" are `tokenizers`' own; "space", "extender" and "word" are
+    "letter", "number" and "white" are `tokenizers`' own; "space", "hidden", "extender" and "word" are
     `destila.inference.decoding`'.
     """
     text = "".join(map(chr, CODES))

@@ -2,15 +2,17 @@
 //
 //     N tokens of the whole context, K most tokens of an answer: scores[i * K + k] of the span from token i to i + k
 //
-// Invariants: an answer is whole words without white space at its edges; answers do not overlap; equal scores are decided
-// by the earlier start, then by the shorter span.
+// Invariants: an answer is whole words and begins and ends with a character that shows; characters that show nothing
+// neither cut a word nor make an answer; answers do not overlap; equal scores are decided by the earlier start, then by
+// the shorter span.
 
 const ZERO_WIDTH_JOINER = 0x200d;
+const PICTURES_FROM = 0x2100; // a zero-width joiner makes one of two; of letters below it makes nothing
 
 // `windows`: with start and end logits; `offsets`: clean ones of the whole context; -> answers, best first.
 export function decode(windows, offsets, codes, characters, { longest, count, threshold }) {
   const tokens = offsets.length / 2, width = Math.min(longest, Math.max(tokens, 1));
-  const { starts, ends } = edges(offsets);
+  const { starts, ends } = edges(offsets, codes, characters);
   const scores = fill(windows, starts, ends, width);
   const none = Math.min(...windows.map(({ start, end }) => start[0] + end[0]));
   const normalizer = logSumExp(scores, none);
@@ -28,23 +30,28 @@ function textOf(codes) {
   return Array.from(codes, (code) => String.fromCodePoint(code)).join("");
 }
 
-// Where answers start, or end, that start or end at each token. One without width stands for no character: an answer
-// that starts there starts at the next that has some.
-function edges(offsets) {
+// Where answers start, or end, that start or end at each token: at a character that shows. A token that holds none
+// stands for none: an answer that starts there starts at the next that shows.
+function edges(offsets, codes, characters) {
   const count = offsets.length / 2, starts = new Float64Array(count), ends = new Float64Array(count);
+  const shows = (place) => !characters.is(codes[place], characters.space) && !characters.is(codes[place], characters.hidden);
   let end = -1, start = Infinity;
   for (let token = 0; token < count; token += 1) {
-    if (offsets[2 * token + 1] > offsets[2 * token]) end = Math.max(end, offsets[2 * token + 1]);
+    let last = offsets[2 * token + 1];
+    while (last > offsets[2 * token] && !shows(last - 1)) last -= 1;
+    if (last > offsets[2 * token]) end = Math.max(end, last);
     ends[token] = end;
   }
   for (let token = count - 1; token >= 0; token -= 1) {
-    if (offsets[2 * token + 1] > offsets[2 * token]) start = Math.min(start, offsets[2 * token]);
+    let first = offsets[2 * token];
+    while (first < offsets[2 * token + 1] && !shows(first)) first += 1;
+    if (first < offsets[2 * token + 1]) start = Math.min(start, first);
     starts[token] = start;
   }
   return { starts, ends };
 }
 
-// The best score that a window gives to each span; impossible where there is nothing but white space.
+// The best score that a window gives to each span; impossible where nothing shows.
 function fill(windows, starts, ends, width) {
   const scores = new Float32Array(starts.length * width).fill(-Infinity);
   for (const { start, end, contextStart, firstToken, count } of windows) {
@@ -88,15 +95,30 @@ function bestSpans(scores, starts, ends, width, { codes, characters, count }) {
 
 // ---------------------------------------------------------------------------------------------- words
 function wholeWords(codes, start, end, characters) {
-  while (start > 0 && oneWord(codes[start - 1], codes[start], characters)) start -= 1;
-  while (end < codes.length && oneWord(codes[end - 1], codes[end], characters)) end += 1;
+  for (let before = neighbor(codes, start, -1, characters); oneWord(codes, before, start, characters);) {
+    start = before;
+    before = neighbor(codes, start, -1, characters);
+  }
+  for (let after = neighbor(codes, end - 1, 1, characters); oneWord(codes, end - 1, after, characters);) {
+    end = after + 1;
+    after = neighbor(codes, end - 1, 1, characters);
+  }
+  const { hidden, extender } = characters; // both: it selects how the last one looks
+  while (end < codes.length && characters.is(codes[end], hidden) && characters.is(codes[end], extender)) end += 1;
   return { start, end };
 }
 
-// Whether two neighbouring characters belong to one word, or to one visible character.
-function oneWord(left, right, characters) {
-  const { space, extender, word } = characters;
-  if (characters.is(left, space) || characters.is(right, space)) return false;
-  if (left === ZERO_WIDTH_JOINER || characters.is(right, extender)) return true;
-  return characters.is(left, word) && characters.is(right, word);
+// The next character in a direction that is not hidden; one past the text if there is none.
+function neighbor(codes, place, step, characters) {
+  do place += step; while (place >= 0 && place < codes.length && characters.is(codes[place], characters.hidden));
+  return place;
+}
+
+// Whether two characters with at most hidden ones between them belong to one word, or to one visible character.
+function oneWord(codes, left, right, characters) {
+  if (left < 0 || right >= codes.length) return false;
+  const { space, extender, word } = characters, before = codes[left], after = codes[right];
+  if (characters.is(before, space) || characters.is(after, space)) return false;
+  if (characters.is(after, extender) || (characters.is(before, word) && characters.is(after, word))) return true;
+  return Math.min(before, after) >= PICTURES_FROM && codes.subarray(left + 1, right).includes(ZERO_WIDTH_JOINER);
 }
