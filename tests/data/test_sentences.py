@@ -25,6 +25,52 @@ def cut(text):
         ("Véase art. 14.2 y pág. 3. 12 casas.", ["Véase art. 14.2 y pág. 3.", "12 casas."]),
         ("Título\n\nTexto que\nsigue aquí", ["Título", "Texto que\nsigue aquí"]),
         ("Cuesta 3.50 euros. mal escrito", None),
+        (
+            "El Prof. Gil, la Lic. Ruiz y el Ing. Paz. La Srta. Díaz.",
+            ["El Prof. Gil, la Lic. Ruiz y el Ing. Paz.", "La Srta. Díaz."],
+        ),
+        (
+            "Fr. Luis, Mons. Romero, el Gral. San Martín y la Profa. Gil. Fin.",
+            ["Fr. Luis, Mons. Romero, el Gral. San Martín y la Profa. Gil.", "Fin."],
+        ),
+        (
+            "Las FF. AA. Argentinas y los JJ. OO. Modernos. Fin.",
+            ["Las FF. AA. Argentinas y los JJ. OO. Modernos.", "Fin."],
+        ),
+        (
+            "Nació en EE. UU. El padre, en EE.UU. Murió en Lima.",
+            ["Nació en EE. UU.", "El padre, en EE.UU.", "Murió en Lima."],
+        ),
+        (
+            "En el 44 a. C. Roma cambió. En 146 a.C. Cartago cayó.",
+            ["En el 44 a. C. Roma cambió.", "En 146 a.C. Cartago cayó."],
+        ),
+        (
+            "César murió en el 44 a. C. Su sucesor, en el 14 d. C. Luego...",
+            ["César murió en el 44 a. C.", "Su sucesor, en el 14 d. C.", "Luego..."],
+        ),
+        (
+            "Pan, leche, etc. Después, vino. Pan, etc. Madrid.",
+            ["Pan, leche, etc.", "Después, vino.", "Pan, etc. Madrid."],
+        ),
+        (
+            "Abre a las 9 a. m. La sala cierra a las 8 p. m. En casa.",
+            ["Abre a las 9 a. m.", "La sala cierra a las 8 p. m.", "En casa."],
+        ),
+        (
+            "Acme S. A. Perú creció. Es de Acme S. A. Ella lo sabe.",
+            ["Acme S. A. Perú creció.", "Es de Acme S. A.", "Ella lo sabe."],
+        ),
+        (
+            "Obras, p. ej. El Quijote, núm. 14, pág. 3, cap. VI y vol. II. Fin.",
+            ["Obras, p. ej. El Quijote, núm. 14, pág. 3, cap. VI y vol. II.", "Fin."],
+        ),
+        ("Del s. XIX. De los ss. XV y XVI. Hacia c. 1500.", ["Del s. XIX.", "De los ss. XV y XVI.", "Hacia c. 1500."]),
+        (
+            "No. 5, Av. Lima. Dijo que no. Luego se fue al mar. Volvió.",
+            ["No. 5, Av. Lima.", "Dijo que no.", "Luego se fue al mar.", "Volvió."],
+        ),
+        ("Mide 30 cm. El otro, 20 kg. Pesa.", ["Mide 30 cm.", "El otro, 20 kg.", "Pesa."]),
         ("", []),
         (" \n\n \t", []),
         ("....... Índice ....... 3", [".......", "Índice .......", "3"]),
