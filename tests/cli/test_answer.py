@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
 
@@ -90,9 +91,11 @@ def test_no_answer_is_null(model, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a\xf1o", r"not UTF-8 text \(byte 1 is 0xf1\)"),
-        (b"uno\0dos", r"byte 3 is NUL"),
-        (b"\xff\xfeh\0o\0", "not UTF-8"),
+        (b"a\xf1o \x81", r"neither UTF-8 \(byte 1 is 0xf1\) nor Windows-1252"),
+        (b"uno\0dos", r"not text \(character 3 is NUL\)\. These are read: \.txt"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", r"not text \(byte 4 is 0x00\)\. These are read: \.txt"),
+        (b"PK\x03\x04 una hoja", r"of no kind that can be read\. These are read: \.txt"),
+        (b"%PDF-1.7", "is a PDF, not plain text"),
         (None, "No such file|no such file"),
     ],
 )
@@ -104,6 +107,25 @@ def test_contexts_that_are_no_text_are_refused(model, tmp_path, content, message
         dispatch(["answer", QUESTION, "--context", str(path), "--model", model])
     assert caught.value.where == str(path)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("encoding", "note"),
+    [("utf-8", ""), ("utf-8-sig", ""), ("utf-16", ""), ("cp1252", "is not UTF-8 and was read as Windows-1252.\n")],
+)
+@pytest.mark.parametrize("name", ["-", "texto.txt", "sin_nombre"])
+def test_every_encoding_gives_the_same_answer(model, context, tmp_path, monkeypatch, capsys, encoding, note, name):
+    path = tmp_path / name
+    text = context.read_bytes().decode()
+    path.write_bytes(text.encode(encoding))
+    standard_input(monkeypatch, path.read_bytes())
+    place = name if name == "-" else str(path)
+    dispatch(["answer", QUESTION, "--context", place, "--model", model, "--json"])
+    out, err = capsys.readouterr()
+    expected = Reader.load(model).answer(QUESTION, text)
+    assert json.loads(out)["answers"] == [asdict(expected)]
+    assert err.endswith(note and f"{'standard input' if name == '-' else path}: {note}")
+    assert ("1252" in err) == bool(note)
 
 
 @pytest.mark.parametrize(

@@ -450,3 +450,25 @@ def test_without_the_extra_the_message_says_how_to_get_it(docs, cache, monkeypat
     monkeypatch.setattr("destila.inference.documents.folder.NEEDED", ("docx", "no_such_library"))
     with pytest.raises(UserError, match=r"no_such_library.*pip install 'destila\[documents\]'"):
         Folder.open(docs, cache)
+
+
+def test_files_that_are_not_in_utf_8_are_named(tmp_path, cache, model, capsys):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "viejo.txt").write_bytes("Año: María vive en Málaga.".encode("cp1252"))
+    (tmp_path / "docs" / "nuevo.txt").write_bytes("Año: María vive en Málaga.".encode("utf-16"))
+    for _ in range(2):  # parsed, and from the cache
+        dispatch(
+            [
+                "answer",
+                "¿Dónde vive?",
+                "--context",
+                str(tmp_path / "docs"),
+                "--model",
+                model,
+                "--folder.cache",
+                cache.cache,
+            ]
+        )
+        assert capsys.readouterr().err.splitlines()[-1:] == [
+            f"{tmp_path / 'docs' / 'viejo.txt'}: is not UTF-8 and was read as Windows-1252."
+        ]

@@ -61,12 +61,6 @@ def test_other_forms_and_hidden_characters_are_bridged(text, question):
     assert matched(index_of(*OTHERS, text), question) == [f"{len(OTHERS)}.txt"]
 
 
-def test_what_is_written_as_it_is_asked_comes_first():
-    index = index_of("Él publica el libro.", "El libro que él publicó.", "Un libro para el público.")
-    assert matched(index, "público")[0] == "2.txt"
-    assert matched(index, "publicó")[0] == "1.txt"
-
-
 def test_forms_are_kept_with_the_index(tmp_path):
     index = index_of(*OTHERS, "Dirigió la orquesta.")
     index.save(tmp_path / "index")

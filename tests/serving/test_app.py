@@ -362,7 +362,7 @@ def test_without_the_key_nothing_is_answered(reader, given):
 
 
 def test_every_response_is_dressed_safely(port):
-    for path in ("/", "/page.js", "/ask.js", "/nothing", "/../../etc/passwd", "/health"):
+    for path in ("/", "/files.js", "/page.js", "/ask.js", "/nothing", "/../../etc/passwd", "/health"):
         status, headers, _ = request(port, path=path)
         assert status == (404 if path in ("/nothing", "/../../etc/passwd") else 200)
         policy = headers["Content-Security-Policy"]

@@ -47,6 +47,7 @@ def test_a_file_becomes_a_text_that_can_be_asked(port):
     assert (status, answer["text"]) == (200, expected.text[answer["start"] : answer["end"]])
     assert send(port, "a.docx", word_paragraphs("Uno", "dos"))[2]["text"] == "Uno\n\ndos"
     assert send(port, "a.html", b"<p>Uno<script>dos</script>")[2]["text"] == "Uno"
+    assert send(port, "a.txt", b"a\xf1o")[2]["note"] == "is not UTF-8 and was read as Windows-1252"
     assert send(port, "a.md", "# año".encode())[2] | {"milliseconds": 0} == {
         "text": "# año",
         "pages": [],
@@ -63,7 +64,8 @@ def test_a_file_becomes_a_text_that_can_be_asked(port):
         ("a.pdf", encrypted_pdf(), 422, "encrypted"),
         ("a.pdf", b"%PDF-1.7 x", 422, "broken"),
         ("a.pdf", pdf([]), 422, "no_text"),
-        ("a.txt", b"\xff", 422, "encoding"),
+        ("a.txt", b"\xff\x81", 422, "encoding"),
+        ("a.txt", b"\xff\xd8\xff\0", 415, "kind"),
         ("a.txt", b"x" * 5_001, 422, "too_large"),
         ("a.txt", b"x" * 100_001, 413, None),
         ("a" * 300 + ".txt", b"x", 422, None),

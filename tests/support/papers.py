@@ -45,11 +45,11 @@ def pdf(*pages: Sequence[str], trailer: bytes = b"") -> bytes:
 _FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
 
 
-def page_object(*, contents: int, resources: bytes = b"") -> bytes:
+def page_object(*, contents: int, resources: bytes = b"", entries: bytes = b"") -> bytes:
     """A page whose font is object 3 and whose parent is object 2."""
     return (
         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Resources << /Font << /F1 3 0 R >> %s >> "
-        b"/Contents %d 0 R >>" % (resources, contents)
+        b"/Contents %d 0 R %s >>" % (resources, contents, entries)
     )
 
 
@@ -64,11 +64,33 @@ def encrypted_pdf() -> bytes:
     return pdf(["secreto"], trailer=entries)
 
 
-def pdf_page_of(content: bytes, entries: bytes = b"", *, resources: bytes = b"", more: Sequence[bytes] = ()) -> bytes:
+def pdf_page_of(
+    content: bytes,
+    entries: bytes = b"",
+    *,
+    resources: bytes = b"",
+    more: Sequence[bytes] = (),
+    font: bytes = _FONT,
+    catalog: bytes = b"",
+    annotations: bytes = b"",
+) -> bytes:
     """A PDF of one page with a content stream as it stands; `more` objects begin with number 6."""
     pages = b"<< /Type /Pages /Count 1 /Kids [5 0 R] >>"
-    page = page_object(contents=4, resources=resources)
-    return pdf_objects([b"<< /Type /Catalog /Pages 2 0 R >>", pages, _FONT, pdf_stream(content, entries), page, *more])
+    page = page_object(contents=4, resources=resources, entries=annotations)
+    root = b"<< /Type /Catalog /Pages 2 0 R %s >>" % catalog
+    return pdf_objects([root, pages, font, pdf_stream(content, entries), page, *more])
+
+
+def pdf_form(line: str, *fields: str, form: str = "") -> bytes:
+    """A PDF of one line of text and a form; fields are the entries of their annotations in PDF's own words."""
+    listed = b" ".join(b"%d 0 R" % number for number in range(6, 6 + len(fields)))
+    entries = "/Type /Annot /Subtype /Widget /Rect [100 700 300 720]"
+    return pdf_page_of(
+        b"BT /F1 12 Tf 50 780 Td (%s) Tj ET" % _escaped(line),
+        more=[f"<< {entries if '/Subtype' not in field else ''} {field} >>".encode("cp1252") for field in fields],
+        catalog=b"/AcroForm << /Fields [%s] /DR << /Font << /F1 3 0 R >> >> %s >>" % (listed, form.encode()),
+        annotations=b"/Annots [%s]" % listed,
+    )
 
 
 def flate_bomb(megabytes: int) -> bytes:

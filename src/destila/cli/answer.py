@@ -4,6 +4,7 @@ Mental model: one question is read whole, answered and printed; a file of questi
 `destila.inference.answer_file`'s. The answering itself is `destila.inference.reader`'s.
 """
 
+import sys
 from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from destila.core.errors import UserError
 from destila.core.records import Answer
 from destila.inference.answer_file import Workers, answer_file, open_binary
 from destila.inference.documents.document import kind_of
+from destila.inference.documents.open import plain_text
 from destila.inference.jsonl import Answered, Position, to_json
 from destila.inference.reader import Reader
 
@@ -98,18 +100,13 @@ def _question(question: str) -> str:
 
 
 def _read_text(name: str) -> str:
-    """The text of a file, or of standard input for "-", exactly: newlines are left as they are."""
+    """The text of a file, or of standard input for "-": newlines are left as they are."""
     where = "standard input" if name == "-" else name
     with open_binary(name) as file:
-        content = file.read()
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        problem = f"is not UTF-8 text (byte {error.start} is 0x{content[error.start]:02x})"
-        raise UserError(where, problem, "Convert it, for example with iconv -t UTF-8.") from None
-    if "\0" in text:
-        raise UserError(where, f"is not text (byte {content.index(0)} is NUL)", "Give plain text.")
-    return text
+        document = plain_text(where, file.read())
+    if document.note:
+        print(f"{where}: {document.note}.", file=sys.stderr)
+    return document.text
 
 
 def _readable(answer: Answer) -> str:

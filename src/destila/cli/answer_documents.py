@@ -7,7 +7,8 @@ a file holds, its name included, can steer the terminal.
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from destila.inference.documents.open import read_document
 from destila.inference.jsonl import to_json
 from destila.inference.reader import Reader
 
-SHOWN_REFUSALS = 10
+SHOWN = 10  # refusals, and notes
 # Control characters, surrogates, and the marks that change the direction of the text around them.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
@@ -39,11 +40,12 @@ def answer_documents(settings: AnswerSettings, question: str, reader: Reader) ->
         found = folder.answers(reader, question, passages=settings.folder.passages, top_k=settings.top_k)
         folder.close()
         result = {"files": len(folder.files), "refused": [_refusal(error) for error in folder.refused]}
-        _tell(folder.refused)
+        _tell(folder.refused, folder.notes)
     else:
         document = read_document(path, settings.documents)
         answers = reader.answers(question, document.text, top_k=settings.top_k)
         found = [FoundAnswer.at(answer, path, document) for answer in answers]
+        _tell([], {path: document.note} if document.note else {})
     result = {"answers": [_fields(answer) for answer in found], **result}
     print(to_json(result) if settings.json else "\n".join(map(_readable, found)))
     return result
@@ -59,11 +61,15 @@ def _refusal(error: DocumentError) -> dict[str, str]:
     return {"file": error.where, "problem": error.problem}
 
 
-def _tell(refused: Sequence[DocumentError]) -> None:
-    for error in refused[:SHOWN_REFUSALS]:
+def _tell(refused: Sequence[DocumentError], notes: Mapping[str, str]) -> None:
+    for error in refused[:SHOWN]:
         print(f"skipped: {visible(str(error))}", file=sys.stderr)
-    if len(refused) > SHOWN_REFUSALS:
-        print(f"skipped: {len(refused) - SHOWN_REFUSALS} more files; --json names them all", file=sys.stderr)
+    if len(refused) > SHOWN:
+        print(f"skipped: {len(refused) - SHOWN} more files; --json names them all", file=sys.stderr)
+    for path, note in islice(notes.items(), SHOWN):
+        print(f"{visible(path)}: {note}.", file=sys.stderr)
+    if len(notes) > SHOWN:
+        print(f"The same goes for {len(notes) - SHOWN} more files.", file=sys.stderr)
 
 
 def _readable(found: FoundAnswer) -> str:

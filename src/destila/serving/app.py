@@ -53,6 +53,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 PAGE = {
     "/": ("index.html", "text/html"),
+    "/files.js": ("files.js", "text/javascript"),
     "/page.js": ("page.js", "text/javascript"),
     "/ask.js": ("ask.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),

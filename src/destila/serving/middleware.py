@@ -29,7 +29,7 @@ from destila.serving.prometheus import Measures
 
 LOGGER = logging.getLogger("destila.serving")
 DOCUMENT = "/v1/document"  # takes whole files, so it has limits of its own
-PAGE_PATHS = ("/", "/page.js", "/ask.js", "/page.css")
+PAGE_PATHS = ("/", "/files.js", "/page.js", "/ask.js", "/page.css")
 PATHS = (*PAGE_PATHS, "/v1/answer", DOCUMENT, "/health", "/ready", "/metrics", "/openapi.json")
 GUARDED = ("/v1/", "/metrics")  # what needs the key, if there is one
 CLIENT_LEFT = 499  # never sent; what nginx logs for the same

@@ -102,6 +102,7 @@ class DocumentResponse(BaseModel):
     text: str
     pages: Sequence[int] = Field(description="First character of each page; empty where a format has no pages.")
     milliseconds: float
+    note: str | None = Field(None, description="What to know of how the file was read; missing if there is nothing.")
 
 
 class Problem(BaseModel):

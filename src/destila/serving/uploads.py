@@ -52,7 +52,9 @@ class _Desk:
             problem = f"{name}: {error.problem}"
             raise Refusal(STATUS.get(error.code, 422), problem, error.remedy, code=error.code) from None
         milliseconds = round(1000 * (time.perf_counter() - began), 2)
-        return DocumentResponse(text=document.text, pages=document.pages, milliseconds=milliseconds)
+        return DocumentResponse(
+            text=document.text, pages=document.pages, milliseconds=milliseconds, note=document.note or None
+        )
 
     def close(self) -> None:
         """Finish what was begun."""
@@ -80,6 +82,6 @@ def add_document(app: FastAPI, settings: ServeSettings, refusals: Mapping[int | 
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != BYTES:
             raise Refusal(415, "the body is not sent as a file", f"Send Content-Type: {BYTES}.", code="kind")
         response = await desk.read(PurePath(name).name or name, await request.body())
-        return Response(response.model_dump_json(), media_type="application/json")
+        return Response(response.model_dump_json(exclude_none=True), media_type="application/json")
 
     return desk

@@ -1,7 +1,7 @@
 """The static folder: the page of `destila serve` with a reader beside it.
 
     folder/
-      index.html page.css page.js                 as `destila serve` has them, but for the page's own security policy
+      index.html page.css files.js page.js        as `destila serve` has them, but for the page's own security policy
       ask.js worker.js tokenizer.js windows.js spans.js      who answers here, instead of the server
       offline.js                                  keeps the page for visits without a network
       onnxruntime.js onnxruntime.bin              onnxruntime-web
@@ -27,7 +27,7 @@ from destila.export.web.tables import characters, tokenizer_tables
 from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
 from destila.inference.reader import Reader
 
-SHARED = ("index.html", "page.css", "page.js")
+SHARED = ("index.html", "page.css", "files.js", "page.js")
 OWN = ("ask.js", "worker.js", "tokenizer.js", "windows.js", "spans.js", "LICENSES.txt")
 OFFLINE, RUNTIME = "offline.js", "onnxruntime.js"
 # A static server sends no policy of its own; workers that come from a file have none, and 'wasm-unsafe-eval' is theirs.

@@ -30,12 +30,13 @@ from destila.inference.documents.document import Document, DocumentError
 from destila.inference.documents.files import FoundFile, files_of
 from destila.inference.documents.open import parse_document, read_bytes
 
-VERSION = 1  # of the table and of the texts in it: raise it when parsing gives other texts
+VERSION = 2  # of the table and of the texts in it: raise it when parsing gives other texts
 RECENT_SECONDS = 3.0  # a file that changed so lately may change again without a change of its times
 WAIT_SECONDS = 30.0  # for another process that writes
 TABLE = """
 create table if not exists files (
-    path blob primary key, state text not null, limits text not null, digest blob, text text, pages text, refused text
+    path blob primary key, state text not null, limits text not null, digest blob, text text, pages text, note text,
+    refused text
 )
 """
 
@@ -52,6 +53,7 @@ class _Row:
         limits: under which it was read.
         digest: of its content; None: there was none to be had.
         text: what it holds, and `pages` as JSON; None: it was refused.
+        note: on how it was read.
         refused: code, problem and remedy as JSON.
     """
 
@@ -61,6 +63,7 @@ class _Row:
     digest: bytes | None = None
     text: str | None = None
     pages: str | None = None
+    note: str | None = None
     refused: str | None = None
 
 
@@ -97,9 +100,14 @@ class Library:
 
     def document(self, path: str) -> Document | None:
         """The text of a file, as it was when the cache was last refreshed; None: another process saw it vanish."""
-        select = "select text, pages from files where path = ? and text not null"
+        select = "select text, pages, note from files where path = ? and text not null"
         row = self._attempt(lambda connection: connection.execute(select, (os.fsencode(path),)).fetchone())
-        return Document(row[0], tuple(json.loads(row[1]))) if row else None
+        return Document(row[0], tuple(json.loads(row[1])), row[2]) if row else None
+
+    def notes(self) -> dict[str, str]:
+        """What a person should know of how files were read, by path, in order."""
+        select = "select path, note from files where note != '' order by path"
+        return {os.fsdecode(path): note for path, note in self._attempt(lambda c: c.execute(select).fetchall())}
 
     def close(self) -> None:
         """Let go of the cache."""
@@ -146,7 +154,7 @@ def _connect(file: Path) -> sqlite3.Connection:
 def _refresh(
     connection: sqlite3.Connection, files: dict[bytes, FoundFile], limits: DocumentSettings
 ) -> tuple[dict[str, bytes], list[DocumentError]]:
-    columns = "path, state, limits, digest, null, null, refused"
+    columns = "path, state, limits, digest, null, null, null, refused"
     known = {row[0]: _Row(*row) for row in connection.execute(f"select {columns} from files")}
     changed = [file for path, file in files.items() if not _unchanged(known.get(path), file, limits)]
     known |= _read_again(connection, changed, known, limits)
@@ -192,14 +200,14 @@ def _read(file: FoundFile, known: _Row | None, limits: DocumentSettings) -> _Row
         document = parse_document(file.path, content, limits)
     except DocumentError as error:
         return _Row(path, state, under, digest, refused=json.dumps([error.code, error.problem, error.remedy]))
-    return _Row(path, state, under, digest, document.text, json.dumps(document.pages))
+    return _Row(path, state, under, digest, document.text, json.dumps(document.pages), document.note)
 
 
 def _keep(connection: sqlite3.Connection, row: _Row) -> None:
     if row.text is None and row.refused is None:
         connection.execute("update files set state = ? where path = ?", (row.state, row.path))
     else:
-        connection.execute("insert or replace into files values (?, ?, ?, ?, ?, ?, ?)", astuple(row))
+        connection.execute("insert or replace into files values (?, ?, ?, ?, ?, ?, ?, ?)", astuple(row))
 
 
 def _unchanged(row: _Row | None, file: FoundFile, limits: DocumentSettings) -> bool:

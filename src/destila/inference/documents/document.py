@@ -27,6 +27,9 @@ NAMES: dict[Kind, str] = {"text": "plain text", "html": "HTML", "pdf": "PDF", "d
 # What may be wrong with a file; the page has a sentence for each in every language.
 Code = Literal["unreadable", "kind", "encoding", "encrypted", "broken", "no_text", "too_large", "too_slow", "missing"]
 
+ENCODING_REMEDY = "Save it as UTF-8."
+KIND_REMEDY = f"These are read: {' '.join(KINDS)}."
+
 
 class DocumentError(UserError):
     """A file that cannot be read as a document.
@@ -40,6 +43,14 @@ class DocumentError(UserError):
         self.code: Code = code
 
 
+class Unreadable(Exception):
+    """Why the content of a file cannot be read, where the name of the file is not known: a `Code` and what is wrong."""
+
+    def __init__(self, code: Code, problem: str) -> None:
+        super().__init__(problem)
+        self.code, self.problem = code, problem
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """What was read.
@@ -47,10 +58,12 @@ class Document:
     Attributes:
         text: all of it; of a page, a heading or a table nothing but the words is left.
         pages: the first character of each page of a PDF; empty where a format has no pages.
+        note: what a person should know of how it was read, said of the file; empty: nothing.
     """
 
     text: str
     pages: tuple[int, ...] = ()
+    note: str = ""
 
     def page(self, offset: int) -> int | None:
         """The page, counted from 1, that a character stands on; None where there are no pages."""

@@ -63,12 +63,14 @@ class Folder:
     Attributes:
         files: the paths of those that can be read, in order.
         refused: what is wrong with each of the others.
+        notes: what a person should know of how files were read, by path.
     """
 
     def __init__(
         self, library: Library, index: PassageIndex, files: Sequence[str], refused: Sequence[DocumentError]
     ) -> None:
         self._library, self._index, self.files, self.refused = library, index, files, refused
+        self.notes: Mapping[str, str] = library.notes()
 
     @classmethod
     def open(

@@ -1,7 +1,7 @@
 """A file, or the bytes of one, as a document: what it is, whether it is that, and its text.
 
 Mental model: the ending of the name says what a file is, and its first bytes must not contradict it. Plain text is
-decoded here, exactly; everything that needs a parser is parsed in a process of its own. Invariant: whatever a file
+decoded here; everything that needs a parser is parsed in a process of its own. Invariant: whatever a file
 holds, reading it ends within the limits, in a `Document` or in a `DocumentError` that names it.
 """
 
@@ -10,10 +10,21 @@ import stat
 from pathlib import Path
 
 from destila.config import DocumentSettings
-from destila.inference.documents.document import KINDS, NAMES, Document, DocumentError, Kind, kind_of
+from destila.inference.documents.document import (
+    ENCODING_REMEDY,
+    KIND_REMEDY,
+    NAMES,
+    Document,
+    DocumentError,
+    Kind,
+    Unreadable,
+    kind_of,
+)
+from destila.inference.documents.encoding import decode_text
 from destila.inference.documents.sandbox import parse_apart
 
-PDF_WITHIN = 1024  # bytes before which %PDF- may stand
+PDF = b"%PDF-"
+PDF_WITHIN = 1024  # bytes of a PDF before which that may stand
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # .doc, and .docx under a password
 ZIP = b"PK\x03\x04"
 
@@ -62,37 +73,53 @@ def parse_document(name: str, content: bytes, limits: DocumentSettings | None = 
     limits = limits or DocumentSettings()
     kind = kind_of(name)
     if kind is None:
-        endings = " ".join(KINDS)
-        raise DocumentError(name, "is of no kind that can be read", f"These are read: {endings}.", code="kind")
+        raise DocumentError(name, "is of no kind that can be read", KIND_REMEDY, code="kind")
+    if kind == "text":
+        return _within(name, plain_text(name, content), limits)
     _refuse_other_kinds(name, content, kind)
-    return _plain_text(name, content, limits) if kind == "text" else parse_apart(name, content, kind, limits)
+    return parse_apart(name, content, kind, limits)
 
 
 def _refuse_other_kinds(name: str, content: bytes, kind: Kind) -> None:
     if content.startswith(OLD_OFFICE):
         problem = "is an old Word document, or protected by a password"
         raise DocumentError(name, problem, "Save it as .docx without a password.", code="encrypted")
-    pdf, archive = b"%PDF-" in content[:PDF_WITHIN], content.startswith(ZIP)
-    found: Kind | None = "pdf" if pdf and kind != "text" else "docx" if archive else None
-    if content.startswith(b"%PDF-"):
+    found: Kind | None = "pdf" if content.startswith(PDF) else "docx" if content.startswith(ZIP) else None
+    if kind == "pdf" and PDF in content[:PDF_WITHIN]:
         found = "pdf"
     if found is None and kind in ("pdf", "docx"):
-        raise DocumentError(name, f"is not {NAMES[kind]}", "Give it the ending of what it is.", code="kind")
+        raise DocumentError(
+            name, f"is not {NAMES[kind]}", f"Give it the ending of what it is. {KIND_REMEDY}", code="kind"
+        )
     if found not in (None, kind):
         what = "a PDF" if found == "pdf" else "a ZIP archive, perhaps a Word document"
-        raise DocumentError(name, f"is {what}, not {NAMES[kind]}", "Give it the ending of what it is.", code="kind")
+        raise DocumentError(
+            name, f"is {what}, not {NAMES[kind]}", f"Give it the ending of what it is. {KIND_REMEDY}", code="kind"
+        )
 
 
-def _plain_text(name: str, content: bytes, limits: DocumentSettings) -> Document:
+def plain_text(name: str, content: bytes) -> Document:
+    """The plain text that bytes hold: all of it, but for a byte order mark.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        DocumentError: they are no text, or in another encoding than UTF-8, UTF-16 with a mark, and Windows-1252.
+    """
+    if kind_of(name) is None and content.startswith((OLD_OFFICE, ZIP)):  # a spreadsheet, an archive
+        raise DocumentError(name, "is of no kind that can be read", KIND_REMEDY, code="kind")
+    _refuse_other_kinds(name, content, "text")
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        problem = f"is not UTF-8 text (byte {error.start} is 0x{content[error.start]:02x})"
-        remedy = "Convert it, for example with iconv -t UTF-8."
-        raise DocumentError(name, problem, remedy, code="encoding") from None
-    if "\0" in text:
-        raise DocumentError(name, f"is not text (byte {content.index(0)} is NUL)", "Give plain text.", code="encoding")
-    if len(text) > limits.characters:
-        problem = f"holds {len(text):,} characters, and {limits.characters:,} are allowed"
+        text, note = decode_text(content)
+    except Unreadable as error:
+        remedy = ENCODING_REMEDY if error.code == "encoding" else KIND_REMEDY
+        raise DocumentError(name, error.problem, remedy, code=error.code) from None
+    return Document(text, note=note)
+
+
+def _within(name: str, document: Document, limits: DocumentSettings) -> Document:
+    if len(document.text) > limits.characters:
+        problem = f"holds {len(document.text):,} characters, and {limits.characters:,} are allowed"
         raise DocumentError(name, problem, "Split it, or raise documents.characters.", code="too_large")
-    return Document(text)
+    return document

@@ -17,7 +17,7 @@ import threading
 from typing import IO, Any
 
 from destila.config import DocumentSettings
-from destila.inference.documents.document import NAMES, Document, DocumentError, Kind
+from destila.inference.documents.document import ENCODING_REMEDY, KIND_REMEDY, NAMES, Document, DocumentError, Kind
 
 CHILD = "from destila.inference.documents.parsers import main; main()"
 BYTES_PER_CHARACTER = 12  # of JSON in ASCII: a letter beyond the basic plane is two escapes
@@ -27,7 +27,8 @@ REMEDIES = {
     "no_text": "If its pages are pictures, run it through OCR first, for example with ocrmypdf.",
     "too_large": "Split it into smaller files, or raise the limits (documents.memory_bytes, documents.characters).",
     "too_slow": "Split it into smaller files, or raise documents.seconds.",
-    "encoding": "Save it as UTF-8.",
+    "encoding": ENCODING_REMEDY,
+    "kind": KIND_REMEDY,
     "missing": "pip install 'destila[documents]'",
 }
 
@@ -48,7 +49,7 @@ def parse_apart(name: str, content: bytes, kind: Kind, limits: DocumentSettings)
         answer = json.loads(output)
         if "problem" in answer:
             raise _error(name, answer["code"], answer["problem"])
-        return Document(answer["text"], tuple(answer["pages"]))
+        return Document(answer["text"], tuple(answer["pages"]), answer["note"])
     except (ValueError, KeyError, TypeError):  # the child died before, or while, it spoke
         problem = f"is damaged, or needs more than {limits.memory_bytes:,} bytes of memory to be read as {NAMES[kind]}"
         raise _error(name, "broken", problem) from None

@@ -1,4 +1,4 @@
-// The page: a text, questions about it, answers shown in place.
+// The page: a text, questions about it, answers shown in place. files.js, which is loaded before it, reads files.
 //
 // It does not know who answers. ask.js, which is loaded after it, does, and calls `start` with a reader:
 //
@@ -29,6 +29,8 @@ const TEXTS = {
     noQuestion: "Escribe una pregunta.", tooLong: "El texto tiene {count} caracteres; el máximo es {most}.",
     fileKind: "{name}: solo se leen archivos .txt, .md y .html. Copia el texto y pégalo.",
     fileEmpty: "{name}: el archivo no contiene texto.", fileBroken: "{name}: no se puede leer.",
+    fileNoText: "{name}: no es un archivo de texto.", fileLegacy: "{name}: no está en UTF-8; se ha leído como Windows-1252.",
+    fileEncoding: "{name}: su codificación no se reconoce. Guárdalo como UTF-8.",
     broken: "La página ha fallado. Cárgala de nuevo.", reading: "Leyendo el archivo…", page: "página {page}",
   },
   en: {
@@ -43,6 +45,8 @@ const TEXTS = {
     noQuestion: "Write a question.", tooLong: "The text has {count} characters; at most {most} are allowed.",
     fileKind: "{name}: only .txt, .md and .html files are read. Copy the text and paste it.",
     fileEmpty: "{name}: the file holds no text.", fileBroken: "{name}: cannot be read.",
+    fileNoText: "{name}: is no text file.", fileLegacy: "{name}: is not UTF-8 and was read as Windows-1252.",
+    fileEncoding: "{name}: its encoding is not known. Save it as UTF-8.",
     broken: "The page failed. Load it again.", reading: "Reading the file…", page: "page {page}",
   },
 };
@@ -55,13 +59,10 @@ const EXAMPLE = {
   question: "¿Quién conservó la rueda de piedra?",
 };
 const WANTED = 4; // answers to a question: the best and a few alternatives
-const BLOCKS = /^(ADDRESS|ARTICLE|ASIDE|BLOCKQUOTE|BR|CAPTION|DD|DIV|DL|DT|FIGCAPTION|FIGURE|FOOTER|FORM|H[1-6]|HEADER|HR|LI|MAIN|NAV|OL|P|PRE|SECTION|TABLE|TR|UL)$/;
-const CELLS = /^T[DH]$/;
-const UNREAD = /^(SCRIPT|STYLE|NOSCRIPT|TEMPLATE|HEAD|SVG|MATH|IFRAME|OBJECT|CANVAS)$/;
 
 const $ = (id) => document.getElementById(id);
 const state = {
-  language: "es", text: "", pages: [], turns: [], active: -1, shown: 0, alert: null, progress: null, pending: null, reading: null,
+  language: "es", opened: "", text: "", pages: [], turns: [], active: -1, shown: 0, alert: null, progress: null, pending: null, reading: null,
   limits: {}, reader: null,
 };
 
@@ -133,10 +134,16 @@ function unitOffsets(text, offsets) {
 }
 
 function setText(text, name) {
-  $("source").value = wellFormed(text).replace(/\r\n?/g, "\n");
+  $("source").value = state.opened = wellFormed(text);
   forget();
   editText(true);
   if (name) announce(say("loaded", { name }));
+}
+
+// What is asked about: the text that was opened, exactly, as long as nobody edits it. A text field has its own line ends.
+function sourceText() {
+  const shown = $("source").value;
+  return shown === state.opened.replace(/\r\n?/g, "\n") ? state.opened : wellFormed(shown);
 }
 
 function forget() {
@@ -155,7 +162,7 @@ function editText(editing) {
 }
 
 function renderSize() {
-  const count = codePoints($("source").value);
+  const count = codePoints(sourceText());
   $("size").textContent = count ? say("size", { count: number(count) }) : "";
 }
 
@@ -164,47 +171,18 @@ async function openFile(file) {
   if (state.reader.endings?.includes(/[^.]*$/.exec(file.name)[0].toLowerCase())) return openDocument(file);
   const markup = /\.html?$/i.test(file.name) || file.type === "text/html";
   if (!markup && !/\.(txt|md|markdown|text)$/i.test(file.name)) return setAlert("fileKind", { name: file.name });
-  let text;
+  let text, note;
   try {
-    const bytes = await file.arrayBuffer();
-    text = decoded(bytes);
-  } catch {
-    return setAlert("fileBroken", { name: file.name });
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    ({ text, note } = decoded(bytes, markup ? declaredEncoding(bytes) : null));
+    if (markup) text = textOfMarkup(text);
+  } catch (error) {
+    return setAlert(error instanceof Refusal ? error.name : "fileBroken", { name: file.name });
   }
-  if (markup) text = textOfMarkup(text);
-  if (!text.trim() || text.includes("\0")) return setAlert("fileEmpty", { name: file.name });
+  if (!text.trim()) return setAlert("fileEmpty", { name: file.name });
   setText(text, file.name);
+  if (note) setAlert(note, { name: file.name });
   $("question").focus();
-}
-
-function decoded(bytes) {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    return new TextDecoder("windows-1252").decode(bytes); // what old Spanish files are in
-  }
-}
-
-// A parsed document is inert: it runs no script and loads nothing. Only the text of it is taken.
-const inert = window.trustedTypes?.createPolicy("destila-html", { createHTML: (markup) => markup });
-
-function textOfMarkup(markup) {
-  const trusted = inert ? inert.createHTML(markup) : markup; // the one use of the only policy that the server allows
-  return textOfNodes(new DOMParser().parseFromString(trusted, "text/html"));
-}
-
-function textOfNodes(page) {
-  return [...piecesOf(page.body)].join("").replace(/\s*\n\s*/g, "\n").replace(/ *\t\s*/g, "\t").trim();
-}
-
-// The text below a node, with breaks before and after everything that stands apart. Browsers bound the depth of what they parse.
-function* piecesOf(node) {
-  if (node.nodeType === Node.TEXT_NODE) yield node.data.replace(/\s+/g, " ");
-  if (node.nodeType !== Node.ELEMENT_NODE || UNREAD.test(node.nodeName.toUpperCase())) return;
-  const edge = BLOCKS.test(node.nodeName) ? "\n" : CELLS.test(node.nodeName) ? "\t" : "";
-  yield edge;
-  for (const child of node.childNodes) yield* piecesOf(child);
-  yield edge;
 }
 
 // A file that only the reader can make sense of.
@@ -238,7 +216,7 @@ function pageOf(pages, offset) {
 
 // ---------------------------------------------------------------------------------------------- asking
 async function ask() {
-  const text = wellFormed($("source").value), question = wellFormed($("question").value.trim());
+  const text = sourceText(), question = wellFormed($("question").value.trim());
   if (!text.trim()) return refuse("noText", "source");
   if (!question) return refuse("noQuestion", "question");
   const count = codePoints(text), most = state.limits.context;
@@ -252,7 +230,7 @@ async function ask() {
   try {
     const count = state.limits.answers ?? WANTED;
     const answers = await state.reader.ask({ question, context: text, count }, mine.signal, showProgress);
-    if (text !== wellFormed($("source").value)) return; // it was changed meanwhile
+    if (text !== sourceText()) return; // it was changed meanwhile
     state.text = text;
     state.turns.unshift({ question, answers, milliseconds: performance.now() - began });
     showTurn(0, 0);

@@ -1,0 +1,194 @@
+"""From the bytes of a PDF to its text, page by page.
+
+Mental model: a PDF knows glyphs and lines, no words and paragraphs. PDFium finds the lines; here accents that are
+glyphs of their own meet their letters, words that a line or a page divides are put together, and lines that go on in
+small letters are one sentence. What was filled into a page (the fields of a form, text typed over it) follows the page.
+"""
+
+import ctypes
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from destila.inference.documents.document import Unreadable
+from destila.inference.documents.tidy import tidy
+
+# In points: the words that a careless program set over the edge of the page are read, too.
+EVERYWHERE = {"left": -1e6, "bottom": -1e6, "right": 1e6, "top": 1e6}
+PASSWORD = 4  # PDFium's FPDF_ERR_PASSWORD
+LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
+XFA_NOTE = "holds an XFA form, whose values are not read"
+
+# Glyphs of accents that some programs, TeX among them, set beside the letter that is to bear them.
+ACCENTS = {"´": "\u0301", "˜": "\u0303", "¨": "\u0308", "ˆ": "\u0302", "`": "\u0300", "¸": "\u0327"}
+BEARERS = {"´": "aeiouı", "˜": "nao", "¨": "ueiaoı", "ˆ": "aeiouı", "`": "aeiouı", "¸": "c"}
+DOTLESS = "ı"
+POSSESSIVE = re.compile(r"´s(?![^\W\d_])")  # of Levi´s; or the end of país, set as pai´s
+ACCENT = re.compile(f"[{''.join(ACCENTS)}]")
+
+# Where a line or a page ends within a word: a small letter goes on, or capitals do that can be a syllable.
+SMALL, CAPITAL = "a-zà-öø-ÿ", "A-ZÀ-ÖØ-Þ"
+SYLLABLE = f"(?=[{CAPITAL}]*[AEIOUÁÉÍÓÚÜ])[{CAPITAL}]{{2,}}(?![{SMALL}])"
+DIVIDED = re.compile(
+    rf"(?<=[^\W\d_])(?:\ufffe|[-\u2010]\n)(?=[{SMALL}])|(?<=[{CAPITAL}][AEIOUÁÉÍÓÚÜ])(?:\ufffe|[-\u2010]\n)(?={SYLLABLE})"
+    rf"|(?<=[AEIOUÁÉÍÓÚÜ][{CAPITAL}])(?:\ufffe|[-\u2010]\n)(?={SYLLABLE})"
+)
+CUT_BY_PAGE = re.compile(r"(?<=[^\W\d_])[-\u2010](\n?[-–— ]*(\d{1,4})[-–— ]*)?\Z")
+PAGE_NUMBER = re.compile(r"(?:^|[\n-])[-–— ]*(\d{1,4})[-–— ]*\Z")
+WORD_REST = re.compile(rf"([{SMALL}][^\W\d_]*|{SYLLABLE})([^\w\s]*)\s*")
+
+
+def pdf_parser() -> Callable[[bytes, int], tuple[str, list[int], str]]:
+    """Import what is needed to parse; what it gives takes the bytes of a file and the bytes of memory there are."""
+    import pypdfium2
+
+    def parse(content: bytes, memory: int) -> tuple[str, list[int], str]:
+        try:
+            document = pypdfium2.PdfDocument(content)
+            note = _open_form(document)
+            pages = _joined([_page(page, document.formenv) for page in document])
+        except pypdfium2.PdfiumError as error:
+            if error.err_code == PASSWORD:
+                raise Unreadable("encrypted", "is protected by a password") from None
+            raise Unreadable("broken", f"is a damaged PDF ({str(error).rstrip('.')})") from None
+        if not any(pages):
+            return "", [], note
+        starts = [0]
+        for page in pages[:-1]:
+            starts.append(starts[-1] + len(page) + 2)
+        return "\n\n".join(pages), starts, note
+
+    return parse
+
+
+def _joined(pages: list[str]) -> list[str]:
+    """The pages, with the words that they divide on the first of the two."""
+    for place in range(len(pages) - 1):
+        cut, rest = _cut(pages[place], pages[place + 1]), WORD_REST.match(pages[place + 1])
+        if cut and rest and rest[1].isupper() == pages[place][: cut.start()][-2:].isupper():
+            below = "\n" * (cut[1] is not None) + (cut[1] or "").strip()
+            pages[place] = pages[place][: cut.start()] + rest[1] + rest[2] + below
+            pages[place + 1] = pages[place + 1][rest.end() :]
+    return pages
+
+
+def _cut(page: str, following: str) -> re.Match[str] | None:
+    """Where a page ends within a word, its number apart: a number is that of the page if the next page has the next."""
+    cut = CUT_BY_PAGE.search(page)
+    if cut is None or cut[2] is None:
+        return cut
+    number = PAGE_NUMBER.search(following)
+    return cut if number and int(number[1]) == int(cut[2]) + 1 else None
+
+
+def _page(page: Any, form: Any) -> str:
+    text = _mended(page.get_textpage().get_text_bounded(**EVERYWHERE))
+    filled = "\n".join(dict.fromkeys(filter(None, map(tidy, _filled_in(page, form)))))
+    return f"{text}\n\n{filled}".strip()
+
+
+def _mended(text: str) -> str:
+    """A page with letters, words and paragraphs put together."""
+    text = text.replace("\r\n", "\n").replace("\x02", "\ufffe").replace("\xad\n", "\ufffe")
+    text = DIVIDED.sub("", tidy_accents(text)).replace("\ufffe", "-")
+    # A line that goes on in small letters is one sentence with the one before.
+    return re.sub(rf"\n(?=[{SMALL}])", " ", tidy(text.translate(LIGATURES)))
+
+
+# ---------------------------------------------------------------------------------------------------- accents
+def tidy_accents(text: str) -> str:
+    """The text with accents that stand beside their letters put onto them: `canci´on` and `Mu˜noz`.
+
+    A page sets them before the letter, as TeX does, or after it; the marks that have a letter on one side only tell.
+    One that is used as an apostrophe (`O´Donnell`, `Levi´s`) stays.
+    """
+    places = [found.start() for found in ACCENT.finditer(text) if not _is_apostrophe(text, found.start())]
+    telling = [place for place in places if not POSSESSIVE.match(text, place)]
+    votes = sum(_bears(text, place, +1) - _bears(text, place, -1) for place in telling)
+    step, letters = 1 if votes >= 0 else -1, list(text)
+    for place in places:
+        if made := _composed(text, place, step):
+            letters[place], letters[place + step] = "", made
+    return "".join(letters)
+
+
+def _is_apostrophe(text: str, place: int) -> bool:
+    before, after, then = text[place - 1 : place], text[place + 1 : place + 2], text[place + 2 : place + 3]
+    if text[place] == "`":
+        return not (before.isalpha() and after.isalpha())  # it is a quotation mark
+    return before.isalpha() and after.isupper() and (before.islower() or then.islower())
+
+
+def _bears(text: str, place: int, step: int) -> bool:
+    """Whether the letter beside an accent is the one that is to bear it, as far as the two tell."""
+    left, right = text[place - 1 : place], text[place + 1 : place + 2]
+    if DOTLESS in (left, right):  # made for nothing else
+        return (right if step > 0 else left) == DOTLESS
+    return _composed(text, place, step) != ""
+
+
+def _composed(text: str, place: int, step: int) -> str:
+    letter, accent = text[place + step : place + step + 1] if place + step >= 0 else "", text[place]
+    if not letter or letter.lower() not in BEARERS[accent]:
+        return ""
+    return unicodedata.normalize("NFC", letter.replace(DOTLESS, "i") + ACCENTS[accent])
+
+
+# ---------------------------------------------------------------------------------------------------- forms
+def _open_form(document: Any) -> str:
+    """Make the values of a form readable; a note if they are not."""
+    import pypdfium2.raw as pdfium
+
+    if document.get_formtype() in (pdfium.FORMTYPE_XFA_FULL, pdfium.FORMTYPE_XFA_FOREGROUND):
+        return XFA_NOTE
+    document.init_forms()
+    return ""
+
+
+def _filled_in(page: Any, form: Any) -> Iterator[str]:
+    """What was filled into a page: the values of its form, each after its name, and text typed over it."""
+    import pypdfium2.raw as pdfium
+
+    unseen = pdfium.FPDF_ANNOT_FLAG_INVISIBLE | pdfium.FPDF_ANNOT_FLAG_HIDDEN | pdfium.FPDF_ANNOT_FLAG_NOVIEW
+    for number in range(pdfium.FPDFPage_GetAnnotCount(page)):
+        annotation = pdfium.FPDFPage_GetAnnot(page, number)
+        if not annotation:
+            continue
+        kind = pdfium.FPDFAnnot_GetSubtype(annotation)
+        if pdfium.FPDFAnnot_GetFlags(annotation) & unseen:
+            pass
+        elif kind == pdfium.FPDF_ANNOT_FREETEXT:
+            yield _wide(pdfium.FPDFAnnot_GetStringValue, annotation, b"Contents")
+        elif kind == pdfium.FPDF_ANNOT_WIDGET and form is not None:
+            yield _field(form, annotation)
+        pdfium.FPDFPage_CloseAnnot(annotation)
+
+
+def _field(form: Any, annotation: Any) -> str:
+    """A field of a form as `name: value`; nothing if it is empty, or no box that is ticked."""
+    import pypdfium2.raw as pdfium
+
+    kind = pdfium.FPDFAnnot_GetFormFieldType(form, annotation)
+    if kind in (pdfium.FPDF_FORMFIELD_CHECKBOX, pdfium.FPDF_FORMFIELD_RADIOBUTTON):
+        ticked = pdfium.FPDFAnnot_IsChecked(form, annotation)
+        value = _wide(pdfium.FPDFAnnot_GetFormFieldExportValue, form, annotation) if ticked else ""
+    elif kind in (pdfium.FPDF_FORMFIELD_TEXTFIELD, pdfium.FPDF_FORMFIELD_COMBOBOX, pdfium.FPDF_FORMFIELD_LISTBOX):
+        secret = pdfium.FPDFAnnot_GetFormFieldFlags(form, annotation) & pdfium.FPDF_FORMFLAG_TEXT_PASSWORD
+        secret = secret and kind == pdfium.FPDF_FORMFIELD_TEXTFIELD
+        value = "" if secret else _wide(pdfium.FPDFAnnot_GetFormFieldValue, form, annotation)
+    else:
+        return ""
+    name = _wide(pdfium.FPDFAnnot_GetFormFieldAlternateName, form, annotation)
+    name = name or _wide(pdfium.FPDFAnnot_GetFormFieldName, form, annotation)
+    return f"{name.strip().rstrip(':')}: {value}" if value.strip() and name.strip() else value
+
+
+def _wide(read: Callable[..., int], *arguments: Any) -> str:
+    """A string that PDFium gives in UTF-16."""
+    import pypdfium2.raw as pdfium
+
+    length = read(*arguments, None, 0)
+    buffer = ctypes.create_string_buffer(length + 2)
+    read(*arguments, ctypes.cast(buffer, ctypes.POINTER(pdfium.FPDF_WCHAR)), length)
+    return buffer.raw[:length].decode("utf-16-le", "replace").rstrip("\0")

@@ -1,0 +1,140 @@
+"""A PDF's letters, words and forms are put together as a person sees them."""
+
+import pytest
+
+pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
+
+from destila.inference.documents.document import Document
+from destila.inference.documents.pdf import XFA_NOTE, pdf_parser, tidy_accents
+from papers import pdf, pdf_form, pdf_page_of
+
+# As TeX's first fonts have them: an accent is a glyph of its own, and the i that bears one has no dot.
+TEX = (
+    b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding << /BaseEncoding /WinAnsiEncoding "
+    b"/Differences [1 /acute /dieresis /tilde /dotlessi /grave /circumflex /cedilla] >> >>"
+)
+
+
+def parsed(content):
+    text, pages, note = pdf_parser()(content, 300_000_000)
+    return Document(text, tuple(pages), note)
+
+
+def read(content):
+    return parsed(content).text
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (b"(canci\\001on, Mu\\003noz)", "canción, Muñoz"),
+        (b"(Mar\\001\\004a vivi\\001o en \\001Avila y en M\\001ALAGA)", "María vivió en Ávila y en MÁLAGA"),
+        (b"(ping\\002uino, NI\\003NO, D\\001IAZ)", "pingüino, NIÑO, DÍAZ"),
+        (b"(Fran\\007cois, Fr\\006en\\006e, pap\\005a)", "François, Frênê, papà"),
+    ],
+)
+@pytest.mark.parametrize("kerned", [False, True])
+def test_accents_meet_their_letters(shown, expected, kerned):
+    if kerned:  # set back over the letter
+        for accent in (b"\\001", b"\\002", b"\\003"):
+            shown = shown.replace(accent, b") -28 (%s) 361 (" % accent)
+    content = b"BT /F1 12 Tf 50 780 Td [%s] TJ ET" % shown
+    assert read(pdf_page_of(content, font=TEX)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("canci´on", "canción"),
+        ("´Angel Mu˜noz", "Ángel Muñoz"),
+        ("Mar´ıa, aqu´ı, pa´ıs, dec´ıa", "María, aquí, país, decía"),
+        ("cancio´n, nin˜o, pingu¨ino, pai´ses", "canción, niño, pingüino, países"),  # set after their letters
+        ("Marı´a y corazo´n, nada ma´s", "María y corazón, nada más"),
+        ("La canci´on de D´Artagnan y O´Donnell", "La canción de D´Artagnan y O´Donnell"),
+        ("McDonald´s y Levi´s", "McDonald´s y Levi´s"),
+        ("a las 5´30 h, 3´ y 12´´", "a las 5´30 h, 3´ y 12´´"),
+        ("un ``ejemplo'' de `a`", "un ``ejemplo'' de `a`"),
+        ("´ ˜ ¨", "´ ˜ ¨"),
+        ("´", "´"),
+        ("", ""),
+    ],
+)
+def test_accents_and_apostrophes_are_told_apart(text, expected):
+    assert tidy_accents(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["la coope-", "ración"], "la cooperación"),
+        (["LA COOPE-", "RACIÓN"], "LA COOPERACIÓN"),
+        (["LA ESPAÑO-", "LA"], "LA ESPAÑOLA"),
+        (["de Castilla-", "La Mancha"], "de Castilla-La Mancha"),
+        (["los SEAT-", "VW"], "los SEAT-VW"),
+        (["un CD-", "ROM"], "un CD-ROM"),
+        (["la covid-", "19"], "la covid-19"),
+        (["bien -", "dijo"], "bien - dijo"),
+        (["el ánge-", "lus"], "el ángelus"),
+    ],
+)
+def test_words_that_a_line_divides_are_whole(lines, expected):
+    assert read(pdf(lines)) == expected
+
+
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        ((["la coope-"], ["ración, que sigue"]), "la cooperación,\n\nque sigue"),
+        ((["LA COOPE-"], ["RACIÓN SIGUE"]), "LA COOPERACIÓN\n\nSIGUE"),
+        ((["la coope-", "12"], ["ración sigue.", "13"]), "la cooperación\n12\n\nsigue.\n13"),
+        ((["la covid-", "19"], ["en el mundo"]), "la covid-19\n\nen el mundo"),
+        ((["de Castilla-"], ["La Mancha"]), "de Castilla-\n\nLa Mancha"),
+        ((["uno -"], ["dos"]), "uno -\n\ndos"),
+        ((["la coope-"], []), "la coope-\n\n"),
+    ],
+)
+def test_words_that_a_page_divides_are_whole_and_on_the_first(pages, expected):
+    document = parsed(pdf(*pages))
+    assert document.text == expected
+    assert len(document.pages) == len(pages)
+    if "cooperación" in document.text:
+        assert document.page(document.text.index("cooperación")) == 1
+        assert document.page(document.text.index("sigue")) == 2
+
+
+def test_the_values_of_a_form_are_read_after_their_names():
+    form = pdf_form(
+        "Solicitud",
+        "/FT /Tx /T (nombre) /TU (Nombre y apellidos:) /V (Ana Nu\xf1ez)",
+        "/FT /Tx /T (ciudad) /V <FEFF004D00E1006C006100670061>",
+        "/FT /Ch /Ff 131072 /T (pais) /Opt [(Per\xfa) (Chile)] /V (Per\xfa)",
+        "/FT /Btn /T (socio) /V /Yes /AS /Yes /AP << /N << /Yes 3 0 R /Off 3 0 R >> >>",
+        "/FT /Btn /T (moroso) /V /Off /AS /Off /AP << /N << /Yes 3 0 R /Off 3 0 R >> >>",
+        "/FT /Tx /T (vacio)",
+        "/FT /Tx /Ff 8192 /T (clave) /V (secreta)",
+        "/FT /Tx /F 2 /T (oculto) /V (escondido)",
+        "/Type /Annot /Subtype /FreeText /Rect [1 1 9 9] /Contents (Escrito encima)",
+        "/Type /Annot /Subtype /Text /Rect [1 1 9 9] /Contents (una nota)",
+    )
+    document = parsed(form)
+    assert document.text.split("\n") == [
+        "Solicitud",
+        "",
+        "Nombre y apellidos: Ana Nuñez",
+        "ciudad: Málaga",
+        "pais: Perú",
+        "socio: Yes",
+        "Escrito encima",
+    ]
+    assert (document.note, document.pages) == ("", (0,))
+
+
+def test_a_form_of_values_alone_holds_text():
+    assert read(pdf_form("", "/FT /Tx /T (nombre) /V (Ana)")) == "nombre: Ana"
+
+
+def test_a_form_whose_values_are_not_read_says_so():
+    content = pdf_form("Solicitud", "/FT /Tx /T (nombre) /V (Ana)", form="/XFA [(template) 4 0 R]")
+    document = parsed(content)
+    assert document.text.startswith("Solicitud")
+    assert document.note == XFA_NOTE
