@@ -34,7 +34,7 @@ install: $(BASE)
 install-train: $(DEV)
 
 demo: $(DEV)
-	$(BIN)/python runs/demo.py $(if $(QUESTION),"$(QUESTION)") $(if $(TEXT),"$(TEXT)")
+	$(BIN)/python scripts/demo.py $(if $(QUESTION),"$(QUESTION)") $(if $(TEXT),"$(TEXT)")
 
 # The reader that ships; while there is none, the demo's student.
 MODEL ?= $(if $(wildcard src/destila/inference/shipped/model.onnx),,$(wildcard runs/demo/student))
@@ -59,7 +59,7 @@ fuzz: $(DEV)
 
 # The picture of the README: the page with the reader that ships (or MODEL=DIRECTORY), a question and its answer.
 screenshot: $(DEV)
-	$(BIN)/python runs/screenshot.py docs/page.png $(if $(MODEL),--model $(MODEL))
+	$(BIN)/python scripts/screenshot.py docs/page.png $(if $(MODEL),--model $(MODEL))
 
 # The report of the reader that ships, against its teacher (TEACHER=DIRECTORY) if that is here. Lengths of questions
 # that fit the windows of both.

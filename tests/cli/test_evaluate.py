@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from destila.cli.evaluate import run
+from destila.cli.main import dispatch
 from destila.config import EvaluateSettings
 from destila.core.errors import UserError
 from destila.core.records import Example
@@ -118,11 +120,15 @@ def test_what_is_not_json_is_refused(tmp_path, data) -> None:
 
 def test_contradictory_settings_are_all_named() -> None:
     with pytest.raises(UserError) as caught:
-        run(EvaluateSettings(model=["m"], from_predictions="p.json", fit_threshold=True))
+        run(EvaluateSettings(model=["m"], from_predictions="p.json", fit_threshold="f1"))
     for part in ("--data: is required", "exclude each other", "need a model"):
         assert part in str(caught.value)
-    with pytest.raises(UserError, match="some/hub-id is not a local directory"):
-        run(EvaluateSettings(model=["some/hub-id"], data=["d"], fit_threshold=True))
+    with pytest.raises(UserError, match="--write: some/hub-id is not a local directory"):
+        run(EvaluateSettings(model=["some/hub-id"], data=["d"], fit_threshold="f1", write=True))
+    with pytest.raises(UserError, match="no fitted threshold to write"):
+        run(EvaluateSettings(model=["m"], data=["d"], write=True))
+    with pytest.raises(UserError, match="fit_threshold = 'true'"):
+        dispatch(["evaluate", "--data", "d", "--fit-threshold", "true"])
 
 
 def test_data_without_labels_are_refused(tmp_path) -> None:
@@ -158,22 +164,30 @@ def test_models_are_compared_and_their_predictions_written(tmp_path, data, model
         assert [report.f1 for report in again] == [item["f1"] for item in parsed["reports"] if item["model"] == model]
 
 
-def test_a_fitted_threshold_is_stored_and_used_by_the_next_load(tmp_path, data, capsys) -> None:
+@pytest.mark.parametrize("criterion", ["f1", "equal-errors"])
+def test_a_fitted_threshold_is_stored_if_asked_and_used_by_the_next_load(tmp_path, data, capsys, criterion) -> None:
     model = tiny_reader(tmp_path / "model", seed=2, metadata=metadata())
-    reports = run(EvaluateSettings(model=[str(model)], data=[data], backend="torch", fit_threshold=True, resamples=100))
+    settings = EvaluateSettings(model=[str(model)], data=[data], backend="torch", resamples=100)
+    run(replace(settings, fit_threshold=criterion))
+    assert json.loads((model / "destila.json").read_text(encoding="utf-8")) == metadata(), "nothing was to be written"
+    reports = run(replace(settings, fit_threshold=criterion, write=True))
     stored = json.loads((model / "destila.json").read_text(encoding="utf-8"))
     assert {**stored, "no_answer_threshold": None} == metadata()
-    assert stored["no_answer_threshold"] == reports[0].details["no_answer_threshold"]
+    fitted = reports[0].details["fitted"]
+    assert stored["no_answer_threshold"] == reports[0].details["no_answer_threshold"] == fitted["threshold"]
     assert not [path for path in model.iterdir() if path.name.endswith(".tmp")]
-    again = run(EvaluateSettings(model=[str(model)], data=[data], backend="torch", resamples=100))
+    printed = capsys.readouterr().out
+    assert last_line(printed)["reports"][0]["details"]["fitted"]["refused"] == fitted["refused"]
+    assert "fitted on these questions" in printed
+    again = run(settings)
     assert [report.f1 for report in again] == [report.f1 for report in reports]
-    assert "fitted on these questions" in capsys.readouterr().out
 
 
-def test_a_threshold_is_not_fitted_on_answerable_questions(tmp_path, models) -> None:
+def test_an_f1_threshold_is_not_fitted_on_answerable_questions(tmp_path, models) -> None:
     path = tmp_path / "answerable.json"
     save(tiny_examples(unanswerable=False), path)
     before = (Path(models[0]) / "destila.json").read_bytes()
-    with pytest.raises(UserError, match="no question is unanswerable"):
-        run(EvaluateSettings(model=models[:1], data=[str(path)], backend="torch", fit_threshold=True))
+    settings = EvaluateSettings(model=models[:1], data=[str(path)], backend="torch", fit_threshold="f1", write=True)
+    with pytest.raises(UserError, match=r"(?s)no question is unanswerable.*equal-errors"):
+        run(settings)
     assert (Path(models[0]) / "destila.json").read_bytes() == before

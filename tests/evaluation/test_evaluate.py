@@ -82,12 +82,16 @@ def test_a_reader_gets_one_report_per_normalizer_and_its_predictions_back() -> N
 def test_a_fitted_threshold_is_used_and_reported() -> None:
     reader = Parrot({"q1": ("Pizarro", -1), "q2": ("1535", -1), "q3": ("Lima", 2), "q4": ("Lima", 4)})
     reports, predictions = evaluate_reader(
-        reader, EXAMPLES, model="m", data="d", normalizers=["squad"], resamples=100, fit_threshold=True
+        reader, EXAMPLES, model="m", data="d", normalizers=["squad"], resamples=100, fit_by="f1"
     )
     assert reports[0].details["no_answer_threshold"] == 2
     assert reports[0].f1 == 100
     assert predictions["q4"].answer.text is None
-    assert "threshold 2.000, fitted on these questions" in format_reports(reports)
+    text = format_reports(reports)
+    assert "threshold 2.000, fitted on these questions" in text
+    assert "  answerable: 3 questions, 0.0% get no answer\n" in text
+    assert "  unanswerable: 1 questions, 100.0% get no answer, area under the curve 1.000\n" in text
+    assert "  answerable, if all must be answered: F1 100.00 [100.00, 100.00], EM 100.00" in text
 
 
 def test_comparison_names_loss_agreement_and_retention() -> None:

@@ -19,7 +19,6 @@ from destila.evaluation.metrics import (
     breakdown,
     exact_match,
     f1,
-    fit_no_answer_threshold,
     normalize_mlqa,
     normalize_squad,
     question_word,
@@ -27,6 +26,7 @@ from destila.evaluation.metrics import (
     summary,
     with_threshold,
 )
+from destila.evaluation.threshold import best_f1
 
 # text, as SQuAD normalizes it, as MLQA normalizes it for Spanish
 NORMALIZED = [
@@ -251,7 +251,7 @@ def test_the_fitted_threshold_is_the_lowest_of_the_best(rows) -> None:
     predictions = {"q0": predict("Quito", 1.5)}
     for number, (_, text, odds) in enumerate(rows, start=1):
         predictions[f"q{number}"] = predict(text, math.inf if text is None else odds)
-    threshold, value = fit_no_answer_threshold(examples, predictions)
+    threshold, value = best_f1(examples, predictions)
     odds = [item.no_answer_score for item in predictions.values() if math.isfinite(item.no_answer_score)]
     tried = {cut: mean_f1_under(examples, predictions, cut) for cut in [min(odds) - 1.0, *odds]}
     assert value == pytest.approx(max(tried.values()))
@@ -264,16 +264,16 @@ def test_questions_of_equal_score_are_taken_together() -> None:
     """evaluate-v2.0.py would stop between the two and promise an F1 of 1 that no threshold gives."""
     examples = [make(1, ["Lima"]), make(2, [])]
     predictions = {"q1": predict("Lima", 0.0), "q2": predict("Lima", 0.0)}
-    assert fit_no_answer_threshold(examples, predictions) == (-1.0, 0.5)
+    assert best_f1(examples, predictions) == (-1.0, 0.5)
 
 
 def test_without_any_legal_span_the_threshold_stays_finite() -> None:
-    assert fit_no_answer_threshold([make(1, [])], {"q1": predict(None, math.inf)}) == (0.0, 1.0)
+    assert best_f1([make(1, [])], {"q1": predict(None, math.inf)}) == (0.0, 1.0)
 
 
 def test_a_threshold_needs_unanswerable_questions() -> None:
     with pytest.raises(UserError, match="no question is unanswerable"):
-        fit_no_answer_threshold([make(1, ["Lima"])], {"q1": predict("Lima", 0.0)})
+        best_f1([make(1, ["Lima"])], {"q1": predict("Lima", 0.0)})
 
 
 def test_another_threshold_changes_answers_and_gives_the_probability_of_none() -> None:

@@ -87,7 +87,7 @@ def test_it_is_the_default_of_evaluate_and_bench(shipped: Path, tmp_path: Path, 
     assert (row["model"], row["backend"], row["precision"]) == (SHIPPED_NAME, "onnx", "int8")
     assert row["bytes"] == sum(file.stat().st_size for file in shipped.iterdir())
     with pytest.raises(UserError, match="keeps its threshold; name another with --model"):
-        dispatch(["evaluate", "--data", str(tmp_path / "data.json"), "--fit-threshold"])
+        dispatch(["evaluate", "--data", str(tmp_path / "data.json"), "--fit-threshold", "f1", "--write"])
 
 
 @pytest.mark.parametrize("arguments", [["answer", QUESTION, "--context", "TEXT"], ["bench"], ["serve", "--port", "0"]])

@@ -1,4 +1,4 @@
-"""Programs of runs/ and benchmarks/ as modules."""
+"""Programs of scripts/, experiments/ and benchmarks/ as modules."""
 
 import importlib.util
 import sys
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def load_script(name: str) -> ModuleType:
-    """The module of a file, such as "runs/ablation.py"."""
+    """The module of a file, such as "experiments/ablation.py"."""
     path = ROOT / name
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None

@@ -11,9 +11,10 @@ from typing import Any
 from destila.config import EvaluateSettings
 from destila.core.errors import UserError
 from destila.core.records import Example, Report
-from destila.core.runs import METADATA_FILE, read_json, write_json
+from destila.core.runs import write_json
 from destila.evaluation import evaluate
 from destila.evaluation.predictions import Texts, answer_texts, numbered, read_predictions
+from destila.evaluation.threshold import write_threshold
 
 
 def run(settings: EvaluateSettings) -> list[Report]:
@@ -54,16 +55,14 @@ def _ask_models(
             threads=settings.threads,
         )
         made, predictions = evaluate.evaluate_reader(
-            reader, examples, model=reader.name, fit_threshold=settings.fit_threshold, **options
+            reader, examples, model=reader.name, fit_by=settings.fit_threshold, **options
         )
         found += made
         answers.append((reader.name, answer_texts(predictions)))
         if settings.predictions:
             write_json(numbered(Path(settings.predictions), number, len(settings.model)), answers[-1][1])
-        if settings.fit_threshold:
-            path = Path(str(name)) / METADATA_FILE
-            metadata = read_json(path) if path.exists() else {}
-            write_json(path, {**metadata, "no_answer_threshold": made[0].details["no_answer_threshold"]})
+        if settings.write:
+            write_threshold(Path(str(name)), made[0].details["no_answer_threshold"])
     return found, answers
 
 
@@ -73,10 +72,11 @@ def _check(settings: EvaluateSettings) -> None:
         problems.append("--model and --from-predictions exclude each other")
     if settings.from_predictions and (settings.fit_threshold or settings.predictions):
         problems.append("--fit-threshold and --predictions need a model, not --from-predictions")
-    elif settings.fit_threshold:
-        if not settings.model:
-            problems.append("--fit-threshold: the reader that ships keeps its threshold; name another with --model")
-        missing = [name for name in settings.model if not Path(name).is_dir()]
-        problems += [f"--fit-threshold: {name} is not a local directory" for name in missing]
+    if settings.write:
+        if not settings.fit_threshold:
+            problems.append("--write: there is no fitted threshold to write; add --fit-threshold f1 or equal-errors")
+        if not settings.model and not settings.from_predictions:
+            problems.append("--write: the bundled model keeps its threshold; name another with --model")
+        problems += [f"--write: {name} is not a local directory" for name in settings.model if not Path(name).is_dir()]
     if problems:
         raise UserError.from_problems("destila evaluate", problems, "Run it with --help for every setting.")

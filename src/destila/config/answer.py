@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from destila.config.documents import DocumentSettings, FolderSettings
-from destila.config.fields import Count, CountOrZero, NonNegative, Positive, Share, positional, settings, strings
+from destila.config.fields import (
+    Count,
+    CountOrZero,
+    NonNegative,
+    Positive,
+    Share,
+    ThresholdCriterion,
+    positional,
+    settings,
+    strings,
+)
 
 
 @settings
@@ -35,8 +45,12 @@ class EvaluateSettings(RunTimeSettings):
     """Write each model's {id: text} predictions here (with several models: NAME gets the model's number)."""
     repair: bool = True
     """Mend gold answers that do not match their context."""
-    fit_threshold: bool = False
-    """Fit the no-answer threshold on this data and write it into the model's destila.json."""
+    fit_threshold: ThresholdCriterion | None = None
+    """Fit the no-answer threshold on this data and score with it. f1: the threshold with the best F1; equal-errors: the
+    one that refuses as many of the answerable questions as it answers of the same questions asked of another paragraph
+    of the article, which is what people want of a reader that is weak."""
+    write: bool = False
+    """Put the fitted threshold into the model's destila.json."""
     window_length: CountOrZero = 0
     """Tokens of one model input; 0: as the model's destila.json says, else 384."""
     seed: CountOrZero = 1

@@ -13,6 +13,7 @@ Share = Annotated[float, Ge(0), Le(1)]
 Count = Annotated[int, Ge(1)]
 CountOrZero = Annotated[int, Ge(0)]
 Precision = Literal["fp32", "bf16", "fp16"]
+ThresholdCriterion = Literal["f1", "equal-errors"]
 
 T = TypeVar("T")
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from destila.core.records import Example, Missing, Prediction
 from destila.evaluation import metrics
+from destila.evaluation.threshold import best_f1
 
 BINS = 10
 POINTS = 60  # of a curve; more cannot be told apart
@@ -128,7 +129,7 @@ def no_answer_curve(
         return ThresholdPoint(cut, float((~refused & ~empty).mean()), *parts)
 
     finite = np.unique(odds[np.isfinite(odds)])
-    best, _ = metrics.fit_no_answer_threshold(examples, predictions, normalizer=normalizer)
+    best, _ = best_f1(examples, predictions, normalizer=normalizer)
     cuts = finite[np.linspace(0, len(finite) - 1, POINTS).round().astype(int)] if finite.size else finite
     lowest = [float(finite[0]) - 1.0] if finite.size else []  # below all scores: never answer
     points = tuple(point(float(cut)) for cut in sorted({*lowest, *cuts.tolist()}))

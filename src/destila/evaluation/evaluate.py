@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from destila.config.fields import ThresholdCriterion
 from destila.core.records import Example, Prediction, Report
 from destila.core.runs import command_line, destila_version
 from destila.evaluation import bootstrap, metrics
 from destila.evaluation.predictions import Texts, answer_texts
+from destila.evaluation.threshold import fit_threshold
 
 ALL_NORMALIZERS = tuple(metrics.NORMALIZERS)
 
@@ -36,14 +38,15 @@ def evaluate_reader(
     normalizers: Sequence[str] = ALL_NORMALIZERS,
     seed: int = 1,
     resamples: int = 2000,
-    fit_threshold: bool = False,
+    fit_by: ThresholdCriterion | None = None,
 ) -> tuple[list[Report], dict[str, Prediction]]:
     """Answer all questions and score the answers.
 
     Args:
         model: its name in the reports; `data` likewise.
-        fit_threshold: fit the no-answer threshold on these examples by the `squad` rules and score with it; it is then
-            in `details["no_answer_threshold"]` of each report.
+        fit_by: fit the no-answer threshold on these examples by this criterion (`destila.evaluation.threshold`) and
+            score with it; it is then in `details["no_answer_threshold"]` of each report, and what it refuses in
+            `details["fitted"]`.
 
     Returns:
         One report per normalizer, and the predictions that were scored.
@@ -54,9 +57,11 @@ def evaluate_reader(
     started = time.perf_counter()
     predictions = dict(reader.predict(examples))
     details: dict[str, Any] = {"ms_per_question": 1000 * (time.perf_counter() - started) / max(1, len(examples))}
-    if fit_threshold:
-        details["no_answer_threshold"], _ = metrics.fit_no_answer_threshold(examples, predictions)
-        predictions = metrics.with_threshold(predictions, details["no_answer_threshold"])
+    if fit_by:
+        options: dict[str, Any] = {"criterion": fit_by, "ask": reader.predict, "seed": seed, "resamples": resamples}
+        fitted = fit_threshold(examples, predictions, **options)
+        details |= {"no_answer_threshold": fitted.threshold, "fitted": asdict(fitted)}
+        predictions = metrics.with_threshold(predictions, fitted.threshold)
     reports = evaluate_texts(
         answer_texts(predictions),
         examples,
@@ -246,6 +251,18 @@ def _notes(report: Report) -> list[str]:
         notes.append(
             f"{report.model}: no-answer threshold {threshold:.3f}, fitted on these questions: their scores flatter it."
         )
+    return [*notes, *_fit_notes(report.details.get("fitted") or {})]
+
+
+def _fit_notes(fitted: Mapping[str, Any]) -> list[str]:
+    """What a fitted threshold refuses, one line per group of questions."""
+    notes = []
+    for name, share in fitted.get("refused", {}).items():
+        area = f", area under the curve {fitted['area'][name]:.3f}" if name in fitted["area"] else ""
+        notes.append(f"  {name}: {fitted['questions'][name]:,} questions, {share:.1%} get no answer{area}")
+    if must := fitted.get("must_answer"):
+        f1 = _with_interval(must["f1"], must["f1_ci"])
+        notes.append(f"  answerable, if all must be answered: F1 {f1}, EM {must['em']:.2f}")
     return notes
 
 

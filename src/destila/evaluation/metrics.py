@@ -162,43 +162,6 @@ def _ids(ids: Sequence[str]) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- no answer
-def fit_no_answer_threshold(
-    examples: Sequence[Example], predictions: Mapping[str, Prediction], *, normalizer: str = "squad"
-) -> tuple[float, float]:
-    """The threshold on `no_answer_score` that maximises mean F1, as `best_f1_thresh` of evaluate-v2.0.py does.
-
-    A question gets "no answer" where its score is greater than the threshold, so the candidates are the scores
-    themselves and one below all of them (never answer). Among equally good thresholds the lowest is taken, as there.
-    Two differences make the F1 returned the one that the threshold gives: questions of equal score are accepted
-    together (the script may stop between them), and "never answer" yields the lowest score minus 1 (the script says
-    0.0).
-
-    Returns:
-        The threshold and its mean F1 in [0, 1].
-
-    Raises:
-        UserError: no question is unanswerable, or ids do not fit.
-    """
-    spans = {name: prediction.best.text if prediction.best else None for name, prediction in predictions.items()}
-    answering = score(examples, spans, normalizer=normalizer)
-    if answering.has_answer.all():
-        raise UserError(
-            "data", "no question is unanswerable, so there is no threshold to fit", "Leave --fit-threshold out."
-        )
-    refusing = score(examples, dict.fromkeys(answering.ids), normalizer=normalizer).f1
-    odds = np.array([predictions[name].no_answer_score for name in answering.ids])
-    order = np.argsort(odds, kind="stable")
-    ranked = odds[order]
-    total = refusing.sum() + np.cumsum((answering.f1 - refusing)[order])
-    # A legal cut lies after the last of equal scores; infinite scores (no legal span) are never worth a cut.
-    legal = np.append(ranked[1:] != ranked[:-1], True) & np.isfinite(ranked)
-    cuts = np.append(ranked[np.isfinite(ranked)][:1] - 1.0, ranked[legal])
-    totals = np.append(refusing.sum(), total[legal])
-    # Rounded, so that sums which differ by the order of addition alone still tie.
-    best = int(np.argmax(totals.round(9)))
-    return (float(cuts[best]) if cuts.size else 0.0), float(totals[best] / len(odds))
-
-
 def with_threshold(predictions: Mapping[str, Prediction], threshold: float | None) -> dict[str, Prediction]:
     """The same predictions under another no-answer threshold; None: always answer where a legal span exists."""
     return {name: dataclasses.replace(item, answer=_answer(item, threshold)) for name, item in predictions.items()}

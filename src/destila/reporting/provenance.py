@@ -3,9 +3,9 @@
 Mental model: a model is a directory (or a hub id, of which nothing is known here). A run directory says how it was
 trained (`destila.core.runs`), a reader's destila.json what it was made of. Following these names gives a tree: a
 student's teacher, the encoder that the teacher began as, the earlier stage, the model that was exported. Records that
-were kept apart from their runs (runs/ship.py) may say two more things, in run.json or destila.json: "data", what their
-data hold, because those are elsewhere, and "names_from", the directory that the names of models in them start from, if
-it is not the working directory.
+were kept apart from their runs (scripts/ship.py) may say two more things, in run.json or destila.json: "data", what
+their data hold, because those are elsewhere, and "names_from", the directory that the names of models in them start
+from, if it is not the working directory.
 
 Invariant: nothing is guessed. What the files do not say is empty or None here, and whoever prints it says so. This
 module loads no model, fetches nothing and scores nothing.

@@ -27,7 +27,8 @@ from destila.core.runs import RUN_FILE, destila_version, read_json
 from destila.data.sources import load_examples
 from destila.data.windows import Window, WindowBatches, WindowBuilder, collate, longest_window
 from destila.evaluation.evaluate import make_report, signature
-from destila.evaluation.metrics import fit_no_answer_threshold, score, summary, with_threshold
+from destila.evaluation.metrics import score, summary, with_threshold
+from destila.evaluation.threshold import best_f1
 from destila.inference.backends.torch import TorchModel
 from destila.inference.reader import Reader
 from destila.models.files import LoadedModel, load_reader, save_reader
@@ -189,7 +190,7 @@ def dev_scores(
     """
     scores: dict[str, Any] = {}
     if has_unanswerable and any(example.labelled and not example.answers for example in examples):
-        threshold, _ = fit_no_answer_threshold(examples, predictions)
+        threshold, _ = best_f1(examples, predictions)
         predictions = with_threshold(predictions, threshold)
         scores["no_answer_threshold"] = threshold
     texts = {name: prediction.answer.text for name, prediction in predictions.items()}

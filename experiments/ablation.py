@@ -2,11 +2,11 @@
 
 Every cell (a row of the table and a seed) is a plain `destila distill` in a directory of its own; one that has its
 predictions is finished and is not trained again, one that was interrupted goes on. What is computed once from the
-teacher is shared by all cells. `runs/ablation.sh` says what the environment variables mean, and runs this.
+teacher is shared by all cells. `experiments/ablation.sh` says what the environment variables mean, and runs this.
 
-    python runs/ablation.py [JOB JOBS]     train the cells, or the JOB-th of JOBS shares of them
+    python experiments/ablation.py [JOB JOBS]     train the cells, or the JOB-th of JOBS shares of them
 
-`runs/ablation_table.py` makes the table of what is finished.
+`experiments/ablation_table.py` makes the table of what is finished.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared; see `runs/ablation.sh`."""
+    """What is compared; see `experiments/ablation.sh`."""
 
     teacher: str
     train: list[str]

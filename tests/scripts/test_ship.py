@@ -42,7 +42,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(top)
         train(outside)
         arguments = ["--teacher", "work/teacher", "--student", "work/student", "--export", "work/export"]
-        command = [sys.executable, str(ROOT / "runs" / "ship.py"), *arguments, "--project", str(top)]
+        command = [sys.executable, str(ROOT / "scripts" / "ship.py"), *arguments, "--project", str(top)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     shutil.rmtree(top / "work")

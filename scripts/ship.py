@@ -1,6 +1,6 @@
 """Put what was trained where the project keeps it: models under models/, the reader's export into the package.
 
-    python runs/ship.py --teacher runs/reader/teacher --student runs/reader/student --export runs/reader/reader
+    python scripts/ship.py --teacher runs/reader/teacher --student runs/reader/student --export runs/reader/reader
 
 Mental model: a model that ships must still say where it comes from when its run is gone. So models/teacher and
 models/reader keep the records of their runs (run.json, settings.toml, metrics.jsonl, scores.json), the encoders that
@@ -195,7 +195,7 @@ def refuse_paths(directories: Sequence[Path]) -> None:
         for found in ABSOLUTE.finditer(path.read_text(encoding="utf-8"))
     ]
     if problems:
-        raise UserError.from_problems("what was written", problems, "Mend the records, or runs/ship.py.")
+        raise UserError.from_problems("what was written", problems, "Mend the records, or scripts/ship.py.")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""The table of the ablation: what the finished cells of `runs/ablation.py` say, under the same environment variables.
+"""The table of the ablation: what the finished cells of `experiments/ablation.py` say, under the same environment.
 
-    python runs/ablation_table.py     write ablation.md, ablation.json and ablation.svg
+    python experiments/ablation_table.py     write ablation.md, ablation.json and ablation.svg
 
 Scores are those of the last step, never of the best one: nothing is chosen on the questions that are scored. A row's
 answers to a question are averaged over seeds before articles are resampled, so that seeds do not pass for questions.

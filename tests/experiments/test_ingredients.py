@@ -17,7 +17,7 @@ ROWS = ["recipe", "plain-labels", "quarter-labels", "no-text-quarter", "masked"]
 
 @pytest.fixture
 def ingredients(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    module = load_script("runs/ingredients.py")
+    module = load_script("experiments/ingredients.py")
     shape = {"layers": "1", "heads": "2", "hidden": "32", "feed_forward": "32"}
     monkeypatch.setattr(
         module, "SHAPE", [part for name, size in shape.items() for part in (f"--model.shape.{name}", size)]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What each part of the recipe is worth, as one table: TEACHER=models/teacher TRAIN=train.json DEV=dev.json runs/ablation.sh
+# What each part of the recipe is worth, as one table: TEACHER=models/teacher TRAIN=train.json DEV=dev.json experiments/ablation.sh
 # Stop it whenever you like and run it again: finished cells stay, the one that was interrupted goes on.
 #   TEACHER        directory or hub id of a fine-tuned reader that shares no question with DEV
 #   TRAIN, DEV     question files, several of them with spaces between; DEV is scored, and nothing is chosen on it
@@ -26,7 +26,7 @@ python=${PYTHON:-python}
 # Each process takes every JOBS-th cell; if one fails, the others finish what they are at, and the script says so.
 processes=()
 for ((job = 0; job < JOBS; job++)); do
-  $python runs/ablation.py "$job" "$JOBS" &
+  $python experiments/ablation.py "$job" "$JOBS" &
   processes+=($!)
 done
 trap 'kill "${processes[@]}" 2>/dev/null || true' INT TERM
@@ -34,4 +34,4 @@ failed=0
 for process in "${processes[@]}"; do wait "$process" || failed=1; done
 [ "$failed" = 0 ] || { echo "a cell failed or was stopped; run the script again to go on" >&2; exit 1; }
 
-$python runs/ablation_table.py
+$python experiments/ablation_table.py

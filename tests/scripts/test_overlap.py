@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "runs" / "overlap.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "overlap.py"
 
 
 def made(seed: int, count: int = 60) -> str:

@@ -1,7 +1,7 @@
 """Does a test set overlap with what a model was trained on? Paragraphs, compared by the word sequences that they share.
 
-    python runs/overlap.py --test dev.json --questions train.json --text my-texts
-    python runs/overlap.py --test dev.json --questions train.json --clean clean.json
+    python scripts/overlap.py --test dev.json --questions train.json --text my-texts
+    python scripts/overlap.py --test dev.json --questions train.json --clean clean.json
 
 A sequence is 13 words in a row (as in Brown et al. 2020), in small letters and without signs. For every
 paragraph of the test set it counts those that occur in a paragraph of the training questions or anywhere in the raw

@@ -1,4 +1,6 @@
-"""Take a picture of the page that `destila serve` shows: `python runs/screenshot.py docs/page.png [--model DIRECTORY]`.
+"""Take a picture of the page that `destila serve` shows.
+
+    python scripts/screenshot.py docs/page.png [--model DIRECTORY]
 
 The page is started as a user starts it, its own example is asked about, and its window is drawn as a PNG.
 """

@@ -1,6 +1,6 @@
 """What each ingredient of a small reader is worth at one budget: its start, questions made of text, tokens, labels.
 
-    python runs/ingredients.py --text my-texts --train questions.json --dev dev.json [--weights '{law = 0.25}']
+    python experiments/ingredients.py --text my-texts --train questions.json --dev dev.json [--weights '{law = 0.25}']
 
 Every row is a plain `destila pretrain` and `destila finetune` of one small shape in directories of their own; a
 finished one is not run again. All rows see the same labelled questions in the same order, unless their number is what

@@ -24,12 +24,12 @@ ROWS = ["alone", "paper", "born", "terms", "scale", "stages", "inputs", "general
 
 @pytest.fixture(scope="module")
 def ablation() -> ModuleType:
-    return load_script("runs/ablation.py")
+    return load_script("experiments/ablation.py")
 
 
 @pytest.fixture(scope="module")
 def gathering(ablation: ModuleType) -> ModuleType:
-    return load_script("runs/ablation_table.py")
+    return load_script("experiments/ablation_table.py")
 
 
 @pytest.fixture

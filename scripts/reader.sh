@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From raw text to the reader: TEXT=my-texts runs/reader.sh. Every step can be stopped and continued: run the script again.
+# From raw text to the reader: TEXT=my-texts scripts/reader.sh. Every step can be stopped and continued: run the script again.
 #   TEXT    directory of text files: a paragraph a line, a blank line between documents (.txt, .txt.gz, .txt.xz)
 #   SIZE    full (a large GPU, an hour), cpu (two cores, four to five hours: the way of the reader that ships, without its
 #           detours) or small (two cores, minutes: the same steps as full, and nothing worth having)
@@ -94,7 +94,9 @@ scores=()
 for file in $DEV; do scores+=(--data "$file"); done
 
 # A small reader is fooled by questions that were written to look answerable: set "no answer" by other paragraphs instead.
-if [ "$SIZE" = cpu ]; then ${PYTHON:-python} runs/threshold.py --model "$OUT/student" "${scores[@]}" --write; fi
+if [ "$SIZE" = cpu ]; then
+  $destila evaluate --model "$OUT/student" "${scores[@]}" --fit-threshold equal-errors --write
+fi
 
 # Score both on the questions kept apart, with intervals and a paired test.
 $destila evaluate "${scores[@]}" --model "$OUT/teacher" --model "$OUT/student"
@@ -108,4 +110,4 @@ for model in teacher student reader; do
 done
 
 echo "To make this the reader that ships:"
-echo "python runs/ship.py --teacher $OUT/teacher --student $OUT/student --export $OUT/reader"
+echo "python scripts/ship.py --teacher $OUT/teacher --student $OUT/student --export $OUT/reader"

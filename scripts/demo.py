@@ -1,7 +1,7 @@
 """The demo: the project's teacher, a student that it teaches here and now, the same student without it, and what ships.
 
-    python runs/demo.py                                      make demo
-    python runs/demo.py "¿Quién...?" my-text.txt              make demo QUESTION="¿Quién...?" TEXT=my-text.txt
+    python scripts/demo.py                                      make demo
+    python scripts/demo.py "¿Quién...?" my-text.txt              make demo QUESTION="¿Quién...?" TEXT=my-text.txt
 
 Distills a student on two cores in minutes, from a few hundred questions, scores all four on held-out questions, prints
 the paper's table for them and answers a question.
