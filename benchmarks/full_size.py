@@ -4,7 +4,7 @@ Teacher 354,309,122 parameters, student 51,211,778, random weights; fp32 on the 
 sizes are the paper's and that nothing on the way needs more memory than a laptop has; it says nothing about accuracy.
 
 - paper: two distillation steps with all terms, one save, one load, one evaluation batch.
-- best: what configs/best.toml asks for: the teacher's importance and the student's birth, a step of its first stage
+- best: what configs/paper/best.toml asks for: the teacher's importance and the student's birth, a step of its first stage
   (hidden states, attention divergence, relations, soft targets, all on a common scale), the teacher asked once for
   the cache, and a step of its second stage from the cache, the teacher gone. Only the windows are fewer: a real run
   measures the importance over 256 of them.
@@ -37,7 +37,7 @@ from destila.training.stages import stages_to_do
 from destila.training.teacher_cache import cached_logits
 from training_step import STUDENT, TEACHER, VOCABULARY, build, make_batch
 
-CONFIG = Path(__file__).parents[1] / "configs" / "best.toml"
+CONFIG = "best"
 PARAMETERS = {"teacher": 354_309_122, "student": 51_211_778}
 
 
@@ -113,8 +113,8 @@ def distill(report: Report, *, rows: int, tokens: int) -> tuple[Any, Any, list[f
 
 
 def best_recipe(report: Report, *, rows: int, tokens: int, windows: int) -> tuple[dict[str, int], list[float]]:
-    """A step of each stage of configs/best.toml. Returns the sizes of both models, and the losses."""
-    inside, answers = stages_to_do(resolve(DistillSettings, read_toml(str(CONFIG))))
+    """A step of each stage of configs/paper/best.toml. Returns the sizes of both models, and the losses."""
+    inside, answers = stages_to_do(resolve(DistillSettings, read_toml(CONFIG)))
     teacher = build(TEACHER, seed=1)
     mapping = layer_map(inside.loss.layer_map, teacher_layers=TEACHER["layers"], student_layers=STUDENT["layers"])
     loaded = LoadedModel(teacher, placeholder_tokenizer(), {}, "teacher")

@@ -74,7 +74,7 @@ ROWS = {
 }
 REFERENCE = "recipe"
 PASSES = 4  # over the labelled questions
-ASKING = Path(__file__).parents[1] / "configs" / "pretrain-cpu-asking.toml"
+ASKING = "reader/raw-text/pretrain-cpu-asking"
 SHAPE = ("--model.shape.layers", "4", "--model.shape.heads", "4", "--model.shape.hidden", "128",
          "--model.shape.feed_forward", "512")  # fmt: skip
 
@@ -109,7 +109,7 @@ def encode(row: Row, settings: PretrainSettings, out: Path) -> str:
     steps, start = max(1, round(row.steps * settings.training.steps)), ""
     asked = round(row.asking * steps)
     cloze = replace(settings.cloze, share=row.cloze, stays=row.stays, dropped=0.7 if row.stays else 0.0)
-    people = replace(settings.cloze, **read_toml(str(ASKING))["cloze"])
+    people = replace(settings.cloze, **read_toml(ASKING)["cloze"])
     if not row.knowing:
         people = replace(people, synonyms=0.0, kinds=0.0, clauses=0.0)
     parts = [("encoder", steps - asked, replace(cloze, interrogative=0.7)), ("encoder-asking", asked, people)]

@@ -34,8 +34,8 @@ desde entonces Carmen Ledesma, que empezó como voluntaria. En 2011 se amplió c
 def train_all() -> dict[str, Path]:
     """Distill the student, and fine-tune the same one alone; returns the directories of all readers."""
     files = {
-        "student": ["configs/quickstart.toml"],
-        "baseline": ["configs/quickstart.toml", "configs/baselines/student-alone.toml"],
+        "student": ["reader/quickstart"],
+        "baseline": ["reader/quickstart", "baselines/student-alone"],
     }
     for name, configs in files.items():
         print(f"\n== {name}: {' + '.join(configs)}", file=sys.stderr)

@@ -22,14 +22,14 @@ train() {
 }
 
 # The rows of the paper's table that are fine-tuned: multilingual BERT and BETO.
-train finetune "$OUT/multilingual-bert" --config configs/baselines/multilingual-bert.toml
-train finetune "$OUT/beto" --config configs/baselines/beto.toml
+train finetune "$OUT/multilingual-bert" --config baselines/multilingual-bert
+train finetune "$OUT/beto" --config baselines/beto
 
 # The student without distillation: the same shape, data and budget.
-train distill "$OUT/student-alone" --config configs/paper.toml --config configs/baselines/student-alone.toml
+train distill "$OUT/student-alone" --config paper --config baselines/student-alone
 
 # The student of the paper.
-train distill "$OUT/paper" --config configs/paper.toml
+train distill "$OUT/paper" --config paper
 
 # The table: every model against the teacher, with intervals and paired tests, on the whole dev set.
 $destila evaluate --data squad-es-v1.1/dev \

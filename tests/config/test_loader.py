@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 import destila.config
 from destila.cli.main import COMMANDS
 from destila.config import DistillSettings, EvaluateSettings, FinetuneSettings, LossSettings, PretrainSettings, loader
+from destila.config.bundled import bundled, find_config
 from destila.config.loader import help_texts, leaves, parse_arguments, read_toml, resolve, to_toml
 from destila.core.errors import UserError
 
@@ -26,8 +27,55 @@ def test_every_shipped_config_resolves() -> None:
         assert path.read_text(encoding="utf-8").startswith("# "), f"{path} does not open by saying what it is"
 
 
+NAMES = """
+paper best general
+baselines/beto baselines/multilingual-bert baselines/student-alone
+reader/quickstart
+reader/raw-text/pretrain reader/raw-text/teacher reader/raw-text/reader
+reader/raw-text/pretrain-cpu reader/raw-text/pretrain-cpu-asking reader/raw-text/pretrain-cpu-grown
+reader/raw-text/student-alone-cpu reader/raw-text/teacher-cpu reader/raw-text/reader-cpu
+tiny/distill tiny/finetune tiny/pretrain
+""".split()
+
+
+def test_bundled_configurations_are_found_by_name_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert set(bundled()) == set(NAMES)
+    assert [find_config(name).relative_to(CONFIGS) for name in ("paper", "baselines/beto")] == [
+        Path("paper/paper.toml"),
+        Path("baselines/beto.toml"),
+    ]
+    paper = parse_arguments(DistillSettings, ["--config", "paper"], command="destila distill")
+    assert paper == resolve(DistillSettings, read_toml(str(CONFIGS / "paper" / "paper.toml")))
+    (tmp_path / "paper").write_text('output = "mine"')
+    assert read_toml("paper") == {"output": "mine"}, "a file here comes first"
+    assert find_config("paper.toml") == Path("paper.toml"), "with its ending it is a path"
+
+
+@pytest.mark.parametrize("name", ["papr", "baselines/betto", "tiny", "reader", "/nowhere/paper", "../paper", ""])
+def test_an_unknown_configuration_lists_those_that_there_are(name: str) -> None:
+    with pytest.raises(UserError, match="neither a file nor the name of a bundled") as caught:
+        read_toml(name)
+    assert "best, general, paper" in str(caught.value)
+    assert "baselines/beto" in str(caught.value)
+
+
+def test_a_wheel_carries_the_configurations() -> None:
+    """The folder that pyproject.toml names is the one that the package looks in."""
+    import tomllib
+
+    from destila.config.bundled import PACKAGED
+
+    project = tomllib.loads((CONFIGS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    source = CONFIGS.parent / "src"
+    assert {source / target: CONFIGS.parent / name for name, target in included.items()} == {PACKAGED: CONFIGS}
+
+
 def test_paper_config_has_the_papers_hyper_parameters() -> None:
-    paper = resolve(DistillSettings, read_toml(str(CONFIGS / "paper.toml")))
+    paper = resolve(DistillSettings, read_toml(str(CONFIGS / "paper" / "paper.toml")))
     shape, training = paper.student.shape, paper.training
     assert (shape.layers, shape.heads, shape.hidden, shape.feed_forward) == (6, 16, 512, 3072)
     assert (training.learning_rate, training.adam_epsilon, training.weight_decay) == (3e-5, 1e-8, 0.01)

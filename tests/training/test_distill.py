@@ -141,7 +141,7 @@ def test_mistakes_in_stages_come_before_training(teacher: Path, tmp_path: Path) 
 
 
 def test_the_better_recipe_is_two_stages_of_the_papers_shape() -> None:
-    best, paper = (resolve(DistillSettings, read_toml(f"configs/{name}.toml")) for name in ("best", "paper"))
+    best, paper = (resolve(DistillSettings, read_toml(name)) for name in ("best", "paper"))
     assert best.student.shape == paper.student.shape
     inside, answers = stages_to_do(best)
     assert (inside.output, answers.output) == ("runs/best-inside", "runs/best")
@@ -150,7 +150,7 @@ def test_the_better_recipe_is_two_stages_of_the_papers_shape() -> None:
 
 
 def test_a_general_stage_lies_over_the_better_recipe() -> None:
-    files = ["--config", "configs/best.toml", "--config", "configs/general.toml", "--unlabelled.files", "textos"]
+    files = ["--config", "best", "--config", "general", "--unlabelled.files", "textos"]
     text, inside, answers = stages_to_do(parse_arguments(DistillSettings, files, command="destila distill"))
     assert (text.unlabelled.alone, inside.unlabelled.alone, answers.unlabelled.alone) == (True, False, False)
     assert (text.student.initial, inside.student.name) == ("teacher", "runs/best-general-text")

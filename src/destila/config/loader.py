@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from destila.config.bundled import find_config, listed
 from destila.core.errors import UserError
 
 Settings = TypeVar("Settings")
@@ -33,18 +34,19 @@ REMEDY = "Run the command with --help for every setting."
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """Read a settings file.
+    """Read a settings file, or the bundled configuration of that name.
 
     Raises:
         UserError: it is missing, is not UTF-8 or is not TOML.
     """
     import tomllib
 
+    path = str(find_config(path))
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(
-            path, "does not exist", "Give the path of a TOML settings file; configs/ has examples."
+            path, "does not exist", f"Give the path of a TOML settings file, or a bundled one: {listed()}."
         ) from None
     except IsADirectoryError:
         raise UserError(path, "is a directory", "Give the path of a TOML settings file.") from None
@@ -254,7 +256,7 @@ def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: s
     """
     parser = _Parser(prog=command, description=cls.__doc__, allow_abbrev=False)
     parser.add_argument(
-        "--config", action="append", default=[], metavar="FILE", help="TOML settings file; later files and flags win"
+        "--config", action="append", default=[], metavar="FILE", help="TOML settings file, or a bundled one by its name, such as paper; later ones and flags win"
     )
     add_arguments(parser, cls, helped=not {"-h", "--help"}.isdisjoint(arguments))
     parsed, unknown = parser.parse_known_args(list(arguments))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From raw text to the reader: TEXT=my-texts scripts/reader.sh. Every step can be stopped and continued: run the script again.
+# From raw text to the reader: TEXT=my-texts scripts/reader_from_text.sh. Every step can be stopped and continued: run the script again.
 #   TEXT    directory of text files: a paragraph a line, a blank line between documents (.txt, .txt.gz, .txt.xz)
 #   SIZE    full (a large GPU, an hour), cpu (two cores, four to five hours: the way of the reader that ships, without its
 #           detours) or small (two cores, minutes: the same steps as full, and nothing worth having)
@@ -61,7 +61,7 @@ varied() {
 
 # One step of pre-training on the text: its output, its configuration, and what differs.
 pretrain() {
-  step pretrain "$OUT/$1" --config "configs/$2.toml" --text.files "$TEXT" --text.store "$OUT/text" --text.weights "$WEIGHTS" \
+  step pretrain "$OUT/$1" --config "reader/raw-text/$2" --text.files "$TEXT" --text.store "$OUT/text" --text.weights "$WEIGHTS" \
     "${encoder[@]}" "${@:3}"
 }
 
@@ -71,24 +71,24 @@ pretrain encoder "pretrain$cpu"
 if [ "$SIZE" = cpu ]; then
   # Without a GPU: then questions as people ask them, on longer rows; then the same at twice the width.
   pretrain encoder-asking pretrain-cpu-asking --model.name "$OUT/encoder"
-  pretrain encoder-grown pretrain-cpu-asking --config configs/pretrain-cpu-grown.toml --model.name "$OUT/encoder-asking"
+  pretrain encoder-grown pretrain-cpu-asking --config reader/raw-text/pretrain-cpu-grown --model.name "$OUT/encoder-asking"
 
   # What it learns from labelled questions without a teacher, and the teacher: the same, grown, on other variations.
   varied 1 6 && varied 2 3 && varied 3 2
-  step finetune "$OUT/student-alone" --config configs/student-alone-cpu.toml --model.name "$OUT/encoder-grown" \
+  step finetune "$OUT/student-alone" --config reader/raw-text/student-alone-cpu --model.name "$OUT/encoder-grown" \
     "${questions[@]}" --data.train "$OUT/varied-1.json" "${dev[@]}" "${alone[@]}"
-  step finetune "$OUT/teacher" --config configs/teacher-cpu.toml --model.name "$OUT/student-alone" \
+  step finetune "$OUT/teacher" --config reader/raw-text/teacher-cpu --model.name "$OUT/student-alone" \
     "${questions[@]}" --data.train "$OUT/varied-2.json" "${dev[@]}" "${teacher[@]}"
   student=("${alone[@]}" "${more[@]}" --data.train "$OUT/varied-3.json" --student.name "$OUT/student-alone"
     --teacher.others "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
     --teacher.cache "$OUT/cache")
 else
   # Teach the encoder to answer questions: the teacher.
-  step finetune "$OUT/teacher" --config configs/reader-teacher.toml --model.name "$OUT/encoder" "${questions[@]}" "${dev[@]}" "${teacher[@]}"
+  step finetune "$OUT/teacher" --config reader/raw-text/teacher --model.name "$OUT/encoder" "${questions[@]}" "${dev[@]}" "${teacher[@]}"
 fi
 
 # Distill the teacher into a student of a seventh of its parameters, or fewer: the reader.
-step distill "$OUT/student" --config "configs/reader$cpu.toml" --teacher.name "$OUT/teacher" "${questions[@]}" "${dev[@]}" "${student[@]}"
+step distill "$OUT/student" --config "reader/raw-text/reader$cpu" --teacher.name "$OUT/teacher" "${questions[@]}" "${dev[@]}" "${student[@]}"
 
 scores=()
 for file in $DEV; do scores+=(--data "$file"); done
