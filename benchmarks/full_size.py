@@ -4,9 +4,9 @@ Teacher 354,309,122 parameters, student 51,211,778, random weights; fp32 on the 
 sizes are the paper's and that nothing on the way needs more memory than a laptop has; it says nothing about accuracy.
 
 - paper: two distillation steps with all terms, one save, one load, one evaluation batch.
-- best: what configs/paper/best.toml asks for: the teacher's importance and the student's birth, a step of its first stage
-  (hidden states, attention divergence, relations, soft targets, all on a common scale), the teacher asked once for
-  the cache, and a step of its second stage from the cache, the teacher gone. Only the windows are fewer: a real run
+- best: what configs/paper/best.toml asks for: the teacher's importance and the student's birth, a step of its first
+  stage (hidden states, attention divergence, relations, soft targets, all on a common scale), the teacher asked once
+  for the cache, and a step of its second stage from the cache, the teacher gone. Only the windows are fewer: a real run
   measures the importance over 256 of them.
 
     python benchmarks/full_size.py [--recipe paper|best] [--rows 4] [--tokens 384] [--windows 8]

@@ -27,15 +27,27 @@ def test_every_shipped_config_resolves() -> None:
         assert path.read_text(encoding="utf-8").startswith("# "), f"{path} does not open by saying what it is"
 
 
-NAMES = """
-paper best general
-baselines/beto baselines/multilingual-bert baselines/student-alone
-reader/quickstart
-reader/raw-text/pretrain reader/raw-text/teacher reader/raw-text/reader
-reader/raw-text/pretrain-cpu reader/raw-text/pretrain-cpu-asking reader/raw-text/pretrain-cpu-grown
-reader/raw-text/student-alone-cpu reader/raw-text/teacher-cpu reader/raw-text/reader-cpu
-tiny/distill tiny/finetune tiny/pretrain
-""".split()
+NAMES = [
+    "paper",
+    "best",
+    "general",
+    "baselines/beto",
+    "baselines/multilingual-bert",
+    "baselines/student-alone",
+    "reader/quickstart",
+    "reader/raw-text/pretrain",
+    "reader/raw-text/teacher",
+    "reader/raw-text/reader",
+    "reader/raw-text/pretrain-cpu",
+    "reader/raw-text/pretrain-cpu-asking",
+    "reader/raw-text/pretrain-cpu-grown",
+    "reader/raw-text/student-alone-cpu",
+    "reader/raw-text/teacher-cpu",
+    "reader/raw-text/reader-cpu",
+    "tiny/distill",
+    "tiny/finetune",
+    "tiny/pretrain",
+]
 
 
 def test_bundled_configurations_are_found_by_name_from_anywhere(

@@ -1,8 +1,8 @@
 """Provenance: what the files of runs and readers say, followed from a model to all that it was made of."""
 
 import json
-import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,12 @@ from destila.config import (
     TextSettings,
     UnlabelledSettings,
 )
-from destila.config.loader import parse_arguments, to_toml
+from destila.config.loader import parse_arguments, read_toml, to_toml
 from destila.core.errors import UserError
 from destila.core.runs import Run
 from destila.data.squad import save
 from destila.reporting.energy import estimate_energy
+from destila.reporting.lineage_file import Record, recorded, write_lineage
 from destila.reporting.provenance import (
     DataSet,
     DataSource,
@@ -32,11 +33,10 @@ from destila.reporting.provenance import (
     describe_data,
     lineage,
     read_metrics,
-    reader_snippet,
-    recorded,
-    repeat_commands,
+    record_of,
     trace,
 )
+from destila.reporting.repeat import reader_snippet, repeat_commands
 from tiny import tiny_examples
 
 
@@ -186,31 +186,84 @@ def test_the_snippet_is_python_whatever_the_name() -> None:
     compile(reader_snippet('a "strange"\\name\nñ'), "snippet", "exec")
 
 
-def test_kept_records_say_what_their_data_hold_and_where_names_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+SQAC = DataSource("sqac", "CC BY-SA 4.0", "SQAC")
+E5 = DataSource("e5", "MIT", "its authors")
+
+
+def kept_records(directory: Path) -> list[Record]:
+    """Of a hand-made encoder without a run, a teacher that began as it, and a student of both."""
+    teacher = write_run(directory / "t", FinetuneSettings(data=DataSettings(train=["gone.json"])))
+    student = write_run(directory / "s", DistillSettings(teacher=TeacherSettings(name="models/teacher")))
+    base = Record("e5", source={"stated": "made by hand"}, data=(DataSet("e5", "weights", (E5,)),))
+    data = (DataSet("gone.json", "train", (SQAC,)),)
+    taught = replace(record_of(trace(str(teacher))), name="teacher", made_of=(("starting point", "e5"),), data=data)
+    parents = (("starting point", "e5"), ("teacher", "teacher"))
+    return [base, taught, replace(record_of(trace(str(student))), name="student", made_of=parents, data=data)]
+
+
+def test_a_lineage_stands_for_runs_that_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    teacher = write_run(
-        tmp_path / "kept" / "models" / "teacher", FinetuneSettings(data=DataSettings(train=["gone.json"]))
-    )
-    settings = DistillSettings(teacher=TeacherSettings(name="models/teacher"))
-    student = write_run(tmp_path / "kept" / "models" / "student", settings)
-    assert [one.is_local for one in trace(str(student)).parents] == [False]
-    record = json.loads((student / "run.json").read_text()) | {"names_from": "../.."}
-    (student / "run.json").write_text(json.dumps(record))
-    (found,) = trace(str(student)).parents
-    assert Path(found.name).resolve() == teacher
-    assert all_licences(found) == {"": [DataSource("gone.json", "", "")]}
-    source = DataSource("sqac", "CC BY-SA 4.0", "SQAC")
-    kept = recorded([DataSet("gone.json", "train", (source,))])
-    record = json.loads((teacher / "run.json").read_text()) | {"data": kept}
-    (teacher / "run.json").write_text(json.dumps(record))
-    assert all_licences(trace(str(student))) == {"CC BY-SA 4.0": [source]}
-    other = write_run(tmp_path / "models" / "teacher", FinetuneSettings())
-    (found,) = trace(str(student)).parents
-    assert Path(found.name).resolve() == teacher != other, "one of the same name in the working directory is another"
-    shutil.rmtree(teacher)
-    assert [(one.name, one.is_local) for one in trace(str(student)).parents] == [("models/teacher", False)]
+    records = kept_records(tmp_path)
+    model = tmp_path / "kept" / "models" / "student"
+    model.mkdir(parents=True)
+    write_lineage(model, records)
+    for name in ("e5", "teacher"):  # models of these names in the working directory are others
+        write_run(tmp_path / name, FinetuneSettings())
+    found = lineage(trace(str(model)))
+    assert [(one.name, one.is_local, one.verb, one.has_run) for one in found] == [
+        ("e5", False, "", False),
+        ("teacher", False, "finetune", True),
+        (str(model), True, "distill", True),
+    ]
+    assert [one.role for one in found] == ["starting point", "teacher", ""]
+    assert all_licences(found[-1]) == {"CC BY-SA 4.0": [SQAC], "MIT": [E5]}
+    assert (found[1].seed, found[1].device, found[1].settings["data"]["train"]) == (3, "cpu", ["gone.json"])
+    assert [record_of(one) for one in found[:2]] == records[:2]
+    (model.parent / "teacher").mkdir()
+    (model.parent / "teacher" / "destila.json").write_text('{"version": "here"}')
+    here = lineage(trace(str(model)))[1]
+    assert (Path(here.name).resolve(), here.is_local) == (model.parent / "teacher", True)
+    assert (here.metadata, here.status) == ({"version": "here"}, "finished")
+
+
+def test_commands_take_the_settings_out_of_a_lineage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "models" / "student"
+    model.mkdir(parents=True)
+    write_lineage(model, kept_records(tmp_path))
+    finetune, distill = repeat_commands(trace("models/student"))
+    assert finetune == "destila finetune --config models/student/lineage.json:teacher --output runs/teacher-again"
+    assert distill.endswith("--output models/student-again --teacher.name runs/teacher-again")
+    settings = parse_arguments(DistillSettings, distill.split()[2:], command="destila distill")
+    assert (settings.teacher.name, settings.output) == ("runs/teacher-again", "models/student-again")
+    with pytest.raises(UserError, match=r"no settings of a run 'e5'.*teacher, student"):
+        read_toml("models/student/lineage.json:e5")
+    with pytest.raises(UserError, match="does not exist"):
+        read_toml("models/nobody/lineage.json:teacher")
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"names_from": "..", "runs": []}', '{"names_from": "..", "runs": [{"name": "a"}]}']
+)
+def test_a_damaged_lineage_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lineage.json").write_text(content)
+    with pytest.raises(UserError, match=r"lineage\.json"):
+        trace(str(tmp_path))
+
+
+def test_an_export_says_where_its_names_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    export, reader = tmp_path / "kept" / "package" / "shipped", tmp_path / "kept" / "models" / "reader"
+    export.mkdir(parents=True)
+    data = recorded((DataSet("gone.json", "train", (SQAC,)),))
+    about = {"source": {"model": "models/reader"}, "format": "onnx", "names_from": "../..", "data": data}
+    (export / "destila.json").write_text(json.dumps(about))
+    write_run(tmp_path / "models" / "reader", FinetuneSettings())  # another one
+    assert [(one.name, one.is_local) for one in trace(str(export)).parents] == [("models/reader", False)]
+    assert all_licences(trace(str(export))) == {"CC BY-SA 4.0": [SQAC]}
+    write_run(reader, FinetuneSettings())
+    (found,) = trace(str(export)).parents
+    assert Path(found.name).resolve() == reader
 
 
 def test_the_text_that_a_teacher_was_asked_about_is_data() -> None:

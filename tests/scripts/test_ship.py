@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,16 @@ import pytest
 import spanish
 from destila.cli.main import dispatch
 from destila.config import DistillSettings
-from destila.config.loader import resolve
+from destila.config.loader import read_toml, resolve
 from destila.reporting.card_metadata import card_problems
-from destila.reporting.provenance import all_data, all_licences, lineage, read_metrics, repeat_commands, trace
+from destila.reporting.provenance import all_data, all_licences, lineage, trace
+from destila.reporting.repeat import repeat_commands
 from report_case import markdown_tables
 
 pytest.importorskip("onnxscript", reason="the export extra is not installed")
 ROOT = Path(__file__).parents[2]
 TEST = str(ROOT / "data" / "nativa" / "test.json")
-KEPT = ("models/small-encoder", "models/encoder", "models/teacher", "models/reader")
+BEHIND = ["encoder", "small-encoder", "teacher", "reader"]
 STATED = {"cuentos": {"licence": "public domain", "attribution": "nobody"}}
 
 
@@ -73,10 +73,14 @@ def test_the_reader_that_ships_is_followed_to_the_encoders_from_anywhere(
     for place in (project, tmp_path):
         monkeypatch.chdir(place)
         found = lineage(trace(str(project / "src/destila/inference/shipped")))
-        assert [Path(one.name).resolve() for one in found[:-1]] == [project / name for name in KEPT]
-        assert [one.verb for one in found[:-1]] == ["pretrain", "pretrain", "finetune", "distill"]
+        assert sorted(Path(one.name).name for one in found[:-1]) == sorted(BEHIND)
+        assert {one.name for one in found if not one.is_local} == {"encoder", "small-encoder"}
+            "encoder": False,
+            "small-encoder": False,
+        }
+        assert Path(found[-2].name).resolve() == project / "models/reader"
+        assert sorted(one.verb for one in found[:-1]) == ["distill", "finetune", "pretrain", "pretrain"]
         assert all(one.status == "finished" and one.seconds and one.settings for one in found[:-1])
-        assert all(read_metrics(Path(one.name)) for one in found[:-1])
 
 
 def test_licences_stand_in_the_records_and_in_the_export_alone(project: Path, tmp_path: Path) -> None:
@@ -92,23 +96,16 @@ def test_licences_stand_in_the_records_and_in_the_export_alone(project: Path, tm
 
 
 def test_nothing_that_ships_names_a_place_of_this_machine(project: Path) -> None:
-    files = [path for name in (*KEPT, "src/destila/inference/shipped") for path in (project / name).iterdir()]
-    assert {path.name for path in files} >= {
-        "run.json",
-        "settings.toml",
-        "metrics.jsonl",
-        "scores.json",
-        "destila.json",
-    }
+    assert sorted(path.name for path in (project / "models").iterdir()) == ["reader", "teacher"]
+    places = ("models/teacher", "models/reader", "src/destila/inference/shipped")
+    files = [path for name in places for path in (project / name).iterdir()]
+    names = {path.name for path in files}
+    assert names >= {"lineage.json", "scores.json", "destila.json"}
+    assert not names & {"run.json", "settings.toml", "metrics.jsonl"}
     for path in files:
         content = path.read_bytes()
         for place in (project, project.parent, Path.home(), ROOT):
             assert str(place).encode() not in content, f"{path} names {place}"
-    assert {path.name for path in (project / "models/encoder").iterdir()} == {
-        "run.json",
-        "settings.toml",
-        "metrics.jsonl",
-    }
     shipped = json.loads((project / "src/destila/inference/shipped/destila.json").read_text())
     assert {path.name for path in (project / "src/destila/inference/shipped").iterdir()} == {
         *shipped["files"],
@@ -118,15 +115,14 @@ def test_nothing_that_ships_names_a_place_of_this_machine(project: Path) -> None
 
 def test_settings_still_make_the_model_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
-    values = tomllib.loads((project / "models/reader/settings.toml").read_text())
-    settings = resolve(DistillSettings, values)
-    assert (settings.teacher.name, settings.student.name) == ("models/teacher", "models/small-encoder")
+    settings = resolve(DistillSettings, read_toml("models/reader/lineage.json:reader"))
+    assert (settings.teacher.name, settings.student.name) == ("models/teacher", "small-encoder")
     assert settings.data.train == ["mixed.json"]
     assert settings.data.dev == ["data/nativa/dev.json"]
     commands = repeat_commands(trace("src/destila/inference/shipped"))
     assert [command.split()[1] for command in commands] == ["pretrain", "pretrain", "finetune", "distill", "export"]
     assert "--teacher.name models/teacher-again" in commands[3]
-    assert "--student.name models/small-encoder-again" in commands[3]
+    assert "--student.name runs/small-encoder-again" in commands[3]
     assert commands[4].split()[3:6] == ["models/reader-again", "--output", "src/destila/inference/shipped-again"]
 
 
@@ -162,8 +158,7 @@ def test_the_report_of_what_ships_says_licence_cost_data_and_commands(
     assert ("texts", "text", "cuentos", "public domain") in data
     assert ("mixed.json", "train", "sqac", "CC BY-SA 4.0") in data
     assert "not stated" not in str(tables["Data"])
-    assert "destila distill --config models/reader/settings.toml" in text
-    assert "reader: the loss and its terms before their weights" in tables
+    assert "destila distill --config models/reader/lineage.json:reader" in text
     assert "Agreement with the teacher, layer by layer" in tables, "by the weights of models/reader"
     assert "nstated" not in text
     assert str(project) not in text

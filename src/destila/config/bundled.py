@@ -1,13 +1,15 @@
 """The configurations that come with Destila, by name: `--config paper` works in any directory.
 
 The recipes in configs/paper/ go by their own name (paper, best, general), all others by folder and name, such as
-baselines/beto. A wheel carries the files as package data; a checkout has them in configs/.
+baselines/beto. A wheel carries the files as package data; a checkout has them in configs/. The settings of the runs
+behind a bundled model stand in its lineage.json: `--config models/reader/lineage.json:teacher`.
 """
 
 import difflib
 from pathlib import Path
 
 from destila.core.errors import UserError
+from destila.core.runs import LINEAGE_FILE, read_json
 
 ENDING, RECIPES = ".toml", "paper/"
 PACKAGED = Path(__file__).parent / "bundled"  # pyproject.toml puts configs/ there in a wheel
@@ -20,6 +22,22 @@ def bundled() -> dict[str, Path]:
     names = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob(f"*{ENDING}")}
     ordered = sorted(names, key=lambda name: (not name.startswith(RECIPES), name.count("/"), name))
     return {name.removeprefix(RECIPES): names[name] for name in ordered}
+
+
+def config_text(name: str) -> str:
+    """The TOML text of a `--config`: a file, a bundled configuration, or a run in a lineage.json (`FILE:RUN`).
+
+    Raises:
+        UserError: there is nothing of that name.
+        OSError, UnicodeDecodeError: the file cannot be read as UTF-8.
+    """
+    file, _, run = name.rpartition(":")
+    if Path(file).name != LINEAGE_FILE:
+        return find_config(name).read_text(encoding="utf-8-sig")
+    found = {str(one["name"]): str(one["settings"]) for one in read_json(Path(file))["runs"] if one["settings"]}
+    if run not in found:
+        raise UserError(file, f"has no settings of a run {run!r}", f"It has those of {', '.join(found)}.")
+    return found[run]
 
 
 def find_config(name: str) -> Path:

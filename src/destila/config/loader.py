@@ -15,12 +15,11 @@ import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from destila.config.bundled import find_config, listed
+from destila.config.bundled import config_text, listed
 from destila.core.errors import UserError
 
 Settings = TypeVar("Settings")
@@ -41,9 +40,8 @@ def read_toml(path: str) -> dict[str, Any]:
     """
     import tomllib
 
-    path = str(find_config(path))
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return tomllib.loads(config_text(path))
     except FileNotFoundError:
         raise UserError(
             path, "does not exist", f"Give the path of a TOML settings file, or a bundled one: {listed()}."
@@ -256,7 +254,11 @@ def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: s
     """
     parser = _Parser(prog=command, description=cls.__doc__, allow_abbrev=False)
     parser.add_argument(
-        "--config", action="append", default=[], metavar="FILE", help="TOML settings file, or a bundled one by its name, such as paper; later ones and flags win"
+        "--config",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="TOML settings file, or a bundled one by its name, such as paper; later ones and flags win",
     )
     add_arguments(parser, cls, helped=not {"-h", "--help"}.isdisjoint(arguments))
     parsed, unknown = parser.parse_known_args(list(arguments))

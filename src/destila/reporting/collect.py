@@ -256,8 +256,8 @@ def _run_facts(asked: Sequence[Asked], watts: float) -> list[RunFacts]:
     labels = _labels([one.name for one in found.values()])
     made = []
     for one in found.values():
-        lines = read_metrics(Path(one.name))
-        steps = max((int(line["step"]) for line in lines), default=None)
+        lines = read_metrics(Path(one.name)) if one.is_local else []
+        steps = max((int(line["step"]) for line in lines), default=one.record.get("steps"))
         energy = estimate_energy(one, watts=watts)
         made.append(RunFacts(labels[one.name], one, curves_of(lines), steps, energy))
     return made

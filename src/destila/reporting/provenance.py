@@ -2,28 +2,28 @@
 
 Mental model: a model is a directory (or a hub id, of which nothing is known here). A run directory says how it was
 trained (`destila.core.runs`), a reader's destila.json what it was made of. Following these names gives a tree: a
-student's teacher, the encoder that the teacher began as, the earlier stage, the model that was exported. Records that
-were kept apart from their runs (scripts/ship.py) may say two more things, in run.json or destila.json: "data", what
-their data hold, because those are elsewhere, and "names_from", the directory that the names of models in them start
-from, if it is not the working directory.
+student's teacher, the encoder that the teacher began as, the earlier stage, the model that was exported. A bundled
+model has no run any more: its lineage.json (`destila.reporting.lineage_file`) holds the records of all of them, and
+names are looked up there before the disk. An export that must stand without its model says two more things in its
+destila.json: "data", what the data behind it hold, and "names_from", the directory that the names of models in it start
+from.
 
 Invariant: nothing is guessed. What the files do not say is empty or None here, and whoever prints it says so. This
 module loads no model, fetches nothing and scores nothing.
 """
 
-import json
 import os
-import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from destila.core.errors import UserError
 from destila.core.json_fields import parse_json
-from destila.core.runs import METADATA_FILE, METRICS_FILE, RUN_FILE, SETTINGS_FILE, destila_version, read_json
+from destila.core.runs import METADATA_FILE, METRICS_FILE, RUN_FILE, SETTINGS_FILE, read_json
 from destila.data.licences import DataSet, DataSource, describe_data
+from destila.reporting.lineage_file import Lineage, Record, read_lineage, recorded, recorded_data
 
 __all__ = [
     "DataSet",
@@ -34,18 +34,11 @@ __all__ = [
     "describe_data",
     "lineage",
     "read_metrics",
-    "reader_snippet",
+    "record_of",
     "recorded",
-    "repeat_commands",
     "shown_place",
     "trace",
 ]
-
-# The setting that names a parent, by its role and the command.
-NAMED_BY = {
-    "teacher": {"distill": "--teacher.name"},
-    "starting point": {"distill": "--student.name", "finetune": "--model.name", "pretrain": "--model.name"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +58,8 @@ class Provenance:
         seconds: time that the run took.
         paused: whether `seconds` may hold pauses: it is then the time from its start to its last line of metrics.
         device: the graphics card that trained it, or "cpu"; empty if unknown.
-        environment: see `runs.environment`.
-        settings: the resolved settings; `settings_text`: the same as TOML.
+        record: the content of run.json.
+        settings: the resolved settings; `settings_text`: the same as TOML; `settings_file`: what to give to `--config`.
         metadata: the content of destila.json.
         data: what it was trained on and chosen on, its ancestors' data not included.
         parents: what it was made of.
@@ -84,17 +77,23 @@ class Provenance:
     seconds: float | None = None
     paused: bool = False
     device: str = ""
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     settings_text: str = ""
+    settings_file: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     data: tuple[DataSet, ...] = ()
     parents: tuple["Provenance", ...] = ()
 
     @property
     def has_run(self) -> bool:
-        """Whether the directory is that of a run."""
+        """Whether a run is known that made it."""
         return bool(self.status)
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """The machine and the libraries of the run; see `runs.environment`."""
+        return _table(self.record, "environment")
 
 
 # ---------------------------------------------------------------------------------------------------- the tree
@@ -114,36 +113,73 @@ def _trace(name: str, *, role: str, seen: frozenset[Path]) -> Provenance:
     directory = Path(name)
     if not name or not directory.is_dir() or directory.resolve() in seen:
         return Provenance(name, role)
-    record, settings, text = _record(directory)
-    metadata = _object(directory / METADATA_FILE)
+    if (kept := read_lineage(directory)) and not (directory / RUN_FILE).exists():
+        return _kept(kept, kept.own, role=role, place=name)
+    record, text = _run(directory)
+    metadata, settings = _object(directory / METADATA_FILE), _toml(text, directory / SETTINGS_FILE)
     source = _table(metadata, "source")
     inner = _table(source, "source")  # an export's source holds that of the model it was made from
     known = source if "command" in source else inner
     seen = seen | {directory.resolve()}
+    root = directory / str(metadata["names_from"]) if "names_from" in metadata else None
     seconds, paused = _seconds(directory, record)
-    start = record.get("names_from") or metadata.get("names_from")
-    root = directory / str(start) if start else None
-    made_of = _parents(settings, source, inner)
-    return Provenance(
+    model = Provenance(
         name=name,
         role=role,
         is_local=True,
         verb=str(known.get("command") or _verb(settings)),
-        status=str(record.get("status", "")),
-        command=str(record.get("command", "")),
-        version=str(record.get("version") or metadata.get("version") or ""),
-        seed=record.get("seed"),
-        started=record.get("started"),
         seconds=seconds,
         paused=paused,
-        device=str(record.get("device", "")),
-        environment=_table(record, "environment"),
         settings=settings,
         settings_text=text,
+        settings_file=f"{shown_place(name).rstrip('/')}/{SETTINGS_FILE}",
         metadata=metadata,
-        data=_recorded_data(record) or _recorded_data(metadata) or _data(settings, known),
-        parents=tuple(_parent(parent, role=kind, root=root, seen=seen) for kind, parent in made_of),
+        data=recorded_data(metadata.get("data", ())) or _data(settings, known),
+        parents=tuple(
+            _parent(parent, role=kind, root=root, seen=seen) for kind, parent in _parents(settings, source, inner)
+        ),
     )
+    return _with_run(model, record)
+
+
+def _with_run(model: Provenance, record: Mapping[str, Any]) -> Provenance:
+    """The model with what its run.json says."""
+    return replace(
+        model,
+        status=str(record.get("status", "")),
+        command=str(record.get("command", "")),
+        version=str(record.get("version") or model.metadata.get("version") or ""),
+        seed=record.get("seed"),
+        started=record.get("started"),
+        device=str(record.get("device", "")),
+        record=record,
+    )
+
+
+def _kept(kept: Lineage, record: Record, *, role: str, place: str) -> Provenance:
+    """A model of which a lineage.json has a record; `place` is its own directory, empty if it is not here."""
+    file = f"{shown_place(str(kept.path))}:{record.name}"
+    model = Provenance(
+        name=place or record.name,
+        role=role,
+        is_local=bool(place),
+        verb=record.verb,
+        seconds=record.run.get("seconds"),
+        settings=_toml(record.settings, kept.path),
+        settings_text=record.settings,
+        settings_file=file,
+        metadata=_object(Path(place) / METADATA_FILE) if place else {"source": record.source},
+        data=record.data,
+        parents=tuple(_kept_parent(kept.without(record.name), *parent) for parent in record.made_of),
+    )
+    return _with_run(model, record.run)
+
+
+def _kept_parent(kept: Lineage, role: str, name: str) -> Provenance:
+    place = shown_place(kept.place(name))
+    if name in kept.records:
+        return _kept(kept, kept.records[name], role=role, place=place)
+    return trace(place, role=role) if place else Provenance(name, role)
 
 
 def _parent(name: str, *, role: str, root: Path | None, seen: frozenset[Path]) -> Provenance:
@@ -153,6 +189,19 @@ def _parent(name: str, *, role: str, root: Path | None, seen: frozenset[Path]) -
     if (root / name).is_dir():
         return _trace(shown_place(os.path.normpath(root / name)), role=role, seen=seen)
     return Provenance(name, role)  # a directory of that name in the working directory is another model
+
+
+def record_of(model: Provenance) -> Record:
+    """What a lineage.json keeps of a model."""
+    return Record(
+        name=model.name,
+        verb=model.verb,
+        run=model.record,
+        settings=model.settings_text,
+        source=_table(model.metadata, "source") or _table(model.record, "source"),
+        made_of=tuple((parent.role, parent.name) for parent in model.parents),
+        data=model.data,
+    )
 
 
 def lineage(model: Provenance) -> list[Provenance]:
@@ -178,37 +227,6 @@ def all_licences(model: Provenance) -> dict[str, list[DataSource]]:
             if source not in names:
                 names.append(source)
     return dict(sorted(found.items()))
-
-
-def repeat_commands(model: Provenance) -> list[str]:
-    """The command lines that make the model again, in order, from the settings that were written down.
-
-    `settings.toml` holds every setting resolved, so that they do not depend on defaults that may change. Each makes a
-    directory beside the old one, and what comes after it is made of the new one.
-    """
-    commands, made = list[str](), set[str]()
-    for one in lineage(model):
-        if one.has_run and one.verb:
-            path = f"{shown_place(one.name).rstrip('/')}/{SETTINGS_FILE}"
-            parts = ["destila", one.verb, "--config", path, "--output", _again(one.name)]
-            for parent in one.parents:
-                if parent.name in made and parent.role in NAMED_BY:
-                    flag = NAMED_BY[parent.role].get(one.verb, "")
-                    parts += [flag, _again(parent.name)] if flag else []
-            commands.append(shlex.join(parts))
-            made.add(one.name)
-        exported = [parent.name for parent in one.parents if parent.role == "exported from"]
-        if exported and "format" in one.metadata:
-            form, precision = str(one.metadata["format"]), str(one.metadata.get("precision", "fp32"))
-            source = _again(exported[0]) if exported[0] in made else shown_place(exported[0])
-            parts = ["destila", "export", "--model", source, "--output", _again(one.name)]
-            commands.append(shlex.join([*parts, "--format", form, "--precision", precision]))
-            made.add(one.name)
-    return commands
-
-
-def _again(name: str) -> str:
-    return f"{shown_place(name).rstrip('/')}-again"
 
 
 def shown_place(name: str) -> str:
@@ -243,15 +261,21 @@ def _verb(settings: Mapping[str, Any]) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- files
-def _record(directory: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """run.json, the settings, and their text; empty where there is no run."""
+def _run(directory: Path) -> tuple[dict[str, Any], str]:
+    """run.json, and the settings as text; empty where there is no run."""
     if not (directory / RUN_FILE).exists():
-        return {}, {}, ""
+        return {}, ""
     path = directory / SETTINGS_FILE
     try:
-        text = path.read_text(encoding="utf-8")
-        return _object(directory / RUN_FILE), tomllib.loads(text), text
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return _object(directory / RUN_FILE), path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(str(path), f"cannot be read ({error})", "Was the run copied whole?") from error
+
+
+def _toml(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise UserError(str(path), f"cannot be read ({error})", "Was the run copied whole?") from error
 
 
@@ -296,29 +320,3 @@ def _data(settings: Mapping[str, Any], source: Mapping[str, Any]) -> tuple[DataS
     named += [("vocabulary", student.get("vocabulary", ())), ("text", text.get("files", ()))]
     named.append(("text", _table(settings, "unlabelled").get("files", ())))  # what the teacher was asked about
     return tuple(describe_data(str(name), use=use) for use, names in named for name in names)
-
-
-def recorded(data: Sequence[DataSet]) -> list[dict[str, Any]]:
-    """Data as a record keeps them that must stand without the files."""
-    return [asdict(item) for item in data]
-
-
-def _recorded_data(record: Mapping[str, Any]) -> tuple[DataSet, ...]:
-    return tuple(
-        DataSet(item["name"], item["use"], tuple(DataSource(**source) for source in item["sources"]))
-        for item in record.get("data", ())
-    )
-
-
-def reader_snippet(name: str | None) -> str:
-    """The lines of Python that load a reader (None: the one that ships) and ask it."""
-    argument = "" if name is None else json.dumps(name, ensure_ascii=False)
-    return "\n".join(
-        [
-            "from destila import Reader",
-            "",
-            f"reader = Reader.load({argument})  # Destila {destila_version()}",
-            'answer = reader.answer("¿Quién...?", text)',
-            "print(answer.text, answer.start, answer.end, answer.score)  # text is None: no answer",
-        ]
-    )

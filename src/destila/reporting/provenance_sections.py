@@ -14,7 +14,8 @@ from destila.reporting import pictures
 from destila.reporting.card_metadata import LICENCE_IDS, licence_of, unsettled
 from destila.reporting.document import Block, Browser, Code, Paragraph, Picture, Pictures, Section, Table
 from destila.reporting.facts import Curve, Facts, LayerAgreement, Matrix, ModelFacts, RunFacts
-from destila.reporting.provenance import Provenance, all_data, all_licences, reader_snippet, repeat_commands
+from destila.reporting.provenance import Provenance, all_data, all_licences
+from destila.reporting.repeat import reader_snippet, repeat_commands
 
 CURVE_KINDS = {
     "loss": "the loss and its terms before their weights",
