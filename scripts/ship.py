@@ -199,7 +199,7 @@ def records_behind(model: Provenance, notes: Notes) -> list[Record]:
         for role, name in record.made_of:
             known = [parent for parent in one.parents if parent.name == name]
             add(known[0] if known else trace(_beside(one.name, name), role=role))
-        if not record.run and not record.verb and not notes.on(one.name):
+        if not (record.run or record.verb or "stated" in record.source):
             remedy = "State its licence and origin in a note (--notes)."
             raise UserError(one.name, "is part of what ships, and nothing says where it comes from", remedy)
         found.setdefault(record.name, record)

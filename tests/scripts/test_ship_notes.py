@@ -97,7 +97,7 @@ def test_a_note_on_a_source_leaves_the_others(ship: ModuleType, family: Path) ->
 
 
 def test_what_nobody_knows_is_refused(ship: ModuleType, family: Path) -> None:
-    for given, name in (([], "e5"), ([WEIGHTS], "cut")):
+    for given, name in (([], "cut"), ([CUT], "e5")):
         with pytest.raises(UserError, match=f"{name}: is part of what ships.*--notes"):
             ship.records_behind(trace(str(family / "student")), notes(ship, *given))
 

@@ -12,7 +12,7 @@ from destila.core.errors import UserError
 from destila.core.runs import LINEAGE_FILE, read_json
 
 ENDING, RECIPES = ".toml", "paper/"
-PACKAGED = Path(__file__).parent / "bundled"  # pyproject.toml puts configs/ there in a wheel
+PACKAGED = Path(__file__).parent / "files"  # pyproject.toml puts configs/ there in a wheel
 CHECKOUT = Path(__file__).parents[3] / "configs"
 
 
