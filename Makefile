@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-installed
 BASE := $(VENV)/.base-installed
 
-.PHONY: help demo serve test lint install install-train audit fuzz screenshot report bench clean
+.PHONY: help demo serve test lint install install-train audit docs fuzz screenshot report bench clean
 
 help:
 	@echo "make demo     distill a small Spanish reader on two cores, score it, ask it a question (under ten minutes)"
@@ -13,6 +13,7 @@ help:
 	@echo "make serve    open a page where you ask questions about your own text (MODEL=DIRECTORY for another reader)"
 	@echo "make report   a page about the reader that ships: scores, errors, speed, cost (TEACHER=DIRECTORY to compare with)"
 	@echo "make install  the base package alone: answers questions, no torch"
+	@echo "make docs     the documentation as a static site, with a reference made of the docstrings"
 	@echo "make audit    compare what is installed with the known vulnerabilities"
 	@echo "make clean    remove the virtual environment and the demo's runs"
 
@@ -76,6 +77,16 @@ report: $(DEV)
 audit: $(DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[audit]"
 	$(BIN)/python .ci/audit
+
+# In an environment of its own, without torch. Not part of make test, which checks the pages and their links.
+docs: build/docs-env/.installed
+	build/docs-env/bin/mkdocs build
+	@echo "the documentation: file://$(CURDIR)/build/docs/index.html"
+
+build/docs-env/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv build/docs-env
+	build/docs-env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/training_step.py
