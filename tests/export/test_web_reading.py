@@ -126,7 +126,7 @@ def test_every_character_cuts_words_as_in_python(page, tokenizer):
     teach(page, tokenizer)
     ranges = characters()
     borders = sorted({code + near for flat in ranges.values() for code in flat for near in (-1, 0)})
-    letters = [chr(code) for code in borders if code < 0x110000 and not 0xD800 <= code < 0xE000]
+    letters = [chr(code) for code in borders if 0 <= code < 0x110000 and not 0xD800 <= code < 0xE000]
     cases = [
         "".join(f"{before}{letter}{after}" for letter in letters)
         for before, after in (("x", "x"), (" ", "1"), ("  ", "!"))

@@ -134,7 +134,8 @@ def test_a_form_of_values_alone_holds_text():
 
 
 def test_a_form_whose_values_are_not_read_says_so():
-    content = pdf_form("Solicitud", "/FT /Tx /T (nombre) /V (Ana)", form="/XFA [(template) 4 0 R]")
-    document = parsed(content)
+    field = "/FT /Tx /T (nombre) /V (Ana)"
+    document = parsed(pdf_form("Solicitud", field, dynamic=True))
     assert document.text.startswith("Solicitud")
     assert document.note == XFA_NOTE
+    assert parsed(pdf_form("Solicitud", field, xfa=True)) == parsed(pdf_form("Solicitud", field))

@@ -9,7 +9,7 @@ from destila.config import ServeSettings, UploadSettings
 from destila.inference.documents import parse_document
 from destila.inference.documents import sandbox as sandbox_module
 from destila.inference.reader import Reader
-from papers import encrypted_pdf, pdf, word, word_paragraphs
+from papers import encrypted_pdf, pdf, pdf_form, word, word_paragraphs
 from serving import serving
 from tiny import TEXTS, tiny_reader
 
@@ -78,6 +78,15 @@ def test_a_pdf_is_read_and_answers_tell_their_page(visit, reader):
     page.fill("#source", expected.text + " Más.")  # pages are those of the file, no longer of this
     ask(page, "¿Quién fundó Lima?")
     assert page.locator(".place").count() == 0
+
+
+def test_a_form_that_is_not_read_is_told(visit):
+    page, field = visit(), "/FT /Tx /T (nombre) /V (Ana)"
+    choose(page, "a.pdf", pdf_form("Solicitud", field))
+    value(page, "Solicitud\n\nnombre: Ana")
+    assert page.locator("#alert").is_hidden()
+    choose(page, "b.pdf", pdf_form("Solicitud", field, dynamic=True))
+    alert(page, "b.pdf: los valores de su formulario no se han leído.")
 
 
 def test_a_word_document_may_be_dropped_on_a_phone(visit):

@@ -81,14 +81,19 @@ def pdf_page_of(
     return pdf_objects([root, pages, font, pdf_stream(content, entries), page, *more])
 
 
-def pdf_form(line: str, *fields: str, form: str = "") -> bytes:
-    """A PDF of one line of text and a form; fields are the entries of their annotations in PDF's own words."""
+def pdf_form(line: str, *fields: str, xfa: bool = False, dynamic: bool = False) -> bytes:
+    """A PDF of one line of text and a form; fields are the entries of their annotations in PDF's own words.
+
+    Args:
+        xfa: the form is also in XFA; `dynamic`: in nothing else.
+    """
+    form, root = b"/XFA [(template) 4 0 R]" * (xfa or dynamic), b"/NeedsRendering true " * dynamic
     listed = b" ".join(b"%d 0 R" % number for number in range(6, 6 + len(fields)))
     entries = "/Type /Annot /Subtype /Widget /Rect [100 700 300 720]"
     return pdf_page_of(
         b"BT /F1 12 Tf 50 780 Td (%s) Tj ET" % _escaped(line),
         more=[f"<< {entries if '/Subtype' not in field else ''} {field} >>".encode("cp1252") for field in fields],
-        catalog=b"/AcroForm << /Fields [%s] /DR << /Font << /F1 3 0 R >> >> %s >>" % (listed, form.encode()),
+        catalog=root + b"/AcroForm << /Fields [%s] /DR << /Font << /F1 3 0 R >> >> %s >>" % (listed, form),
         annotations=b"/Annots [%s]" % listed,
     )
 

@@ -18,7 +18,7 @@ from destila.inference.documents.tidy import tidy
 EVERYWHERE = {"left": -1e6, "bottom": -1e6, "right": 1e6, "top": 1e6}
 PASSWORD = 4  # PDFium's FPDF_ERR_PASSWORD
 LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
-XFA_NOTE = "holds an XFA form, whose values are not read"
+XFA_NOTE = "holds a dynamic XFA form, whose values were not read"
 
 # Glyphs of accents that some programs, TeX among them, set beside the letter that is to bear them.
 ACCENTS = {"´": "\u0301", "˜": "\u0303", "¨": "\u0308", "ˆ": "\u0302", "`": "\u0300", "¸": "\u0327"}
@@ -140,7 +140,7 @@ def _open_form(document: Any) -> str:
     """Make the values of a form readable; a note if they are not."""
     import pypdfium2.raw as pdfium
 
-    if document.get_formtype() in (pdfium.FORMTYPE_XFA_FULL, pdfium.FORMTYPE_XFA_FOREGROUND):
+    if document.get_formtype() == pdfium.FORMTYPE_XFA_FULL:  # one that is laid out by a program in it
         return XFA_NOTE
     document.init_forms()
     return ""

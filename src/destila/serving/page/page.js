@@ -7,7 +7,8 @@
 //     ask({question, context, count}, signal, showProgress)
 //                               -> answers {text, start, end, score}, best first; throws a Refusal, or what aborted it
 //     endings                   of the files that it can read besides text, Markdown and HTML; may be missing
-//     read(file, signal)        -> {text, pages}, the first character of each page if it has pages; throws like ask
+//     read(file, signal)        -> {text, pages, note}, the first character of each page if it has pages, and whether the
+//                               values of a form in it were not read; throws like ask
 //
 // `destila serve` asks over HTTP; a folder of `destila export --format web` has another ask.js, which asks a worker.
 //
@@ -31,6 +32,7 @@ const TEXTS = {
     fileEmpty: "{name}: el archivo no contiene texto.", fileBroken: "{name}: no se puede leer.",
     fileNoText: "{name}: no es un archivo de texto.", fileLegacy: "{name}: no está en UTF-8; se ha leído como Windows-1252.",
     fileEncoding: "{name}: su codificación no se reconoce. Guárdalo como UTF-8.",
+    fileForm: "{name}: los valores de su formulario no se han leído.",
     broken: "La página ha fallado. Cárgala de nuevo.", reading: "Leyendo el archivo…", page: "página {page}",
   },
   en: {
@@ -47,6 +49,7 @@ const TEXTS = {
     fileEmpty: "{name}: the file holds no text.", fileBroken: "{name}: cannot be read.",
     fileNoText: "{name}: is no text file.", fileLegacy: "{name}: is not UTF-8 and was read as Windows-1252.",
     fileEncoding: "{name}: its encoding is not known. Save it as UTF-8.",
+    fileForm: "{name}: the values of its form were not read.",
     broken: "The page failed. Load it again.", reading: "Reading the file…", page: "page {page}",
   },
 };
@@ -194,10 +197,11 @@ async function openDocument(file) {
   showProgress("reading");
   $("open").setAttribute("aria-busy", "true");
   try {
-    const { text, pages } = await state.reader.read(file, mine.signal);
+    const { text, pages, note } = await state.reader.read(file, mine.signal);
     if (mine.signal.aborted) return; // another text was opened or written meanwhile
     setText(text, file.name);
     state.pages = pages;
+    if (note) setAlert("fileForm", { name: file.name });
     $("question").focus();
   } catch (error) {
     if (!mine.signal.aborted) fail(error);
