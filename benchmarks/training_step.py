@@ -97,7 +97,7 @@ def build(shape: dict[str, int], seed: int) -> Any:
         architecture="roberta",
         vocabulary_size=VOCABULARY,
         pad_id=1,
-        positions=514,
+        longest=512,
         dropout=0.1,
         seed=seed,
     )

@@ -22,7 +22,7 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> LoadedModel:
 def count(shape: ShapeSettings) -> int:
     with torch.device("meta"):
         model = random_model(
-            shape, architecture="roberta", vocabulary_size=50262, pad_id=1, positions=514, dropout=0.1, seed=1
+            shape, architecture="roberta", vocabulary_size=50262, pad_id=1, longest=512, dropout=0.1, seed=1
         )
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -36,10 +36,10 @@ def test_the_papers_models_have_the_papers_sizes() -> None:
 def test_the_seed_alone_decides_the_weights(architecture: str) -> None:
     def weights(seed: int) -> torch.Tensor:
         model = random_model(
-            SMALL, architecture=architecture, vocabulary_size=60, pad_id=1, positions=30, dropout=0.2, seed=seed
+            SMALL, architecture=architecture, vocabulary_size=60, pad_id=1, longest=28, dropout=0.2, seed=seed
         )
         assert not model.training
-        assert longest_window(model.config.to_dict()) == (28 if "roberta" in architecture else 30)
+        assert longest_window(model.config.to_dict()) == 28
         return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
     first = weights(1)

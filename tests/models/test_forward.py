@@ -145,9 +145,7 @@ def test_recording_leaves_nothing_behind_and_nests(reader: LoadedModel) -> None:
     handle = reader.model.base_model.register_forward_hook(
         lambda *_: inner.append(forward(other, ids, mask, attention_layers=(1,))) if not inner else None
     )
-    other = random_model(
-        SMALL, architecture="roberta", vocabulary_size=400, pad_id=1, positions=130, dropout=0.0, seed=1
-    )
+    other = random_model(SMALL, architecture="roberta", vocabulary_size=400, pad_id=1, longest=128, dropout=0.0, seed=1)
     outer = forward(reader.model, ids, mask, attention_layers=(4,))
     handle.remove()
     assert sorted(outer.attention) == [4]
@@ -156,7 +154,7 @@ def test_recording_leaves_nothing_behind_and_nests(reader: LoadedModel) -> None:
 
 
 def test_a_wrapped_model_is_called_through_its_wrapper() -> None:
-    model = random_model(SMALL, architecture="roberta", vocabulary_size=60, pad_id=1, positions=30, dropout=0.0, seed=1)
+    model = random_model(SMALL, architecture="roberta", vocabulary_size=60, pad_id=1, longest=28, dropout=0.0, seed=1)
     wrapper = Wrapper(model)
     ids, mask = inputs(model)
     outputs = forward(wrapper, ids, mask, hidden_layers=(1,), attention_layers=(2,))

@@ -29,7 +29,7 @@ def matching(seed: int = 3) -> Any:
         architecture="roberta",
         vocabulary_size=VOCABULARY,
         pad_id=1,
-        positions=66,
+        longest=64,
         dropout=0.0,
         seed=seed,
     )

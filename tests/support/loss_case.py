@@ -34,7 +34,7 @@ def softmax(values: list[float]) -> list[float]:
 def model(architecture: str = "roberta", *, layers: int = 2, hidden: int = 8, heads: int = 2, seed: int = 1) -> object:
     shape = ShapeSettings(layers=layers, heads=heads, hidden=hidden, feed_forward=2 * hidden)
     built = random_model(
-        shape, architecture=architecture, vocabulary_size=40, pad_id=1, positions=30, dropout=0.0, seed=seed
+        shape, architecture=architecture, vocabulary_size=40, pad_id=1, longest=28, dropout=0.0, seed=seed
     )
     with torch.no_grad():
         for parameter in built.parameters():  # wide weights, so that attention is not uniform

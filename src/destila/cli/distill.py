@@ -177,7 +177,7 @@ def foreign_student(settings: DistillSettings) -> LoadedModel:
         architecture=own.architecture,
         vocabulary_size=tokenizer.get_vocab_size(),
         pad_id=pad_id(tokenizer, {}),
-        positions=settings.window.length + pad_id(tokenizer, {}) + 1,
+        longest=settings.window.length,
         dropout=own.dropout,
         seed=settings.training.seed,
     )

@@ -55,7 +55,7 @@ def starting_model(settings: FinetuneSettings, examples: Sequence[Example]) -> L
         architecture=model.architecture,
         vocabulary_size=tokenizer.get_vocab_size(),
         pad_id=pad_id(tokenizer, {}),
-        positions=settings.window.length + 2,
+        longest=settings.window.length,
         dropout=model.dropout,
         seed=settings.training.seed,
     )

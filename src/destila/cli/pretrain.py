@@ -120,7 +120,7 @@ def _new(settings: PretrainSettings, store: TokenStore) -> Any:
         architecture="roberta",
         vocabulary_size=store.tokenizer.get_vocab_size(),
         pad_id=pad_id(store.tokenizer, {}),
-        positions=(model.positions or model.length) + pad_id(store.tokenizer, {}) + 1,
+        longest=model.positions or model.length,
         dropout=model.dropout,
         seed=seed,
     )

@@ -1,23 +1,40 @@
-"""Tokenizers: load the one that lies beside a model, or train one on texts.
+"""Tokenizers: load the one that lies beside a model, or train one on texts; find its special tokens.
 
 A tokenizer is a `tokenizers.Tokenizer` everywhere. Invariant: one that comes from here neither truncates nor pads
 (whatever its file says: `destila.data.windows` cuts texts, and must see all of them), and reads a special token that is
 spelled out in a user's text as plain text (but for Unigram models, whose pieces include their special tokens). This
 module knows no model; which names exist on a hub is not its concern.
+
+Special tokens are known by what the tokenizer does with a pair of texts, then by the names that files beside it give
+them, then by the usual names; never by ids in a model's config.json, which many published encoders get wrong.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from destila.core.errors import UserError
+from destila.core.runs import read_json
 
 TOKENIZER_FILE = "tokenizer.json"
 MODEL_FILES = "config.json, model.safetensors, tokenizer.json"
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # ids 0 to 4, as in RoBERTa
-PAD_NAMES = ("<pad>", "[PAD]")
+# Where the names of special tokens stand, the first to be believed most.
+TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE = "tokenizer_config.json", "special_tokens_map.json"
+USUAL_NAMES = {
+    "cls": ("<s>", "[CLS]"),
+    "sep": ("</s>", "[SEP]"),
+    "pad": ("<pad>", "[PAD]"),
+    "mask": ("<mask>", "[MASK]"),
+    "unk": ("<unk>", "[UNK]"),
+}
+
+Ids = NDArray[np.int32]
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int) -> Tokenizer:
@@ -75,9 +92,106 @@ def encodable(text: str) -> str:
     return text
 
 
+# ---------------------------------------------------------------------------------------------------- special tokens
+@dataclass(frozen=True)
+class PairTemplate:
+    """What a tokenizer's post-processor puts around a question and a context.
+
+    Attributes:
+        front, middle, back: ids before the question, between the two, after the context.
+        separators: how many separators (the first id of `middle`) stand before the first token of type 1; 0: all
+            tokens are of type 0; None: no count of separators tells the types.
+    """
+
+    front: Ids
+    middle: Ids
+    back: Ids
+    separators: int | None
+
+
+def pair_template(tokenizer: Tokenizer, *, where: str = "tokenizer") -> PairTemplate:
+    """Read the template of pairs off a tokenizer.
+
+    Args:
+        where: what an error names.
+
+    Raises:
+        UserError: it puts no special token in front of a question.
+    """
+    encoding = tokenizer.encode("a", "a")
+    ids, owner = np.array(encoding.ids, np.int32), encoding.sequence_ids
+    question, context = [[place for place, who in enumerate(owner) if who == side] for side in (0, 1)]
+    if not question or not context or question[0] == 0:
+        remedy = "Add the post-processor that the model was trained with."
+        raise UserError(where, "puts no special token in front of a question", remedy)
+    middle = ids[question[-1] + 1 : context[0]]
+    separators = _separators(ids, np.array(encoding.type_ids), middle)
+    return PairTemplate(ids[: question[0]], middle, ids[context[-1] + 1 :], separators)
+
+
+def _separators(ids: Ids, types: NDArray[Any], middle: Ids) -> int | None:
+    """See `PairTemplate.separators`."""
+    if not types.any():
+        return 0
+    if not len(middle):
+        return None
+    separator = ids == middle[0]
+    before = separator.cumsum() - separator
+    count = int(before[types.argmax()])
+    return count if count and np.array_equal(types, before >= count) else None
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Ids of special tokens by their role; None where a tokenizer has none."""
+
+    cls: int | None
+    sep: int | None
+    pad: int | None
+    mask: int | None
+    unk: int | None
+
+
+def special_tokens(tokenizer: Tokenizer, directory: Path | None = None) -> SpecialTokens:
+    """The special tokens of a tokenizer.
+
+    Args:
+        directory: where its tokenizer_config.json and special_tokens_map.json lie, if it has any.
+
+    Raises:
+        UserError: one of these files is damaged.
+    """
+    files = [directory / name for name in (TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE)] if directory else []
+    named = [names for file in files if file.is_file() for names in [_special_names(file)]]
+    found = {
+        role: _first_id(tokenizer, [*(names[role] for names in named if role in names), *usual])
+        for role, usual in USUAL_NAMES.items()
+    }
+    try:
+        template = pair_template(tokenizer)
+    except UserError:  # it cuts no windows, but may still lend its vocabulary
+        return SpecialTokens(**found)
+    found["cls"] = int(template.front[0])
+    if len(template.middle):
+        found["sep"] = int(template.middle[0])
+    return SpecialTokens(**found)
+
+
+def _special_names(path: Path) -> dict[str, str]:
+    """The names that a file gives to roles: `"pad_token": "<pad>"`, or an object with the name as its content."""
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise UserError(str(path), "is not a JSON object", "Make or download it again.")
+    entries = {role: values.get(f"{role}_token") for role in USUAL_NAMES}
+    names = {role: entry.get("content") if isinstance(entry, dict) else entry for role, entry in entries.items()}
+    return {role: name for role, name in names.items() if isinstance(name, str)}
+
+
+def _first_id(tokenizer: Tokenizer, names: Iterable[str]) -> int | None:
+    return next((int(number) for name in names if (number := tokenizer.token_to_id(name)) is not None), None)
+
+
 def pad_id(tokenizer: Tokenizer, config: Mapping[str, Any]) -> int:
     """The id that fills short rows: the model's own, else the tokenizer's padding token, else 0 (masked anyway)."""
-    if config.get("pad_token_id") is not None:
-        return int(config["pad_token_id"])
-    found = [tokenizer.token_to_id(name) for name in PAD_NAMES]
-    return next((int(number) for number in found if number is not None), 0)
+    own = config.get("pad_token_id")
+    return int(own if own is not None else special_tokens(tokenizer).pad or 0)

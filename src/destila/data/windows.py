@@ -23,11 +23,12 @@ from tokenizers import Encoding, Tokenizer
 from destila.core.errors import UserError
 from destila.core.records import Example
 from destila.data.reading_form import Spans, in_original, reading_form
-from destila.data.tokenizers import encodable, plain
+from destila.data.tokenizers import encodable, pair_template, plain
 
 MIN_CONTEXT_TOKENS = 16  # fewer show the model no sentence; a whole shorter context is fine
 TEXTS_AT_ONCE = 1024  # bounds what the tokenizer's own, fat encodings hold: about 100 MB
 LENGTH_STEP = 16  # see `destila.inference.backends.openvino`
+COUNTED_TYPES = ("roberta", "xlm-roberta", "camembert")  # they count positions from the padding token's id
 BATCHES_PER_BLOCK = 50  # sorting by length within so many batches leaves about 3 % of padding and the order random
 
 Ids = NDArray[np.int32]
@@ -59,11 +60,16 @@ class Window:
     first_token: int = 0
 
 
+def first_position(model_type: str, pad_id: int | None) -> int:
+    """The position of a row's first token: RoBERTa and its kin count from the row after that of the padding token."""
+    if model_type not in COUNTED_TYPES:
+        return 0
+    return (1 if pad_id is None else pad_id) + 1  # 1: what these families take where config.json is silent
+
+
 def longest_window(config: Mapping[str, Any]) -> int:
     """The most tokens that the model of a config.json can read at once."""
-    # RoBERTa and its kin count positions from pad_id + 1.
-    offset = config["pad_token_id"] + 1 if config["model_type"] in ("roberta", "xlm-roberta", "camembert") else 0
-    return int(config["max_position_embeddings"]) - int(offset)
+    return int(config["max_position_embeddings"]) - first_position(config["model_type"], config.get("pad_token_id"))
 
 
 class Tokenised(NamedTuple):
@@ -92,7 +98,8 @@ class WindowBuilder:
 
     def __init__(self, tokenizer: Tokenizer, *, length: int = 384, stride: int = 128, pad_id: int) -> None:
         self.tokenizer, self.length, self.stride, self.pad_id = plain(tokenizer), length, stride, pad_id
-        self.front, self.middle, self.back = _template(tokenizer)
+        template = pair_template(tokenizer)
+        self.front, self.middle, self.back = template.front, template.middle, template.back
 
     def build(self, examples: Sequence[Example]) -> list[Window]:
         """All windows of the examples, in order.
@@ -179,17 +186,6 @@ class WindowBuilder:
 
 
 # ------------------------------------------------------------------------------------- tokens and characters
-def _template(tokenizer: Tokenizer) -> tuple[Ids, Ids, Ids]:
-    """The special tokens before the question, between question and context, and after the context."""
-    encoding = tokenizer.encode("a", "a")
-    ids, owner = np.array(encoding.ids, np.int32), encoding.sequence_ids
-    question, context = [[place for place, who in enumerate(owner) if who == side] for side in (0, 1)]
-    if not question or not context or question[0] == 0:
-        remedy = "Add the post-processor that the model was trained with."
-        raise UserError("tokenizer", "puts no special token in front of a question", remedy)
-    return ids[: question[0]], ids[question[-1] + 1 : context[0]], ids[context[-1] + 1 :]
-
-
 # All white space of Unicode lies below U+3001.
 _IS_SPACE = np.array([chr(code).isspace() for code in range(0x3001)] + [False])
 

@@ -19,7 +19,8 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, ModernBertCo
 
 from destila.config import ShapeSettings, StudentSettings
 from destila.core.errors import UserError
-from destila.models.forward import ATTENTION
+from destila.data.windows import first_position
+from destila.models.forward import attention_implementation
 
 CONFIG_CLASSES = {
     "roberta": RobertaConfig,
@@ -66,7 +67,8 @@ def initialized(config: Any, seed: int) -> Any:
     """A model with random weights that depend on the seed alone; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoModelForQuestionAnswering.from_config(config, attn_implementation=ATTENTION, dtype=torch.float32)
+        attention = attention_implementation(config.model_type)
+        return AutoModelForQuestionAnswering.from_config(config, attn_implementation=attention, dtype=torch.float32)
 
 
 def random_model(
@@ -75,14 +77,14 @@ def random_model(
     architecture: Literal["roberta", "bert", "xlm-roberta", "modernbert"],
     vocabulary_size: int,
     pad_id: int,
-    positions: int,
+    longest: int,
     dropout: float,
     seed: int,
 ) -> Any:
     """A reader with random weights, without pooler, in evaluation mode.
 
     Args:
-        positions: rows of the position table: for RoBERTa and XLM-R the longest window plus `pad_id + 1`.
+        longest: the most tokens that it can read at once.
     """
     special_ids = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
     config = CONFIG_CLASSES[architecture](
@@ -91,7 +93,7 @@ def random_model(
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         intermediate_size=shape.feed_forward,
-        max_position_embeddings=positions,
+        max_position_embeddings=longest + first_position(architecture, pad_id),
         pad_token_id=pad_id,
         **dict.fromkeys(special_ids),  # the families' defaults lie outside of a small vocabulary
     )

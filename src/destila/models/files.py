@@ -13,6 +13,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,9 +26,27 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenize
 
 from destila.core.errors import UserError
 from destila.core.runs import METADATA_FILE, read_json
+from destila.data.tokenizers import (
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    load_tokenizer,
+    pair_template,
+    plain,
+    special_tokens,
+)
+from destila.data.windows import COUNTED_TYPES
 from destila.models.architectures import LoadedModel, build_student, layer_map, random_model, set_dropout
-from destila.models.forward import ATTENTION, SEGMENTED_TYPES, Outputs, SpanModule, forward, span_logits, unwrapped
-from destila.models.hub import TORCH_INDEX, TORCH_WEIGHTS, locate
+from destila.models.forward import (
+    SEGMENTED_TYPES,
+    Outputs,
+    SpanModule,
+    attention_implementation,
+    forward,
+    span_logits,
+    type_separators,
+    unwrapped,
+)
+from destila.models.hub import TORCH_INDEX, TORCH_WEIGHTS, VOCABULARIES, locate
 
 __all__ = [
     "LoadedModel",
@@ -43,11 +62,10 @@ __all__ = [
     "unwrapped",
 ]
 
-CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
-TOKENIZER_CONFIG_FILE = "tokenizer_config.json"  # for users of transformers alone
+CONFIG_FILE = "config.json"
 OTHER_WEIGHTS = (TORCH_INDEX, "pytorch_model.bin", "pytorch_model.bin.index.json")
-OTHER_TOKENIZERS = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model")
-SUPPORTED_TYPES = ("bert", "camembert", "electra", "modernbert", "roberta", "xlm-roberta")
+OTHER_TOKENIZERS = VOCABULARIES
+SUPPORTED_TYPES = ("bert", "camembert", "deberta-v2", "electra", "modernbert", "roberta", "xlm-roberta")
 
 
 # ---------------------------------------------------------------------------------------------------- files
@@ -74,11 +92,12 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
             set_dropout(config, dropout)
         tokenizer = _load_tokenizer(directory)
         _check_vocabulary(name, config, tokenizer)
+        take_special_tokens(name, config, tokenizer, directory)
         model, info = AutoModelForQuestionAnswering.from_pretrained(
             directory,
             config=config,
             dtype=torch.float32,  # transformers 5 would take the dtype that it was saved in
-            attn_implementation=ATTENTION,
+            attn_implementation=attention_implementation(config.model_type),
             trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # `_check_loaded` names them
@@ -114,15 +133,22 @@ def save_reader(
     with _quiet():
         model.save_pretrained(directory, state_dict=state, max_shard_size=shard_size)
     tokenizer.save(str(directory / TOKENIZER_FILE))
-    inputs = ["input_ids", "attention_mask"]
-    if model.config.model_type in SEGMENTED_TYPES and model.config.type_vocab_size > 1:
-        inputs.append("token_type_ids")  # left out by default, and a BERT reads badly without
-    pad_token = tokenizer.id_to_token(model.config.pad_token_id)
-    _write_json(
-        directory / TOKENIZER_CONFIG_FILE,
-        {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": pad_token, "model_input_names": inputs},
-    )
+    _write_json(directory / TOKENIZER_CONFIG_FILE, tokenizer_config(model.config, tokenizer))
     _write_json(directory / METADATA_FILE, metadata)
+
+
+def tokenizer_config(config: Any, tokenizer: Tokenizer) -> dict[str, Any]:
+    """A tokenizer_config.json for users of transformers: what a text is turned into, and which tokens are special.
+
+    Args:
+        config: of the model, as `take_special_tokens` leaves it.
+    """
+    inputs = ["input_ids", "attention_mask"]
+    if type_separators(config):
+        inputs.append("token_type_ids")  # left out by default, and a BERT reads badly without
+    special = asdict(special_tokens(tokenizer)) | {"pad": config.pad_token_id}
+    names = {f"{role}_token": tokenizer.id_to_token(number) for role, number in special.items() if number is not None}
+    return {"tokenizer_class": "PreTrainedTokenizerFast", **names, "model_input_names": inputs}
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -188,29 +214,50 @@ def _check_files(directory: Path) -> None:
 
 
 def _load_tokenizer(directory: Path) -> Tokenizer:
-    path = directory / TOKENIZER_FILE
-    if not path.exists():  # an older model: transformers converts its vocabulary
-        converted = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-        return cast(Tokenizer, converted.backend_tokenizer)
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exceptions
-        raise UserError(
-            str(path), f"is no tokenizer ({error})", "Was it cut short? Make or download it again."
-        ) from error
+    if (directory / TOKENIZER_FILE).exists():
+        return load_tokenizer(directory)
+    # An older model: transformers converts its vocabulary.
+    converted = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    return plain(cast(Tokenizer, converted.backend_tokenizer))
 
 
 def _check_vocabulary(name: str, config: Any, tokenizer: Tokenizer) -> None:
-    """Every token has an embedding; a model with token types knows where the question ends."""
+    """Every token has an embedding."""
     size = tokenizer.get_vocab_size(with_added_tokens=True)
     if size > config.vocab_size:
         problem = f"its tokenizer has {size} tokens and the model only {config.vocab_size}"
         raise UserError(name, problem, "Put the tokenizer.json there that the model was trained with.")
-    if config.model_type in SEGMENTED_TYPES and getattr(config, "sep_token_id", None) is None:
-        config.sep_token_id = tokenizer.token_to_id("[SEP]")
-        if config.sep_token_id is None and config.type_vocab_size > 1:
-            problem = "its tokenizer has no [SEP], so the question cannot be told from the context"
-            raise UserError(name, problem, f"Set sep_token_id in {CONFIG_FILE}.")
+
+
+def take_special_tokens(name: str, config: Any, tokenizer: Tokenizer, directory: Path) -> None:
+    """Set the ids of special tokens in a configuration to those of the tokenizer, and how it tells token types.
+
+    RoBERTa and its kin keep a padding id of their own: their positions are counted from it.
+
+    Args:
+        directory: where the files lie that name special tokens.
+
+    Raises:
+        UserError: positions would have to be counted from a padding token that is not there, or the tokenizer's
+            template gives token types that cannot be told from its separators.
+    """
+    special = special_tokens(tokenizer, directory)
+    if config.model_type not in COUNTED_TYPES:
+        config.pad_token_id = special.pad if special.pad is not None else 0  # any id will do: it is masked
+    elif config.pad_token_id is None:
+        if special.pad is None:
+            problem = "pad_token_id is null and its tokenizer has no padding token, so positions cannot be counted"
+            raise UserError(name, problem, f"Set pad_token_id in {CONFIG_FILE}.")
+        config.pad_token_id = special.pad
+    elif not 0 <= config.pad_token_id < config.vocab_size:
+        problem = f"pad_token_id is {config.pad_token_id}, which is no token, so positions cannot be counted"
+        raise UserError(name, problem, f"Mend it in {CONFIG_FILE}.")
+    config.cls_token_id, config.sep_token_id = special.cls, special.sep
+    if config.model_type in SEGMENTED_TYPES and config.type_vocab_size > 1:
+        config.type_separators = pair_template(tokenizer, where=f"the tokenizer of {name}").separators
+        if config.type_separators is None:
+            problem = "its tokenizer's template of pairs gives token types that no separator tells apart"
+            raise UserError(name, problem, f"Mend the post_processor in {TOKENIZER_FILE}.")
 
 
 def _check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> None:

@@ -10,6 +10,9 @@ Invariant: a layer whose map is not asked for runs on the fast sdpa kernel. Wher
 are computed once, before dropout, and the layer's output is made of them. What to record travels through the call's own
 keyword arguments, so recording holds no state between calls: it is re-entrant and survives DistributedDataParallel and
 gradient checkpointing. This module builds and loads nothing.
+
+A DeBERTa computes its attention by a formula of its own: it answers and shows its hidden states, but nothing of its
+attention can be recorded.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,9 +25,11 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-ATTENTION = "destila"  # name under which our attention function is registered with transformers
-SEGMENTED_TYPES = ("bert", "electra")  # trained with token types 0 (question) and 1 (context)
+from destila.core.errors import UserError
 
+ATTENTION = "destila"  # name under which our attention function is registered with transformers
+SEGMENTED_TYPES = ("bert", "electra")  # read token types, as the tokenizer's template of pairs gives them
+UNRECORDED_TYPES = ("deberta-v2",)  # the type of v3, too
 
 Vectors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -160,13 +165,32 @@ def unwrapped(model: Any) -> Any:
     return model
 
 
+def attention_implementation(model_type: str) -> str:
+    """The name of the attention function for a family: ours, or its own where it cannot be replaced."""
+    return "eager" if model_type in UNRECORDED_TYPES else ATTENTION
+
+
+def refuse_recording(config: Any, where: str) -> None:
+    """Raise a `UserError` if nothing of a model's attention can be recorded."""
+    if config.model_type in UNRECORDED_TYPES:
+        problem = f"looks at attention, and that of a {config.model_type} cannot be recorded"
+        raise UserError(where, problem, "Leave attention and relations out, or take a model of another family.")
+
+
+def type_separators(config: Any) -> int:
+    """How many separators stand before the first token of type 1; 0: the model reads no types, or they are all 0."""
+    if config.model_type not in SEGMENTED_TYPES or config.type_vocab_size < 2:
+        return 0
+    return int(getattr(config, "type_separators", 1))  # 1: BERT's own template
+
+
 def _inputs(config: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The model's keyword arguments; BERT's token types are 1 after the first separator: no third input is needed."""
+    """The model's keyword arguments; token types are found by counting separators: no third input is needed."""
     inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-    if config.model_type in SEGMENTED_TYPES and config.type_vocab_size > 1:
+    if count := type_separators(config):
         separators = (input_ids == config.sep_token_id).long()
-        after_first = (separators.cumsum(1) - separators > 0).long()
-        inputs["token_type_ids"] = after_first * attention_mask.long()
+        context = (separators.cumsum(1) - separators >= count).long()
+        inputs["token_type_ids"] = context * attention_mask.long()
     return inputs
 
 
@@ -192,7 +216,12 @@ def forward(
         reduce: what to keep of each map, given its layer and the map, such as a loss; the map is then dropped at once
             and computed again in the backward pass. None: keep the map itself.
         lazy: keep `LazyMap`s, without reducing them; the layers run on the fast kernel.
+
+    Raises:
+        UserError: maps or vectors are asked of a family whose attention cannot be recorded.
     """
+    if attention_layers or vector_layers:
+        refuse_recording(unwrapped(model).config, "the recording")
     recorder = _Recorder(frozenset(attention_layers), reduce, lazy, frozenset(vector_layers))
     extras: dict[str, Any] = {"recorder": recorder} if attention_layers or vector_layers else {}
     if hidden_layers:

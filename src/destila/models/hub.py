@@ -23,7 +23,7 @@ CONTACT_SECONDS = 5.0  # to reach the hub at all; its library alone would try fo
 TORCH_WEIGHTS, TORCH_INDEX = "model.safetensors", "model.safetensors.index.json"
 TORCH_SHARDS = "model-?????-of-?????.safetensors"
 WEIGHTS = (TORCH_WEIGHTS, TORCH_INDEX, "model.onnx", "openvino.xml")
-VOCABULARIES = ("vocab.json", "vocab.txt", "merges.txt", "sentencepiece.bpe.model", "tokenizer.model")
+VOCABULARIES = ("vocab.json", "vocab.txt", "merges.txt", "sentencepiece.bpe.model", "tokenizer.model", "spm.model")
 FETCHED = (
     *WEIGHTS,
     TORCH_SHARDS,

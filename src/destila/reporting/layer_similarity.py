@@ -58,11 +58,14 @@ def compare_layers(
     if gone := [label for label, directory in named if directory is None]:
         return Missing(f"the weights that torch needs are not here for {' and '.join(gone)}: an export holds none.")
     from destila.models.files import load_reader
+    from destila.models.forward import refuse_recording
 
     try:
         ours, theirs = (load_reader(str(directory)) for _, directory in named)
+        for model in (ours, theirs):
+            refuse_recording(model.model.config, "the comparison of layers")
     except UserError as error:
-        return Missing(f"a model cannot be loaded: {error}")
+        return Missing(f"a model cannot be loaded or looked into: {error}")
     pairs, unit = same_windows(ours, theirs, examples, windows), "tokens"
     if len(pairs) < min(windows, len(examples)) / 2:
         pairs, unit = same_words(ours, theirs, examples, windows), "words"

@@ -18,6 +18,7 @@ from torch import Tensor
 from destila.config import LossSettings
 from destila.core.errors import UserError
 from destila.models.files import Outputs, forward, unwrapped
+from destila.models.forward import refuse_recording
 from destila.training.losses import (
     Loss,
     TorchBatch,
@@ -91,6 +92,9 @@ class DistillationLoss(torch.nn.Module):
             raise UserError("teacher.name", "is empty, and the loss needs a teacher", "Name one.")
         teacher.eval().requires_grad_(False)
         ours, theirs = unwrapped(student).config, teacher.config
+        if settings.attention or settings.relations:
+            for config in (ours, theirs):
+                refuse_recording(config, "loss")
         if settings.attention:
             _check_heads(ours.num_attention_heads, theirs.num_attention_heads)
         if settings.relations:
