@@ -36,7 +36,8 @@ from pathlib import Path
 from typing import Any
 
 from destila.core.errors import UserError
-from destila.core.runs import METADATA_FILE, atomic_directory, read_json, write_json
+from destila.core.metadata import ModelMetadata
+from destila.core.runs import atomic_directory, read_json, write_json
 from destila.data.licences import DataSet, DataSource
 from destila.reporting.card import SCORES_FILE, write_card
 from destila.reporting.card_metadata import CARD_FILE
@@ -262,15 +263,18 @@ def keep(run: Path, target: Path, records: Sequence[Record], places: Places) -> 
 
 def ship(export: Path, target: Path, data: Sequence[DataSet], places: Places) -> None:
     """Put an export into the package: what its destila.json lists, and no more."""
-    about = read_json(export / METADATA_FILE)
-    about["files"].pop(CARD_FILE, None)
-    if (model := places.name(about["source"]["model"])) != f"{MODELS}reader":
+    found = ModelMetadata.read(export, required=True)
+    files = {name: size for name, size in found.files.items() if name != CARD_FILE}
+    if (model := places.name(found.source["model"])) != f"{MODELS}reader":
         raise UserError(str(export), f"was exported from {model}, and not from the student", "Export it from there.")
-    about = places.within(about) | {"names_from": TO_THE_TOP, "data": places.within(recorded(data))}
+    about = places.within(dict(found.changed(files=files))) | {
+        "names_from": TO_THE_TOP,
+        "data": places.within(recorded(data)),
+    }
     with atomic_directory(replaced(target)) as directory:
         for name in about["files"]:
             shutil.copy(export / name, directory / name)
-        write_json(directory / METADATA_FILE, about)
+        ModelMetadata(about).write(directory)
 
 
 def replaced(directory: Path) -> Path:

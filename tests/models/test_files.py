@@ -22,7 +22,7 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> LoadedModel:
 def test_what_is_saved_loads_again_here_and_in_transformers(reader: LoadedModel, tmp_path: Path) -> None:
     directory = tmp_path / "saved"
     directory.mkdir()
-    metadata = {"window": {"length": 384}, "no_answer_threshold": None, "source": "año"}
+    metadata = {"window": {"length": 384}, "no_answer_threshold": None, "source": {"command": "año"}}
     save_reader(Wrapper(reader.model), reader.tokenizer, metadata, directory)
     assert {path.name for path in directory.iterdir()} == {
         "config.json",

@@ -12,6 +12,7 @@ import torch
 from destila.cli.outcome import report_reader
 from destila.config import DistillSettings
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
 from destila.core.records import Example
 from destila.data.corpus import TokenStore
 from destila.data.negatives import paired
@@ -94,7 +95,7 @@ def distill(settings: DistillSettings) -> TrainingResult:
         if settings.loss.scale == "start":
             calibrate(loss_fn, student, batches, prepare, settings)
         result = fit(
-            dataclasses.replace(student, metadata={}, name="student"),
+            dataclasses.replace(student, metadata=ModelMetadata(), name="student"),
             loss_fn,
             settings=settings,
             batches=batches,
@@ -140,10 +141,11 @@ def trimmed(
     else:
         examples = [*train_examples, *load_examples(settings.student.vocabulary, repair=settings.data.repair)]
         texts = [text for example in examples for text in (example.question, example.context)]
-        smaller = trim_tokenizer(teachers[0].tokenizer, texts)
+        padding = {int(teacher.model.config.pad_token_id) for teacher in teachers}
+        smaller = trim_tokenizer(teachers[0].tokenizer, texts, ids=padding)
     print(f"the texts use {len(smaller.old_ids):,} of {len(vocabulary):,} tokens; the others go", file=sys.stderr)
     for teacher in teachers:
-        trim_embeddings(teacher.model, smaller.old_ids)
+        trim_embeddings(teacher.model, smaller)
     return [dataclasses.replace(teacher, tokenizer=smaller.tokenizer) for teacher in teachers]
 
 
@@ -161,7 +163,7 @@ def starting_student(settings: DistillSettings, teacher: LoadedModel) -> tuple[L
     mapping = layer_map(settings.loss.layer_map, teacher_layers=teacher_layers, student_layers=layers)
     if not student:
         model = build_student(teacher, own, mapping=mapping, seed=seed)
-        student = LoadedModel(model, teacher.tokenizer, metadata={}, name=teacher.name)
+        student = LoadedModel(model, teacher.tokenizer, metadata=ModelMetadata(), name=teacher.name)
     return student, mapping
 
 
@@ -181,7 +183,7 @@ def foreign_student(settings: DistillSettings) -> LoadedModel:
         dropout=own.dropout,
         seed=settings.training.seed,
     )
-    return LoadedModel(model, tokenizer, metadata={}, name=own.tokenizer)
+    return LoadedModel(model, tokenizer, metadata=ModelMetadata(), name=own.tokenizer)
 
 
 def check_tokens(

@@ -15,8 +15,9 @@ from typing import Any
 
 from destila.config import ExportSettings
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
 from destila.core.records import Example
-from destila.core.runs import METADATA_FILE, atomic_directory, read_json
+from destila.core.runs import atomic_directory
 from destila.data.sources import load_examples
 from destila.inference.backends import LoadedBackend, load_backend
 from destila.inference.backends.files import ONNX_FILE
@@ -63,7 +64,7 @@ def _write_page(settings: ExportSettings, directory: Path) -> dict[str, Any]:
             source = Path(temporary)
             found = _convert(onnx, source)
         loaded = load_backend(str(source), "onnx")
-        precision = loaded.metadata["precision"]
+        precision = loaded.metadata.precision
         if settings.precision not in (None, precision):
             problem = f"holds an {ONNX_FILE} in {precision}, which the page would run, and not {settings.precision}"
             raise UserError(name, problem, "Leave --precision out, or give a reader with weights for torch.")
@@ -147,7 +148,7 @@ def _refuse(problems: Sequence[str]) -> None:
 
 
 def _is_export(path: Path) -> bool:
-    return (path / METADATA_FILE).exists() and "format" in read_json(path / METADATA_FILE)
+    return ModelMetadata.read(path).is_export
 
 
 def _import_exporter(settings: ExportSettings) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from destila.cli.outcome import report_reader
 from destila.config import FinetuneSettings
+from destila.core.metadata import ModelMetadata
 from destila.core.records import Example
 from destila.data.tokenizers import load_tokenizer, pad_id, train_tokenizer
 from destila.models.files import LoadedModel, random_model
@@ -59,4 +60,4 @@ def starting_model(settings: FinetuneSettings, examples: Sequence[Example]) -> L
         dropout=model.dropout,
         seed=settings.training.seed,
     )
-    return LoadedModel(model=random, tokenizer=tokenizer, metadata={}, name="random")
+    return LoadedModel(model=random, tokenizer=tokenizer, metadata=ModelMetadata(), name="random")

@@ -20,9 +20,10 @@ import numpy as np
 from destila.config import BenchSettings
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
 from destila.core.progress import Progress
 from destila.core.records import Example, Prediction
-from destila.core.runs import METADATA_FILE, command_line, environment, read_json, write_text
+from destila.core.runs import METADATA_FILE, command_line, environment, write_text
 from destila.data.sources import load_examples
 from destila.evaluation import benchmark
 from destila.evaluation.evaluate import make_report, signature, table
@@ -119,8 +120,7 @@ def variants(settings: BenchSettings) -> list[Variant]:
             if not find_spec(library):
                 missing.append(f"{directory.name}: {backend} is not installed, so it is left out")
                 continue
-            metadata = read_json(directory / METADATA_FILE) if (directory / METADATA_FILE).exists() else {}
-            precision = "fp32" if backend == "torch" else str(metadata.get("precision"))
+            precision = "fp32" if backend == "torch" else ModelMetadata.read(directory).precision
             found.append(Variant(directory, backend, precision))
     for line in missing:
         print(line, file=sys.stderr)
@@ -133,9 +133,8 @@ def exports_of(directory: Path) -> list[Path]:
     """The exports of a model that lie in the directories beside it."""
     found = []
     for path in sorted(directory.resolve().parent.glob(f"*/{METADATA_FILE}")):
-        metadata = read_json(path)
-        source = metadata.get("source") if isinstance(metadata, dict) and "format" in metadata else None
-        if isinstance(source, dict) and Path(str(source.get("model"))).resolve() == directory.resolve():
+        metadata = ModelMetadata.read(path.parent)
+        if metadata.is_export and Path(str(metadata.source.get("model"))).resolve() == directory.resolve():
             found.append(path.parent)
     return found
 

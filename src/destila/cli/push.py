@@ -16,6 +16,7 @@ from typing import Any
 
 from destila.config import PushSettings
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
 from destila.core.runs import METADATA_FILE, RUN_FILE, destila_version, read_json
 from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE
 from destila.models.hub import CONTACT_SECONDS, TORCH_WEIGHTS, connection_errors, hub_errors, library, torch_weights
@@ -76,8 +77,8 @@ def gather(directory: Path, repository: str) -> list[Upload]:
     if problems:
         raise UserError.from_problems(str(directory), problems, "Nothing was uploaded.")
     text = card.read_text(encoding="utf-8").replace(PLACEHOLDER, repository)
-    about = {key: value for key, value in read_json(directory / METADATA_FILE).items() if key != "names_from"}
-    metadata = json.dumps(without_paths(about), ensure_ascii=False, indent=2)
+    about = ModelMetadata.read(directory).without("names_from")
+    metadata = json.dumps(without_paths(dict(about)), ensure_ascii=False, indent=2)
     others = [directory / name for name in (*EXPORTED, *BESIDE) if (directory / name).is_file()]
     paths = [*torch_weights(directory), *others]
     made = [Upload(CARD_FILE, text.encode()), Upload(METADATA_FILE, f"{metadata}\n".encode())]

@@ -84,7 +84,7 @@ def load_candidate(model: str | None, *, backend: str, threads: int) -> Candidat
     loaded = load_backend(place, backend, threads=threads)
     reader = Reader.of(loaded, name=name)
     kind = type(loaded.model).__module__.rpartition(".")[2]
-    precision = "fp32" if kind == "torch" else str(loaded.metadata["precision"])
+    precision = "fp32" if kind == "torch" else loaded.metadata.precision
     size = sum(file.stat().st_size for file in loaded.location.directory.glob("*") if file.is_file())
     return Candidate(name, place, reader, kind, precision, _parameters(loaded, kind), size)
 
@@ -92,7 +92,7 @@ def load_candidate(model: str | None, *, backend: str, threads: int) -> Candidat
 def _parameters(loaded: LoadedBackend, kind: str) -> int:
     if kind == "torch":
         return sum(weight.numel() for weight in loaded.model.model.parameters())  # type: ignore[attr-defined]
-    return int(loaded.metadata.get("parameters", 0))
+    return loaded.metadata.parameters
 
 
 # ---------------------------------------------------------------------------------------------------- queries

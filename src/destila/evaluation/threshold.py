@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from destila.config.fields import ThresholdCriterion
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
 from destila.core.records import Example, Prediction
-from destila.core.runs import METADATA_FILE, read_json, write_json
 from destila.data.negatives import paired
 from destila.evaluation.bootstrap import bootstrap_interval
 from destila.evaluation.metrics import Scores, score
@@ -89,9 +89,7 @@ def fit_threshold(
 
 def write_threshold(model: Path, threshold: float) -> None:
     """Put a threshold into a model's destila.json; everything else in it stays."""
-    path = model / METADATA_FILE
-    metadata = read_json(path) if path.exists() else {}
-    write_json(path, {**metadata, "no_answer_threshold": threshold})
+    ModelMetadata.read(model).changed(no_answer_threshold=threshold).write(model)
 
 
 # ---------------------------------------------------------------------------------------------------- criteria

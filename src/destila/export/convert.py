@@ -8,7 +8,6 @@ Shape legend: B batch, T tokens, H heads, D hidden. This module runs no finished
 `destila.inference.backends`.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
 from destila.core.records import Example
-from destila.core.runs import METADATA_FILE, destila_version, read_json, write_json
+from destila.core.runs import METADATA_FILE, destila_version, write_json
 from destila.data.windows import Batch, collate, longest_window
 from destila.evaluation.metrics import score
 from destila.export.quantize import RECIPES, quantize_onnx, quantize_openvino, quiet
@@ -129,9 +129,8 @@ def write_fp32(loaded: LoadedBackend, directory: Path, *, format: str, name: str
     source = {"model": name, **{key: loaded.metadata[key] for key in ("source", "version") if key in loaded.metadata}}
     if loaded.location.commit:
         source["commits"] = {loaded.location.name: loaded.location.commit}
-    metadata = dict(loaded.metadata) | {"source": source, "version": destila_version()}
-    metadata |= {"format": format, "parameters": sum(weight.numel() for weight in model.parameters())}
-    (directory / METADATA_FILE).write_text(json.dumps(metadata), encoding="utf-8")
+    about = {"format": format, "parameters": sum(weight.numel() for weight in model.parameters())}
+    loaded.metadata.changed(source=source, version=destila_version(), **about).write(directory)
     write_metadata(directory, precision="fp32")
 
 
@@ -161,9 +160,9 @@ def recipes(format: str, precision: str) -> tuple[str, ...]:
 
 def write_metadata(directory: Path, **fields: Any) -> None:
     """Change destila.json, and note the size of every file beside it."""
-    path = directory / METADATA_FILE
-    files = {file.name: file.stat().st_size for file in sorted(directory.iterdir()) if file != path}
-    write_json(path, read_json(path) | fields | {"files": files})
+    others = (file for file in sorted(directory.iterdir()) if file.name != METADATA_FILE)
+    files = {file.name: file.stat().st_size for file in others}
+    ModelMetadata.read(directory).changed(**fields, files=files).write(directory)
 
 
 def _torch_model(loaded: LoadedBackend) -> Any:

@@ -10,9 +10,8 @@ nothing.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -20,6 +19,7 @@ from tokenizers import Tokenizer
 from destila.config import WindowSettings
 from destila.config.loader import resolve
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
 from destila.core.progress import Progress
 from destila.core.records import Answer, Example, Prediction
 from destila.core.runs import METADATA_FILE
@@ -99,14 +99,12 @@ class Reader:
     @classmethod
     def of(cls, loaded: LoadedBackend, *, name: str, window_length: int = 0) -> "Reader":
         """The reader that a loaded model and what lay beside it make; see `load`."""
-        if not isinstance(loaded.metadata, Mapping):
-            raise UserError(f"{name}/{METADATA_FILE}", "is not a JSON object", "Mend it, or delete it.")
         longest = longest_window(loaded.config)
         return cls(
             loaded.model,
             loaded.tokenizer,
             window=_window(name, loaded.metadata, window_length, longest),
-            no_answer_threshold=_threshold(name, loaded.metadata),
+            no_answer_threshold=loaded.metadata.no_answer_threshold,
             pad_id=find_pad_id(loaded.tokenizer, loaded.config),
             name=name,
             longest=longest,
@@ -253,9 +251,9 @@ def _groups(windows: Sequence[Window]) -> list[tuple[int, int]]:
 
 
 # ---------------------------------------------------------------------------------------------------- destila.json
-def _window(name: str, metadata: Mapping[str, Any], length: int, longest: int) -> WindowSettings:
+def _window(name: str, metadata: ModelMetadata, length: int, longest: int) -> WindowSettings:
     """The model's own window settings with another length, if one is given, that the model can read."""
-    saved = resolve(WindowSettings, metadata.get("window", {}), where=f"{name}/{METADATA_FILE}, window")
+    saved = resolve(WindowSettings, metadata.window, where=f"{name}/{METADATA_FILE}, window")
     if length > longest:
         problem = f"{length} tokens are more than the {longest} that {name} can read at once"
         raise UserError("window length", problem, f"Choose {longest} or fewer.")
@@ -263,11 +261,3 @@ def _window(name: str, metadata: Mapping[str, Any], length: int, longest: int) -
         print(f"{name}: windows of {longest} tokens, because it has no more positions.", file=sys.stderr)
     chosen = {"length": length or min(saved.length, longest), "stride": saved.stride}
     return resolve(WindowSettings, chosen | {"max_answer_tokens": saved.max_answer_tokens}, where="window")
-
-
-def _threshold(name: str, metadata: Mapping[str, Any]) -> float | None:
-    threshold = metadata.get("no_answer_threshold")
-    if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, int | float)):
-        problem = f"no_answer_threshold is {threshold!r}"
-        raise UserError(f"{name}/{METADATA_FILE}", problem, "Make it a number, or null to always answer.")
-    return threshold

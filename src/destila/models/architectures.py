@@ -19,6 +19,7 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, ModernBertCo
 
 from destila.config import ShapeSettings, StudentSettings
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
 from destila.data.windows import first_position
 from destila.models.forward import attention_implementation
 
@@ -44,14 +45,14 @@ class LoadedModel:
 
     Attributes:
         model: a transformers question answering model, in evaluation mode, fp32.
-        metadata: the content of its destila.json; empty when it has none.
+        metadata: its destila.json; empty when it has none.
         name: the directory or hub id that it came from.
         commit: of the hub repository.
     """
 
     model: Any
     tokenizer: Tokenizer
-    metadata: dict[str, Any]
+    metadata: ModelMetadata
     name: str
     commit: str | None = None
 

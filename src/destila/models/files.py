@@ -10,7 +10,6 @@ which is announced). This module does not cut texts into windows, decode spans o
 """
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -25,7 +24,8 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
 
 from destila.core.errors import UserError
-from destila.core.runs import METADATA_FILE, read_json
+from destila.core.metadata import ModelMetadata
+from destila.core.runs import read_json, write_json
 from destila.data.tokenizers import (
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
@@ -46,7 +46,7 @@ from destila.models.forward import (
     type_separators,
     unwrapped,
 )
-from destila.models.hub import TORCH_INDEX, TORCH_WEIGHTS, VOCABULARIES, locate
+from destila.models.hub import TORCH_INDEX, TORCH_WEIGHTS, VOCABULARIES, Location, locate
 
 __all__ = [
     "LoadedModel",
@@ -82,17 +82,10 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
     """
     location = locate(name, revision)
     name, directory = location.label, location.directory
-    _check_files(directory)
+    config, tokenizer = load_config(location)
+    if dropout is not None:
+        set_dropout(config, dropout)
     with _quiet(), _refusals(name):
-        config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
-        if config.model_type not in SUPPORTED_TYPES:
-            remedy = f"Supported: {', '.join(SUPPORTED_TYPES)}."
-            raise UserError(name, f"is a model of type {config.model_type!r}", remedy)
-        if dropout is not None:
-            set_dropout(config, dropout)
-        tokenizer = _load_tokenizer(directory)
-        _check_vocabulary(name, config, tokenizer)
-        take_special_tokens(name, config, tokenizer, directory)
         model, info = AutoModelForQuestionAnswering.from_pretrained(
             directory,
             config=config,
@@ -103,9 +96,27 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
             ignore_mismatched_sizes=True,  # `_check_loaded` names them
         )
     _check_loaded(name, model, info)
-    metadata = directory / METADATA_FILE
-    found = read_json(metadata) if metadata.exists() else {}
-    return LoadedModel(model.eval(), tokenizer, found, location.name, commit=location.commit)
+    metadata = ModelMetadata.read(directory)
+    return LoadedModel(model.eval(), tokenizer, metadata, location.name, commit=location.commit)
+
+
+def load_config(location: Location) -> tuple[Any, Tokenizer]:
+    """The configuration of a model, with the special tokens of its tokenizer, and that tokenizer.
+
+    Raises:
+        UserError: as `load_reader` does, but for what is wrong with weights.
+    """
+    name, directory = location.label, location.directory
+    _check_files(directory)
+    with _quiet(), _refusals(name):
+        config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
+        if config.model_type not in SUPPORTED_TYPES:
+            remedy = f"Supported: {', '.join(SUPPORTED_TYPES)}."
+            raise UserError(name, f"is a model of type {config.model_type!r}", remedy)
+        tokenizer = _load_tokenizer(directory)
+        _check_vocabulary(name, config, tokenizer)
+        take_special_tokens(name, config, tokenizer, directory)
+    return config, tokenizer
 
 
 def save_reader(
@@ -133,26 +144,23 @@ def save_reader(
     with _quiet():
         model.save_pretrained(directory, state_dict=state, max_shard_size=shard_size)
     tokenizer.save(str(directory / TOKENIZER_FILE))
-    _write_json(directory / TOKENIZER_CONFIG_FILE, tokenizer_config(model.config, tokenizer))
-    _write_json(directory / METADATA_FILE, metadata)
+    write_json(directory / TOKENIZER_CONFIG_FILE, tokenizer_config(model.config, tokenizer))
+    ModelMetadata(dict(metadata)).write(directory)
 
 
-def tokenizer_config(config: Any, tokenizer: Tokenizer) -> dict[str, Any]:
+def tokenizer_config(config: Any, tokenizer: Tokenizer, directory: Path | None = None) -> dict[str, Any]:
     """A tokenizer_config.json for users of transformers: what a text is turned into, and which tokens are special.
 
     Args:
         config: of the model, as `take_special_tokens` leaves it.
+        directory: where files lie that name special tokens, if there are any.
     """
     inputs = ["input_ids", "attention_mask"]
     if type_separators(config):
         inputs.append("token_type_ids")  # left out by default, and a BERT reads badly without
-    special = asdict(special_tokens(tokenizer)) | {"pad": config.pad_token_id}
+    special = asdict(special_tokens(tokenizer, directory)) | {"pad": config.pad_token_id}
     names = {f"{role}_token": tokenizer.id_to_token(number) for role, number in special.items() if number is not None}
     return {"tokenizer_class": "PreTrainedTokenizerFast", **names, "model_input_names": inputs}
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(dict(value), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

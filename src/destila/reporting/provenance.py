@@ -21,7 +21,8 @@ from typing import Any
 
 from destila.core.errors import UserError
 from destila.core.json_fields import parse_json
-from destila.core.runs import METADATA_FILE, METRICS_FILE, RUN_FILE, SETTINGS_FILE, read_json
+from destila.core.metadata import ModelMetadata
+from destila.core.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, read_json
 from destila.data.licences import DataSet, DataSource, describe_data
 from destila.reporting.lineage_file import Lineage, Record, read_lineage, recorded, recorded_data
 
@@ -116,7 +117,7 @@ def _trace(name: str, *, role: str, seen: frozenset[Path]) -> Provenance:
     if (kept := read_lineage(directory)) and not (directory / RUN_FILE).exists():
         return _kept(kept, kept.own, role=role, place=name)
     record, text = _run(directory)
-    metadata, settings = _object(directory / METADATA_FILE), _toml(text, directory / SETTINGS_FILE)
+    metadata, settings = ModelMetadata.read(directory), _toml(text, directory / SETTINGS_FILE)
     source = _table(metadata, "source")
     inner = _table(source, "source")  # an export's source holds that of the model it was made from
     known = source if "command" in source else inner
@@ -168,7 +169,7 @@ def _kept(kept: Lineage, record: Record, *, role: str, place: str) -> Provenance
         settings=_toml(record.settings, kept.path),
         settings_text=record.settings,
         settings_file=file,
-        metadata=_object(Path(place) / METADATA_FILE) if place else {"source": record.source},
+        metadata=ModelMetadata.read(Path(place)) if place else {"source": record.source},
         data=record.data,
         parents=tuple(_kept_parent(kept.without(record.name), *parent) for parent in record.made_of),
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
 from destila.inference.backends.files import ONNX_FILE, OPENVINO_FILE
 from destila.models.hub import Location, locate
 
@@ -42,14 +43,14 @@ class LoadedBackend:
 
     Attributes:
         config: the content of config.json.
-        metadata: the content of destila.json; empty where there is none.
+        metadata: its destila.json; empty where there is none.
         location: where its files are, and which commit of the hub they are.
     """
 
     model: SpanModel
     tokenizer: Tokenizer
     config: Mapping[str, Any]
-    metadata: Mapping[str, Any]
+    metadata: ModelMetadata
     location: Location
 
 

@@ -12,10 +12,9 @@ module runs no model.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from destila.core.errors import UserError
-from destila.core.runs import METADATA_FILE, read_json
+from destila.core.metadata import ModelMetadata
 
 ONNX_FILE, OPENVINO_FILE = "model.onnx", "openvino.xml"
 ONNX_WEIGHTS = f"{ONNX_FILE}.data"  # of a large model; onnxruntime maps it into memory
@@ -24,7 +23,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 EXPORT_AGAIN = "Was it cut short? Copy the whole directory again, or make it again with destila export."
 
 
-def read_export(directory: Path, file: str) -> dict[str, Any]:
+def read_export(directory: Path, file: str) -> ModelMetadata:
     """The destila.json of an exported directory, after checking that `file` and its neighbours are whole.
 
     Raises:
@@ -32,13 +31,12 @@ def read_export(directory: Path, file: str) -> dict[str, Any]:
     """
     if not (directory / file).is_file():
         raise UserError(str(directory), f"has no {file}", "Make one with destila export.")
-    metadata = read_json(directory / METADATA_FILE)
-    where = str(directory / METADATA_FILE)
-    if not isinstance(metadata, dict) or metadata.get("precision") not in PRECISIONS:
-        found = metadata.get("precision") if isinstance(metadata, dict) else metadata
-        raise UserError(where, f"precision is {found!r}, not one of {', '.join(PRECISIONS)}", EXPORT_AGAIN)
+    metadata = ModelMetadata.read(directory, required=True)
+    if metadata.precision not in PRECISIONS:
+        problem = f"precision is {metadata.get('precision')!r}, not one of {', '.join(PRECISIONS)}"
+        raise UserError(metadata.where, problem, EXPORT_AGAIN)
     problems = []
-    for name, size in metadata.get("files", {}).items():
+    for name, size in metadata.files.items():
         path = directory / name
         if not path.is_file():
             problems.append(f"{name} is missing")

@@ -109,6 +109,6 @@ def load(location: Location, *, threads: int = 0, spin: bool = True, lean: bool 
     directory = location.directory
     metadata = read_export(directory, ONNX_FILE)
     model = OnnxModel(
-        directory / ONNX_FILE, one_by_one=metadata["precision"] == "int8", threads=threads, spin=spin, lean=lean
+        directory / ONNX_FILE, one_by_one=metadata.precision == "int8", threads=threads, spin=spin, lean=lean
     )
     return LoadedBackend(model, load_tokenizer(directory), read_json(directory / "config.json"), metadata, location)

@@ -88,7 +88,7 @@ def load(location: Location, *, threads: int = 0) -> LoadedBackend:
     tokenizer, config = load_tokenizer(directory), read_json(directory / "config.json")
     model = OpenVinoModel(
         directory / OPENVINO_FILE,
-        precision=metadata["precision"],
+        precision=metadata.precision,
         pad_id=pad_id(tokenizer, config),
         longest=longest_window(config),
         threads=threads,
