@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "pretrain": ("pretrain", "PretrainSettings", "raw text -> encoder"),
     "finetune": ("finetune", "FinetuneSettings", "encoder + questions -> teacher"),
     "distill": ("distill", "DistillSettings", "teacher + questions -> student"),
+    "trim": ("trim", "TrimSettings", "multilingual model -> one with only the tokens that your texts use"),
     "evaluate": ("evaluate", "EvaluateSettings", "score models or predictions"),
     "export": ("export", "ExportSettings", "reader -> ONNX or OpenVINO, proven to answer the same"),
     "report": ("report", "ReportSettings", "one page: scores, curves, errors, cost, how to repeat it"),

@@ -45,6 +45,7 @@ from destila.config.training import (
     TrainingSettings,
     WindowSettings,
 )
+from destila.config.trim import TrimSettings
 
 __all__ = [
     "CALL_SETTINGS",
@@ -81,6 +82,7 @@ __all__ = [
     "TextSettings",
     "TrainingCommandSettings",
     "TrainingSettings",
+    "TrimSettings",
     "UnlabelledSettings",
     "UploadSettings",
     "VariationSettings",
