@@ -1,37 +1,27 @@
-"""What the page without a server computes in JavaScript equals Python, string by string: tokens, windows, spans.
+"""What the page without a server computes in JavaScript equals Python, string by string: characters, windows, spans.
 
-Run in Chromium without onnxruntime: tests/export/test_web_folder.py asks the whole page.
+tests/export/test_web_tokenizers.py compares tokenizers; tests/export/test_web_folder.py asks the whole page.
 """
 
 import json
-import random
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, pre_tokenizers, processors
+from tokenizers import normalizers
 
-import destila.export.web
-from browsing import static_server
-from destila.core.errors import UserError
+from charsmaps import nfkc_charsmap
 from destila.core.records import Example
-from destila.data.tokenizers import plain, train_tokenizer
+from destila.data.reading_form import reading_form
+from destila.data.tokenizers import train_tokenizer
 from destila.data.windows import MIN_CONTEXT_TOKENS, WindowBuilder
-from destila.export.web.tables import CLASSES, characters, tokenizer_tables
+from destila.export.web.tables import CLASSES, tokenizer_tables
 from destila.inference.decoding import decode
-from tiny import ARCHITECTURES, TEXTS, tiny_tokenizer
+from odd_texts import random_texts
+from tiny import TEXTS, tiny_tokenizer
 
 NATIVA = Path(__file__).parents[2] / "data" / "nativa" / "dev.json"
-PAGE = Path(destila.export.web.__file__).parent / "page"
-WORDS = (
-    "bi\xadblio\u200bteca pingüino niño árbol Núñez que ción __init__ _ # 3º 1.234,56 x² ½ Ⅷ ١٢ ß ǆ ı <s> </s> <mask> "
-    "<pad> 's 'll ' ''re"
-)
-SCRIPTS = "日本語 ไทย नमस्ते العربية \U0001e922 \U00011f02 \U0002ebf0 👩‍👩‍👧 🇪🇸 👍🏽 😀 n\u0303 e\u0301\u0328"
-MARKS = [
-    *"¿¡«»€\0\t\n\x1c\x85\u00a0\u0301\u200b\u200d\u2003\u2028\u202e\u3000\xad\ufe0f\x07\ufeff\ufffd\U000e0101\U0010fffd"
-]
-PIECES = [*WORDS.split(), *SCRIPTS.split(), *MARKS, " ", "  ", "   ", "\r\n", "a", " el", " la"]
 
 
 @pytest.fixture(scope="module")
@@ -41,109 +31,19 @@ def texts():
 
 
 @pytest.fixture(scope="module")
-def tokenizer(texts):
-    return train_tokenizer([*texts, *TEXTS], vocabulary_size=1500)
-
-
-@pytest.fixture(scope="module")
-def page(browser):
-    with static_server(PAGE) as address:
-        page = browser.new_page()
-        page.goto(f"{address}LICENSES.txt")
-        page.evaluate(
-            """async (ranges) => {
-                for (const name of ["tokenizer", "windows", "spans"])
-                    Object.assign(window, await import(`./${name}.js`));
-                window.known = new Characters(ranges);
-                window.tokenise = (text) => {
-                    const codes = codesOf(text), encoded = subject.encode(codes);
-                    return { codes, ids: encoded.ids, clean: cleanOffsets(encoded, codes, known) };
-                };
-            }""",
-            characters(),
-        )
-        yield page
-        page.close()
+def tokenizers(texts):
+    unigram = tiny_tokenizer("xlm-roberta")
+    unigram.normalizer = normalizers.Sequence(
+        [normalizers.Precompiled(nfkc_charsmap()), normalizers.Replace("  ", " ")]
+    )
+    return [train_tokenizer([*texts, *TEXTS], vocabulary_size=1500), unigram]
 
 
 def teach(page, tokenizer):
     """Make the page use a tokenizer from now on."""
-    model, flags = tokenizer_tables(tokenizer, where="test")
-    page.evaluate("([model, flags]) => { window.subject = new Tokenizer(model, known, flags); }", [model, flags])
-
-
-def tokenised(page, texts):
-    """Ids and clean offsets of each text, as the page sees them."""
-    found = page.evaluate(
-        """texts => JSON.stringify(texts.map((text) => {
-            const { ids, clean } = tokenise(text);
-            return [Array.from(ids), Array.from(clean)];
-        }))""",
-        texts,
+    page.evaluate(
+        "tables => { window.subject = new Tokenizer(tables, known); }", tokenizer_tables(tokenizer, where="x")
     )
-    return [(ids, np.array(offsets).reshape(-1, 2)) for ids, offsets in json.loads(found)]
-
-
-def expected(tokenizer, texts):
-    found = WindowBuilder(tokenizer, pad_id=1).tokenise(texts, clean=True)
-    return [(found[text].ids.tolist(), found[text].offsets) for text in texts]
-
-
-def random_texts(count, seed):
-    generator = random.Random(seed)
-    for _ in range(count):
-        pieces = generator.choices(PIECES, k=generator.randint(1, 12))
-        pieces += [chr(code) for code in generator.choices([*range(0x3000), *range(0x1F000, 0x1FB00)], k=3)]
-        generator.shuffle(pieces)
-        yield "".join(pieces)
-
-
-def variant(tokenizer, *, prefix, trims):
-    """The same tokenizer, as other makers write it."""
-    other = Tokenizer.from_str(tokenizer.to_str())
-    other.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
-    other.post_processor = processors.RobertaProcessing(
-        ("</s>", 2), ("<s>", 0), add_prefix_space=prefix, trim_offsets=trims
-    )
-    return plain(other)
-
-
-@pytest.mark.parametrize(("prefix", "trims"), [(False, True), (True, True), (True, False)])
-def test_tokens_and_offsets_are_those_of_python(page, tokenizer, texts, prefix, trims):
-    tokenizer = variant(tokenizer, prefix=prefix, trims=trims)
-    teach(page, tokenizer)
-    cases = [*dict.fromkeys(random_texts(1000, seed=prefix + trims)), *texts[:5], *TEXTS, "", " ", "\n", "a" * 3000]
-    cases += ["ab" * 40_000, "¡" + "á😀" * 5_000]  # words that are long, and longer than any cache of words
-    for text, found, wanted in zip(cases, tokenised(page, cases), expected(tokenizer, cases), strict=True):
-        assert found[0] == wanted[0], repr(text)
-        # Where a token without width stands means nothing; which have none does.
-        solid = wanted[1][:, 1] > wanted[1][:, 0]
-        assert ((found[1][:, 1] > found[1][:, 0]) == solid).all(), repr(text)
-        assert (found[1][solid] == wanted[1][solid]).all(), repr(text)
-
-
-def test_every_character_cuts_words_as_in_python(page, tokenizer):
-    teach(page, tokenizer)
-    ranges = characters()
-    borders = sorted({code + near for flat in ranges.values() for code in flat for near in (-1, 0)})
-    letters = [chr(code) for code in borders if 0 <= code < 0x110000 and not 0xD800 <= code < 0xE000]
-    cases = [
-        "".join(f"{before}{letter}{after}" for letter in letters)
-        for before, after in (("x", "x"), (" ", "1"), ("  ", "!"))
-    ]
-    every = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-    cases += ["".join(map(chr, every[::step])) for step in (5, 7)] + list(random_texts(500, seed=3))
-    found = page.evaluate(
-        """texts => JSON.stringify(texts.map((text) => {
-            const codes = codesOf(text), ends = [0];
-            while (ends.at(-1) < codes.length) ends.push(subject.wordEnd(codes, ends.at(-1)));
-            return ends;
-        }))""",
-        cases,
-    )
-    cutter = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    for text, ends in zip(cases, json.loads(found), strict=True):
-        assert ends == [0, *(end for _, (_, end) in cutter.pre_tokenize_str(text))], repr(text[:40])
 
 
 def test_every_character_is_known_as_in_python(page):
@@ -154,13 +54,56 @@ def test_every_character_is_known_as_in_python(page):
         assert found == wanted, [hex(code) for code in range(0x110000) if found[code] != wanted[code]][:20]
 
 
+def odd_forms(texts):
+    """Texts in capitals, with accents apart, and with all that composes."""
+    every = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    some = list(random_texts(1500, seed=2))
+    cases = [*some, *texts[:20], *(text.upper() for text in [*some[:500], *texts[:20]])]
+    cases += [unicodedata.normalize("NFD", text) for text in [*some[:500], *texts[:20], *map(str.upper, texts[:20])]]
+    cases += [letter + "\u0323\u0301" for letter in every if unicodedata.decomposition(letter)]
+    return [*cases, "", "\u0301", *("".join(every[start::3]) for start in range(3)), "".join(every).upper()]
+
+
+def test_texts_are_read_in_the_form_that_python_gives_them(page, texts):
+    cases = odd_forms(texts)
+    found = page.evaluate(
+        """texts => texts.map((text) => {
+            const { codes, map } = asRead(codesOf(text), reading);
+            return [Array.from(codes), map && Array.from(map)];
+        })""",
+        cases,
+    )
+    for text, (codes, spans) in zip(cases, found, strict=True):
+        form, wanted = reading_form(text)
+        assert codes == list(map(ord, form)), ascii(text[:50])
+        own_places = [edge for place in range(len(text)) for edge in (place, place + 1)]
+        assert (own_places if spans is None else spans) == (own_places if wanted is None else wanted.ravel().tolist())
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["bpe", "unigram"])
+def test_tokens_stand_for_the_characters_that_they_do_in_python(page, tokenizers, texts, kind):
+    teach(page, tokenizers[kind])
+    cases = [text for text in odd_forms(texts) if len(text) < 20_000][::3]
+    found = page.evaluate(
+        "texts => texts.map(tokenise).map((text) => [Array.from(text.ids), Array.from(text.clean)])", cases
+    )
+    wanted = WindowBuilder(tokenizers[kind], pad_id=1).tokenise(cases, clean=True)
+    for text, (ids, offsets) in zip(cases, found, strict=True):
+        assert ids == wanted[text].ids.tolist(), ascii(text)
+        spans, own = np.array(offsets).reshape(-1, 2), wanted[text].offsets
+        # Where a token without width stands means nothing; which have none does.
+        solid = own[:, 1] > own[:, 0]
+        assert ((spans[:, 1] > spans[:, 0]) == solid).all(), ascii(text)
+        assert (spans[solid] == own[solid]).all(), ascii(text)
+
+
 def cut_and_decoded(page, question, context, builder, logits, **settings):
     """Windows and answers of the page, from given logits of (window, token)."""
     special = {name: getattr(builder, name).tolist() for name in ("front", "middle", "back")}
     special |= {"length": builder.length, "stride": builder.stride, "least": MIN_CONTEXT_TOKENS}
     return page.evaluate(
         """([question, context, special, logits, settings]) => {
-            const text = tokenise(context), windows = cut(subject.encode(codesOf(question)), text, special);
+            const text = tokenise(context), windows = cut(tokenise(question), text, special);
             windows.forEach((window, place) => Object.assign(window, logits[place]));
             const plain = windows.map((window) => [Array.from(window.ids), window.contextStart, window.firstToken]);
             return [plain, decode(windows, text.clean, text.codes, known, settings)];
@@ -170,13 +113,15 @@ def cut_and_decoded(page, question, context, builder, logits, **settings):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_windows_and_answers_are_those_of_python(page, tokenizer, texts, seed):
+def test_windows_and_answers_are_those_of_python(page, tokenizers, texts, seed):
     generator = np.random.default_rng(seed)
+    tokenizer = tokenizers[seed % len(tokenizers)]
     teach(page, tokenizer)
     context = "".join([*random_texts(3, seed), texts[seed % len(texts)], *random_texts(2, seed)])[
         : generator.integers(0, 900)
     ]
-    example = Example(id="x", question="¿Quién lo dijo?", context=context if seed % 12 else " \n\u3000")
+    question = ("¿Quién lo dijo?", "¿QUIE\u0301N LO DIJO?")[seed % 5 == 0]
+    example = Example(id="x", question=question, context=context if seed % 12 else " \n\u3000")
     length, stride = int(generator.integers(36, 90)), int(generator.integers(0, 40))
     builder = WindowBuilder(tokenizer, length=length, stride=stride, pad_id=1)
     windows = builder.build([example])
@@ -200,65 +145,3 @@ def test_windows_and_answers_are_those_of_python(page, tokenizer, texts, seed):
     )
     assert [(a["text"], a["start"], a["end"]) for a in found] == [(a.text, a.start, a.end) for a in wanted]
     np.testing.assert_allclose([a["score"] for a in found], [a.score for a in wanted], rtol=1e-5)
-
-
-# ---------------------------------------------------------------------------------------------- refusals
-@pytest.mark.parametrize(
-    ("architecture", "problem"), [("bert", "WordPiece"), ("xlm-roberta", "Unigram"), ("modernbert", "normalizes")]
-)
-def test_other_tokenizers_are_refused(architecture, problem):
-    with pytest.raises(UserError, match=problem) as caught:
-        tokenizer_tables(tiny_tokenizer(architecture), where="my-reader")
-    assert caught.value.where == "my-reader"
-    assert "destila serve" in caught.value.remedy
-
-
-def changed(**fields):
-    """The tiny byte-level BPE with parts of its tokenizer.json replaced."""
-    content = json.loads(tiny_tokenizer("roberta").to_str())
-    for name, value in fields.items():
-        content[name] = content[name] | value if isinstance(value, dict) else value
-    return Tokenizer.from_str(json.dumps(content))
-
-
-def test_the_tiny_byte_level_tokenizer_is_not_refused():
-    assert "roberta" in ARCHITECTURES
-    model, flags = tokenizer_tables(changed(), where="test")
-    assert len(model["vocab"]) == 400
-    assert flags == {"prefix": False, "trims": True}
-
-
-@pytest.mark.parametrize(
-    ("fields", "problem"),
-    [
-        ({"model": {"dropout": 0.5}}, "dropout = 0.5"),
-        ({"model": {"ignore_merges": True}}, "ignore_merges = True"),
-        ({"model": {"end_of_word_suffix": "</w>"}}, "end_of_word_suffix"),
-        ({"normalizer": {"type": "Lowercase"}}, "Lowercase"),
-        ({"pre_tokenizer": {"add_prefix_space": True}}, "disagree on add_prefix_space"),
-        ({"pre_tokenizer": {"use_regex": False}}, "words are cut by ByteLevel"),
-        ({"pre_tokenizer": None}, "words are cut by nothing"),
-    ],
-    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
-)
-def test_variants_of_byte_level_bpe_that_would_differ_are_refused(fields, problem):
-    if "normalizer" in fields:
-        content = json.loads(tiny_tokenizer("roberta").to_str()) | fields
-        tokenizer = Tokenizer.from_str(json.dumps(content))
-    else:
-        tokenizer = changed(**fields)
-    with pytest.raises(UserError, match=problem):
-        tokenizer_tables(tokenizer, where="test")
-
-
-def test_added_tokens_that_are_cut_out_of_texts_and_missing_bytes_are_refused():
-    tokenizer = changed()
-    tokenizer.add_tokens(["Lima"])
-    with pytest.raises(UserError, match="'Lima' is cut out"):
-        tokenizer_tables(tokenizer, where="test")
-    content = json.loads(tiny_tokenizer("roberta").to_str())
-    del content["model"]["vocab"]["ð"]
-    content["model"]["merges"] = [pair for pair in content["model"]["merges"] if "ð" not in "".join(pair)]
-    content["model"]["vocab"] = {token: place for place, token in enumerate(content["model"]["vocab"])}
-    with pytest.raises(UserError, match="lacks 1 of the 256 bytes"):
-        tokenizer_tables(Tokenizer.from_str(json.dumps(content)), where="test")

@@ -2,11 +2,11 @@
 
     folder/
       index.html page.css files.js page.js        as `destila serve` has them, but for the page's own security policy
-      ask.js worker.js tokenizer.js windows.js spans.js      who answers here, instead of the server
+      ask.js worker.js ... (OWN)                  who answers here, instead of the server
       offline.js                                  keeps the page for visits without a network
       onnxruntime.js onnxruntime.bin              onnxruntime-web
       model.bin tokenizer.bin (weights.bin)       the reader; *.bin are compressed with gzip
-      destila.json                                windows, threshold, characters; size and digest of every *.bin
+      destila.json                                windows, threshold; size and digest of every *.bin
       LICENSES.txt
 
 Invariant: every name is relative and no address of another place is in what we write, so the folder works wherever it
@@ -23,12 +23,15 @@ from typing import Any
 from destila.core.runs import METADATA_FILE, destila_version
 from destila.data.windows import MIN_CONTEXT_TOKENS
 from destila.export.web.runtime import BINARY, SCRIPT
-from destila.export.web.tables import characters, tokenizer_tables
+from destila.export.web.tables import characters, reading_tables, tokenizer_tables
 from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
 from destila.inference.reader import Reader
 
 SHARED = ("index.html", "page.css", "files.js", "page.js")
-OWN = ("ask.js", "worker.js", "tokenizer.js", "windows.js", "spans.js", "LICENSES.txt")
+OWN = (
+    *("ask.js", "worker.js", "tokenizer.js", "bpe.js", "unigram.js", "normalizers.js", "graphemes.js"),
+    *("composition.js", "windows.js", "spans.js", "LICENSES.txt"),
+)
 OFFLINE, RUNTIME = "offline.js", "onnxruntime.js"
 # A static server sends no policy of its own; workers that come from a file have none, and 'wasm-unsafe-eval' is theirs.
 POLICY = (
@@ -49,18 +52,19 @@ def write_folder(reader: Reader, source: Path, folder: Path, *, precision: str, 
     Raises:
         UserError: the page cannot run the reader's tokenizer.
     """
-    model, tokenizer = tokenizer_tables(reader.tokenizer, where=reader.name)
+    tables = {"tokenizer": tokenizer_tables(reader.tokenizer, where=reader.name)}
+    tables |= {"characters": characters(), "reading": reading_tables()}
     blobs = {
         "onnxruntime.bin": runtime[BINARY],
         "model.bin": (source / ONNX_FILE).read_bytes(),
-        "tokenizer.bin": _compact({"model": model}),
+        "tokenizer.bin": _compact(tables),
     }
     if (source / ONNX_WEIGHTS).exists():
         blobs["weights.bin"] = (source / ONNX_WEIGHTS).read_bytes()
     listed = [_write_blob(folder / name, content) for name, content in blobs.items()]
     pages = _pages() | {RUNTIME: runtime[SCRIPT]}
     settings = _settings(reader) | {"format": "web", "precision": precision, "destila": destila_version()}
-    settings |= {"weights": ONNX_WEIGHTS, "tokenizer": tokenizer, "characters": characters(), "blobs": listed}
+    settings |= {"weights": ONNX_WEIGHTS, "blobs": listed}
     offline = files("destila.export.web").joinpath("page", OFFLINE).read_text(encoding="utf-8")
     version = _version(settings, pages | {OFFLINE: offline.encode()})
     settings |= {"version": version, "pages": [*pages, METADATA_FILE]}

@@ -9,17 +9,17 @@ writes no file.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from itertools import groupby
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from destila.core.characters import is_hidden
 from destila.core.errors import UserError
+from destila.export.web.composition import python_composition
+from destila.export.web.graphemes import CODES, ranges
+from destila.export.web.normalizers import normalizer_steps
 from destila.inference.decoding import is_extender, is_letter
 
-# Nothing else is assigned, but for private use.
-CODES = [*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE0200)]
 # In the words of the pattern that byte-level tokenizers cut words with.
 PATTERNS = {"letter": r"\p{L}+", "number": r"\p{N}+", "white": r"\s+"}
 CLASSES: dict[str, Callable[[str], bool]] = {
@@ -27,74 +27,107 @@ CLASSES: dict[str, Callable[[str], bool]] = {
     "hidden": is_hidden,
     "extender": is_extender,
     "word": is_letter,
+    "upper": str.isupper,
+    "lower": str.islower,
 }
 BYTES = frozenset(pre_tokenizers.ByteLevel.alphabet())
 VARIANTS = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")  # of BPE: not read here
+
+Fields = Mapping[str, Any]
 
 
 def characters() -> dict[str, list[int]]:
     """Ranges of code points by class, each flat: [first, one past the last, first, ...].
 
     "letter", "number" and "white" are `tokenizers`' own; "space", "hidden", "extender" and "word" are
-    `destila.inference.decoding`'.
+    `destila.inference.decoding`'; "upper" and "lower" are those of `destila.data.reading_form`.
     """
     text = "".join(map(chr, CODES))
-    ranges = {}
+    flat = {}
     for name, pattern in PATTERNS.items():
         pieces = pre_tokenizers.Split(Regex(pattern), "removed", invert=True).pre_tokenize_str(text)
-        ranges[name] = [code for _, (start, end) in pieces for code in (CODES[start], CODES[end - 1] + 1)]
-    return ranges | {name: list(_ranges(belongs)) for name, belongs in CLASSES.items()}
+        flat[name] = [code for _, (start, end) in pieces for code in (CODES[start], CODES[end - 1] + 1)]
+    return flat | {name: ranges(belongs) for name, belongs in CLASSES.items()}
 
 
-def _ranges(belongs: Callable[[str], bool]) -> Iterator[int]:
-    for inside, group in groupby(CODES, lambda code: belongs(chr(code))):
-        codes = list(group)
-        if inside:
-            yield from (codes[0], codes[-1] + 1)
+def reading_tables() -> dict[str, Any]:
+    """How `destila.data.reading_form` composes letters, and the small letter of each capital: of Python's Unicode."""
+    letters = [(letter, letter.lower()) for letter in map(chr, CODES)]
+    lowercase = {letter: small for letter, small in letters if len(small) == 1 and small != letter}
+    return {"composition": python_composition(), "lowercase": lowercase}
 
 
-def tokenizer_tables(tokenizer: Tokenizer, *, where: str) -> tuple[dict[str, Any], dict[str, bool]]:
-    """The vocabulary and merges of a byte-level BPE, and how it treats the start of a text.
+def tokenizer_tables(tokenizer: Tokenizer, *, where: str) -> dict[str, Any]:
+    """The steps of a tokenizer's normalizer, and its byte-level BPE or its Unigram with a metaspace.
 
     Args:
         where: the reader's name, for messages.
 
     Returns:
-        {"vocab", "merges"} as in tokenizer.json, and {"prefix": whether a space is put before a text, "trims": whether
-        that space stands for no character}.
+        {"normalizers": steps of page/normalizers.js, and "bpe" or "unigram": what the class of that name takes}.
 
     Raises:
         UserError: it is of another kind.
     """
     content = json.loads(tokenizer.to_str())
-    first, last = content["pre_tokenizer"] or {}, content["post_processor"] or {}
-    prefix = bool(first.get("add_prefix_space"))
+    kind, first, last = content["model"]["type"], content["pre_tokenizer"] or {}, content["post_processor"] or {}
     trimming = [part for part in last.get("processors", [last]) if part.get("trim_offsets")]
-    problems = list(_kind(content["model"], content["normalizer"], first))
-    problems += [
+    problems = {"BPE": _byte_level_problems, "Unigram": _unigram_problems}.get(kind, _model_problem)
+    steps, others = normalizer_steps(content["normalizer"])
+    found = [*problems(content["model"], first, trimming), *others]
+    found += [
         f"its added token {token['content']!r} is cut out of texts"
         for token in content["added_tokens"]
         if not token["special"]
     ]
-    if any(bool(part["add_prefix_space"]) != prefix for part in trimming):
-        problems.append("its pre-tokenizer and its post-processor disagree on add_prefix_space")
-    if problems:
-        remedy = "Use destila serve, which runs every tokenizer; or a RoBERTa reader, such as destila makes."
-        problem = f"its tokenizer cannot run in a browser, where byte-level BPE is read: {'; '.join(problems)}"
+    if found:
+        remedy = "Use destila serve, which runs every tokenizer; or a reader such as destila makes."
+        problem = (
+            f"its tokenizer cannot run in a browser, where byte-level BPE and Unigram are read: {'; '.join(found)}"
+        )
         raise UserError(where, problem, remedy)
-    model = {name: content["model"][name] for name in ("vocab", "merges")}
-    return model, {"prefix": prefix, "trims": bool(trimming)}
+    model = _byte_level if kind == "BPE" else _unigram
+    return {"normalizers": steps} | model(content["model"], first, trimming)
 
 
-def _kind(model: Mapping[str, Any], normalizer: Mapping[str, Any] | None, first: Mapping[str, Any]) -> Iterator[str]:
+def _model_problem(model: Fields, first: Fields, trimming: list[Fields]) -> Iterator[str]:
+    yield f"its model is {model['type']}"
+
+
+# ------------------------------------------------------------------------------------- byte-level BPE
+def _byte_level_problems(model: Fields, first: Fields, trimming: list[Fields]) -> Iterator[str]:
     """What keeps a tokenizer from being the byte-level BPE of RoBERTa."""
-    if model["type"] != "BPE":
-        yield f"its model is {model['type']}"
-        return
     yield from (f"its model has {name} = {model[name]!r}" for name in VARIANTS if model.get(name))
-    if normalizer is not None:
-        yield f"it normalizes texts ({normalizer['type']})"
     if first.get("type") != "ByteLevel" or not first.get("use_regex", True):
         yield f"its words are cut by {first.get('type', 'nothing')} and not by the pattern of byte-level BPE"
     elif missing := BYTES - model["vocab"].keys():
         yield f"its vocabulary lacks {len(missing)} of the 256 bytes"
+    if any(bool(part["add_prefix_space"]) != bool(first.get("add_prefix_space")) for part in trimming):
+        yield "its pre-tokenizer and its post-processor disagree on add_prefix_space"
+    if len(trimming) > 1:
+        yield "it trims its offsets more than once"
+
+
+def _byte_level(model: Fields, first: Fields, trimming: list[Fields]) -> dict[str, Any]:
+    flags = {"prefix": bool(first["add_prefix_space"]), "trims": bool(trimming)}
+    return {"bpe": {"vocab": model["vocab"], "merges": model["merges"], **flags}}
+
+
+# ------------------------------------------------------------------------------------- Unigram
+def _unigram_problems(model: Fields, first: Fields, trimming: list[Fields]) -> Iterator[str]:
+    """What keeps a tokenizer from being the Unigram of XLM-R."""
+    if model["unk_id"] is None:
+        yield "its model has no unknown token"
+    if model.get("byte_fallback"):
+        yield "its model spells unknown characters as bytes"
+    if first.get("type") != "Metaspace":
+        yield f"its words are cut by {first.get('type', 'nothing')} and not by Metaspace"
+    if trimming:
+        yield "its post-processor trims offsets"
+
+
+def _unigram(model: Fields, first: Fields, trimming: list[Fields]) -> dict[str, Any]:
+    pieces, scores = zip(*model["vocab"], strict=True)
+    # Python's floats are written in as many digits as they need: the page reads the same numbers.
+    settings = {"unknown": model["unk_id"], "space": first["replacement"], "split": first["split"]}
+    return {"unigram": {"pieces": pieces, "scores": scores, "prefix": first["prepend_scheme"] != "never", **settings}}

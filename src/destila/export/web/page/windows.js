@@ -1,9 +1,62 @@
 // Texts -> model inputs, as `destila.data.windows` cuts them: front, question, middle, a slice of the context, back.
 //
-// A text here is {ids (N), offsets (2 N)}, with offsets in code points of the text as the page gave it.
+// A text here is {codes, ids (N), clean (2 N)}: its code points as the page gave it, and clean offsets of tokens into them.
+import { Composition } from "./composition.js";
+import { codesOf } from "./tokenizer.js";
+
+// `reading`: of readingOf
+export function tokenised(text, { tokenizer, characters, reading }) {
+  const codes = codesOf(text), { codes: read, map } = asRead(codes, reading);
+  const { ids, offsets } = tokenizer.encode(read);
+  return { codes, ids, clean: cleanOffsets(inOriginal(offsets, map, codes.length), codes, characters) };
+}
+
+export function readingOf({ composition, lowercase }, characters) {
+  const small = Object.entries(lowercase).map((pair) => pair.map((letter) => letter.codePointAt(0)));
+  return { characters, composition: new Composition(composition), lowercase: new Map(small) };
+}
+
+// The form of a text that models read, as `destila.data.reading_form` makes it: letters and their accents composed, and a
+// text in capitals alone in small letters. -> {codes, map}; `map`: first character of the original and one past the last
+// for each code point; null: each stands for the one at its place.
+export function asRead(codes, { characters, composition, lowercase }) {
+  const { codes: read, map } = composedClusters(codes, composition);
+  const { upper, lower } = characters, is = (kind) => (code) => characters.is(code, kind);
+  const capitals = read.some(is(upper)) && !read.some(is(lower));
+  return { codes: Uint32Array.from(read, (code) => (capitals && lowercase.get(code)) || code), map };
+}
+
+function composedClusters(codes, composition) {
+  const read = [], map = [];
+  let changed = false;
+  for (let first = 0, end; first < codes.length; first = end) {
+    for (end = first + 1; end < codes.length && composition.classOf(codes[end]);) end += 1;
+    const cluster = codes.subarray(first, end);
+    const whole = composition.isFixed(cluster) ? cluster : composition.compose(cluster).codes;
+    const same = whole.length === cluster.length && whole.every((code, place) => code === cluster[place]);
+    changed ||= !same && whole.length + cluster.length > 2;
+    whole.forEach((code, place) => {
+      read.push(code);
+      map.push(...(same ? [first + place, first + place + 1] : [first, end]));
+    });
+  }
+  return { codes: read, map: changed ? Int32Array.from(map) : null };
+}
+
+// Offsets into the form that was read, as offsets into its original of `length` characters.
+function inOriginal(offsets, map, length) {
+  if (!map) return offsets;
+  const found = new Int32Array(offsets.length);
+  for (let at = 0; at < offsets.length; at += 2) {
+    const start = offsets[at], end = offsets[at + 1];
+    found[at] = 2 * start < map.length ? map[2 * start] : length;
+    found[at + 1] = end > start ? map[2 * end - 1] : found[at];
+  }
+  return found;
+}
 
 // Offsets without white space at the edges, never decreasing. A token that is nothing but white space has no width.
-export function cleanOffsets({ offsets }, codes, characters) {
+function cleanOffsets(offsets, codes, characters) {
   const following = new Int32Array(codes.length + 1), preceding = new Int32Array(codes.length + 1);
   following[codes.length] = codes.length;
   for (let place = codes.length - 1; place >= 0; place -= 1)

@@ -8,8 +8,8 @@
 // and is checked before use, so that an old file is never mixed with a new one.
 import * as onnxruntime from "./onnxruntime.js";
 import { decode } from "./spans.js";
-import { Characters, Tokenizer, codesOf } from "./tokenizer.js";
-import { cleanOffsets, cut, room } from "./windows.js";
+import { Characters, Tokenizer } from "./tokenizer.js";
+import { cut, readingOf, room, tokenised } from "./windows.js";
 
 const stopped = new Set();
 let reader = null, latest = { text: null };
@@ -39,14 +39,18 @@ onmessage = async ({ data: { id, load, ask, stop } }) => {
 async function loadReader(progress) {
   const settings = await fetchJson("destila.json");
   const files = new Files(settings.blobs, `destila ${new URL(".", location.href).pathname}`, progress);
-  const contents = await files.all(), characters = new Characters(settings.characters);
+  const contents = await files.all();
   Object.assign(onnxruntime.env, { logLevel: "error" });
   onnxruntime.env.wasm.wasmBinary = contents["onnxruntime.bin"];
   const weights = contents["weights.bin"]; // of a large model they are apart, under the name that the model gives them
   const externalData = weights && [{ path: settings.weights, data: weights }];
   const session = await onnxruntime.InferenceSession.create(contents["model.bin"], { externalData });
-  const { model } = JSON.parse(new TextDecoder().decode(contents["tokenizer.bin"]));
-  return { settings, session, characters, tokenizer: new Tokenizer(model, characters, settings.tokenizer) };
+  const { tokenizer, characters: ranges, reading } = JSON.parse(new TextDecoder().decode(contents["tokenizer.bin"]));
+  const characters = new Characters(ranges);
+  return {
+    settings, session, characters,
+    tokenizer: new Tokenizer(tokenizer, characters), reading: readingOf(reading, characters),
+  };
 }
 
 async function fetchJson(name) {
@@ -115,8 +119,9 @@ async function isWhole(content, { bytes, sha256 }) {
 
 // ---------------------------------------------------------------------------------------------- answering
 async function answer({ question, context, count }, progress, isStopped) {
-  const { settings, characters, tokenizer } = reader;
-  const text = tokenised(context), asked = tokenizer.encode(codesOf(question));
+  const { settings, characters } = reader;
+  if (latest.text !== context) latest = { text: context, ...tokenised(context, reader) }; // it is asked about more than once
+  const text = latest, asked = tokenised(question, reader);
   if (!room(asked, text, settings).enough) throw new Refusal("longQuestion", { tokens: asked.ids.length });
   const windows = cut(asked, text, settings);
   for (const [place, window] of windows.entries()) {
@@ -127,15 +132,6 @@ async function answer({ question, context, count }, progress, isStopped) {
   }
   const { longest, threshold } = settings;
   return decode(windows, text.clean, text.codes, characters, { longest, threshold, count });
-}
-
-// A text is asked about more than once.
-function tokenised(context) {
-  if (latest.text !== context) {
-    const codes = codesOf(context), encoded = reader.tokenizer.encode(codes);
-    latest = { text: context, codes, ids: encoded.ids, clean: cleanOffsets(encoded, codes, reader.characters) };
-  }
-  return latest;
 }
 
 // One window by itself: in int8 the scale of activations is taken from all of the input, as in Python's reader.
