@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from ablation import LABELS, Plan
 
+from destila.core.formatting import markdown_table, with_interval
 from destila.core.runs import read_json, write_json, write_text
 from destila.evaluation.bootstrap import bootstrap_interval, paired_test
 from destila.evaluation.metrics import Scores, score
@@ -116,23 +117,22 @@ def reached(points: Sequence[tuple[int, float]], target: float) -> int | None:
 def markdown(result: Table) -> str:
     """The table."""
     head = ["student", "F1 [95 %]", "± seeds", "EM", "kept", "over the row above", "p", "steps to the paper's F1", "s"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for line in result["rows"]:
-        low, high = line["f1_ci"]
         gain = line.get("over_row_above")
         cells = [
             line["label"],
-            f"{line['f1']:.1f} [{low:.1f}, {high:.1f}]",
+            with_interval(line["f1"], line["f1_ci"], digits=1),
             f"{line['f1_spread']:.1f}",
             f"{line['em']:.1f}",
             f"{100 * line['f1'] / result['teacher']['f1']:.0f} %" if result.get("teacher", {}).get("f1") else "-",
-            f"{gain['f1']:+.1f} [{gain['ci'][0]:+.1f}, {gain['ci'][1]:+.1f}]" if gain else "-",
+            with_interval(gain["f1"], gain["ci"], sign="+", digits=1) if gain else "-",
             f"{gain['p']:.3f}" if gain else "-",
             pace(line.get("steps_to_paper", []), result["steps"]),
             f"{line['seconds']:.0f}",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", note(result), ""])
+        rows.append(cells)
+    return "\n".join([markdown_table(head, rows), "", note(result), ""])
 
 
 def pace(steps: Sequence[int | None], budget: int) -> str:

@@ -19,6 +19,7 @@ from destila.cli import finetune, pretrain
 from destila.config import FinetuneSettings, PretrainSettings, VariationSettings
 from destila.config.loader import parse_arguments, read_toml
 from destila.core.errors import UserError
+from destila.core.formatting import with_interval
 from destila.core.runs import write_json, write_text
 from destila.data.sources import load_examples
 from destila.data.squad import save
@@ -178,8 +179,9 @@ def evaluate(names: list[str], arguments: argparse.Namespace) -> None:
         if name != REFERENCE and REFERENCE in texts:
             pair = (REFERENCE, texts[REFERENCE]), (name, texts[name])
             found["against_recipe"] = compare(examples, *pair, normalizer=report.normalizer)["f1"]
-            against = "{difference:+.1f} [{ci[0]:+.1f}, {ci[1]:+.1f}]".format_map(found["against_recipe"])
-        f1 = f"{report.f1:.1f} [{report.f1_ci[0]:.1f}, {report.f1_ci[1]:.1f}]"
+            gain = found["against_recipe"]
+            against = with_interval(gain["difference"], gain["ci"], sign="+", digits=1)
+        f1 = with_interval(report.f1, report.f1_ci, digits=1)
         lines.append([ROWS[name].label, f1, f"{report.em:.1f}", against])
         facts[name] = found
     text = table(["", "F1", "EM", "F1 against the recipe"], lines)

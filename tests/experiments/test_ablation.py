@@ -128,7 +128,7 @@ def test_cells_are_trained_once_and_make_a_table(
     assert {path: path.stat().st_mtime_ns for path in changed} == changed
     gathering.main()
     table, line = capsys.readouterr().out.strip().split("\n")[:-1], json.loads((out / "ablation.json").read_text())
-    assert sum(row.startswith("| ") for row in table) == len(ROWS) + 1
+    assert sum(row.startswith("| ") for row in table) == len(ROWS) + 2  # with the head and its rule
     assert [row["row"] for row in line["rows"]] == ROWS
     assert all([step for step, _ in row["curves"][0]][-1] == 4 for row in line["rows"])
     assert line["teacher"]["questions"] == 4  # the curves are of every second one

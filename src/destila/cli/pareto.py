@@ -20,6 +20,7 @@ import numpy as np
 from destila.config import BenchSettings
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
+from destila.core.formatting import with_interval
 from destila.core.metadata import ModelMetadata
 from destila.core.progress import Progress
 from destila.core.records import Example, Prediction
@@ -224,8 +225,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         quality = "-"
         if row["f1"] is not None:
-            low, high = row["f1_ci"]
-            quality = f"{row['f1']:.2f} [{low:.2f}, {high:.2f}]"
+            quality = with_interval(row["f1"], row["f1_ci"])
         cells.append([row["name"], f"{row['p50_ms']:.1f}", f"{row['megabytes']:.1f}", quality, row["verdict"]])
     notes = list(dict.fromkeys(row["signature"] for row in rows if row["signature"]))
     return "\n".join([table(head, cells), *notes])

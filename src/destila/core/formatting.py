@@ -11,9 +11,10 @@ def percent(value: float | None, digits: int = 2) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
-def with_interval(value: float, interval: Sequence[float], *, sign: str = "") -> str:
+def with_interval(value: float, interval: Sequence[float], *, sign: str = "", digits: int = 2) -> str:
     """A score in percent, or a difference in points, with its 95 % interval."""
-    return f"{value:{sign}.2f} [{interval[0]:{sign}.2f}, {interval[1]:{sign}.2f}]"
+    first, low, high = (f"{number:{sign}.{digits}f}" for number in (value, *interval))
+    return f"{first} [{low}, {high}]"
 
 
 def share(value: float | None) -> str:
@@ -65,6 +66,12 @@ def p_value(value: float) -> str:
 def date(seconds: float | None) -> str:
     """A day and time, in UTC."""
     return NOTHING if seconds is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """A table in Markdown; `right` are the columns that stand to the right, and cells are escaped already."""
+    rule = ["---:" if place in right else "---" for place in range(len(head))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))
 
 
 def words(items: Sequence[str]) -> str:

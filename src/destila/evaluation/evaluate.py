@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from destila.config.fields import ThresholdCriterion
+from destila.core.formatting import with_interval
 from destila.core.records import Example, Prediction, Report
 from destila.core.runs import command_line, destila_version
 from destila.evaluation import bootstrap, metrics
@@ -229,8 +230,8 @@ def format_reports(reports: Sequence[Report]) -> str:
             report.model,
             report.normalizer,
             f"{report.n:,}",
-            _with_interval(report.f1, report.f1_ci),
-            _with_interval(report.em, report.em_ci),
+            with_interval(report.f1, report.f1_ci),
+            with_interval(report.em, report.em_ci),
             _number(report.details["has_answer"]["f1"]),
             _number(report.details["no_answer"]["f1"]),
             _number(report.details.get("ms_per_question")),
@@ -261,7 +262,7 @@ def _fit_notes(fitted: Mapping[str, Any]) -> list[str]:
         area = f", area under the curve {fitted['area'][name]:.3f}" if name in fitted["area"] else ""
         notes.append(f"  {name}: {fitted['questions'][name]:,} questions, {share:.1%} get no answer{area}")
     if must := fitted.get("must_answer"):
-        f1 = _with_interval(must["f1"], must["f1_ci"])
+        f1 = with_interval(must["f1"], must["f1_ci"])
         notes.append(f"  answerable, if all must be answered: F1 {f1}, EM {must['em']:.2f}")
     return notes
 
@@ -275,9 +276,9 @@ def format_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> str:
             item["second"],
             item["first"],
             item["normalizer"],
-            _with_interval(item["f1"]["difference"], item["f1"]["ci"], sign="+"),
+            with_interval(item["f1"]["difference"], item["f1"]["ci"], sign="+"),
             f"{item['f1']['p']:.4f}",
-            _with_interval(item["em"]["difference"], item["em"]["ci"], sign="+"),
+            with_interval(item["em"]["difference"], item["em"]["ci"], sign="+"),
             f"{item['em']['p']:.4f}",
             f"{item['agreement']['identical']:.1%}",
             f"{item['retention']:.1%}" if item["retention"] is not None else "-",
@@ -316,7 +317,3 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _with_interval(value: float, interval: Sequence[float], sign: str = "") -> str:
-    return f"{value:{sign}.2f} [{interval[0]:{sign}.2f}, {interval[1]:{sign}.2f}]"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from destila.core.errors import UserError
+from destila.core.formatting import markdown_table, with_interval
 from destila.core.runs import METADATA_FILE, read_json, write_text
 from destila.data.licences import DataSet
 from destila.data.sources import find
@@ -106,8 +107,7 @@ def _escaped(cell: object) -> str:
 
 
 def _table(head: Row, rows: Sequence[Row]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
+    return markdown_table([*map(_escaped, head)], [[*map(_escaped, row)] for row in rows])
 
 
 # ---------------------------------------------------------------------------------------------------- sections
@@ -215,8 +215,7 @@ def _score_table(scores: Sequence[Mapping[str, Any]], model: Provenance) -> str:
 
 
 def _with_interval(score: Mapping[str, Any], key: str) -> str:
-    low, high = score[f"{key}_ci"]
-    return f"{score[key]:.2f} [{low:.2f}, {high:.2f}]"
+    return with_interval(score[key], score[f"{key}_ci"])
 
 
 def _data_table(data: Sequence[DataSet]) -> str:

@@ -8,6 +8,7 @@ escaped. This module computes no number.
 import re
 from collections.abc import Iterator
 
+from destila.core.formatting import markdown_table
 from destila.evaluation.errors import KINDS, Mistake
 from destila.reporting.document import Block, Browser, Code, Document, Pairs, Paragraph, Pictures, Table
 
@@ -55,10 +56,8 @@ def _block(block: Block) -> Iterator[str]:
 
 def _table(table: Table) -> Iterator[str]:
     yield f"**{escape(table.caption)}**"
-    rule = ["---" if place in table.words else "---:" for place in range(len(table.head))]
-    rows = [[escape(cell) for cell in row] for row in (table.head, *table.rows)]
-    lines = [rows[0], rule, *rows[1:]]
-    yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    head, *rows = [[escape(cell) for cell in row] for row in (table.head, *table.rows)]
+    yield markdown_table(head, rows, right=[place for place in range(len(head)) if place not in table.words])
     if table.note:
         yield paragraph(table.note)
 
