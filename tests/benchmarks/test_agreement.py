@@ -11,7 +11,7 @@ from destila.config.loader import resolve
 from destila.core.records import Answer, Prediction
 from destila.data import squad
 from scripts import load_script
-from tiny import TEXTS, example, tiny_examples, tiny_reader
+from tiny import TEXTS, example, predicted, tiny_examples, tiny_reader
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "agreement.py"
 
@@ -22,7 +22,7 @@ def script() -> ModuleType:
 
 
 def said(answer: Answer) -> Prediction:
-    return Prediction(answer, answer, 0.0)
+    return predicted(answer, answer, 0.0)
 
 
 def test_agreement_counts_texts_and_spans(script: ModuleType) -> None:

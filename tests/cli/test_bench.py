@@ -32,7 +32,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_a_query_fills_one_window(models: list[Path], tokens: int) -> None:
     reader = Reader.load(models[0])
     question, context = benchmark.query(reader, tokens=tokens)
-    windows = reader.windows([Example("x", question, context)])
+    windows = reader.builder.build([Example("x", question, context)])
     assert len(windows) == 1
     assert tokens - 2 <= len(windows[0].input_ids) <= tokens
 

@@ -201,7 +201,7 @@ def test_paths_leave_the_metadata_and_names_stay(tmp_path: Path, monkeypatch: py
 def best_span(directory: Path, *, longest: int) -> str:
     """The most probable span, by a plain search over what the reader's network says."""
     reader = Reader.load(directory)
-    (window,) = reader.windows([Example("x", QUESTION, CONTEXT)])
+    (window,) = reader.builder.build([Example("x", QUESTION, CONTEXT)])
     (starts, ends) = (side[0][window.context_start : window.context_end] for side in reader.logits([window]))
     spans = [(start, end) for start in range(len(starts)) for end in range(start, min(start + longest, len(starts)))]
     start, end = max(spans, key=lambda span: np.float32(starts[span[0]]) + np.float32(ends[span[1]]))

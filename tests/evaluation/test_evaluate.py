@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from destila.core.records import Answer, Example, Prediction
+from destila.core.records import Answer, Example
 from destila.evaluation.evaluate import (
     compare,
     compare_all,
@@ -21,6 +21,7 @@ from destila.evaluation.evaluate import (
     to_json,
 )
 from destila.evaluation.metrics import score
+from tiny import predicted
 
 CONTEXT = "Lima fue fundada por Francisco Pizarro en 1535."
 
@@ -52,7 +53,7 @@ class Parrot:
         for example in examples:
             text, odds = self.spans.get(example.id, ("Lima", 0.0))
             best = Answer.at(example.context, start := example.context.index(text), start + len(text), 0.5)
-            predictions[example.id] = Prediction(best, best, odds)
+            predictions[example.id] = predicted(best, best, odds)
         return predictions
 
 

@@ -27,6 +27,7 @@ from destila.evaluation.metrics import (
     with_threshold,
 )
 from destila.evaluation.threshold import best_f1
+from tiny import predicted
 
 # text, as SQuAD normalizes it, as MLQA normalizes it for Spanish
 NORMALIZED = [
@@ -220,7 +221,7 @@ def test_nothing_labelled_and_repeated_ids_are_refused() -> None:
 # ---------------------------------------------------------------------------------------------------- threshold
 def predict(text: str | None, odds: float) -> Prediction:
     best = None if text is None else Answer(text, 0, len(text), 0.5)
-    return Prediction(best or Answer.none(), best, odds)
+    return predicted(best or Answer.none(), best, odds)
 
 
 def mean_f1_under(examples, predictions, threshold) -> float:
@@ -277,7 +278,7 @@ def test_a_threshold_needs_unanswerable_questions() -> None:
 
 
 def test_another_threshold_changes_answers_and_gives_the_probability_of_none() -> None:
-    predictions = {"q1": Prediction(Answer.none(0.6), Answer("Lima", 0, 4, 0.3), math.log(2))}
+    predictions = {"q1": predicted(Answer.none(0.6), Answer("Lima", 0, 4, 0.3), math.log(2))}
     assert with_threshold(predictions, None)["q1"].answer.text == "Lima"
     assert with_threshold(predictions, math.log(2))["q1"].answer.text == "Lima"
     refused = with_threshold(predictions, 0.0)["q1"].answer

@@ -20,14 +20,13 @@ pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
 from destila.cli.main import dispatch
 from destila.config import DocumentSettings, FolderSettings
 from destila.core.errors import UserError
-from destila.core.records import Answer, Prediction
 from destila.inference.documents import cache as library_module
 from destila.inference.documents import parse_document, read_document
 from destila.inference.documents.cache import Library
 from destila.inference.documents.document import DocumentError
 from destila.inference.documents.files import FoundFile, files_of
-from destila.inference.documents.folder import Folder, Reading, ranked_together
-from destila.inference.documents.index import Passage, PassageIndex
+from destila.inference.documents.folder import Folder
+from destila.inference.documents.index import PassageIndex
 from destila.inference.reader import Reader
 from papers import pdf, word_paragraphs
 from tiny import TEXTS, tiny_reader
@@ -323,39 +322,6 @@ def test_a_folder_of_one_short_text_is_answered_as_the_text(tmp_path, cache, rea
     assert [a.score for a in found] == pytest.approx([a.score for a in expected], rel=1e-4)
 
 
-def reading(path, start, spans, null, *, threshold_score):
-    """A passage whose spans have the given logits."""
-    total = math.log(sum(math.exp(logit) for *_, logit in spans) + math.exp(null))
-    answers = [Answer("x" * (b - a), a, b, math.exp(logit - total)) for a, b, logit in spans]
-    return Reading(Passage(path, start, 100, 1.0), Prediction(answers[0], answers[0], threshold_score), answers, null)
-
-
-def test_answers_of_all_passages_stand_on_one_scale():
-    first = reading("a", 0, [(0, 2, 5.0), (4, 6, 1.0)], 0.0, threshold_score=-5.0)
-    second = reading("b", 10, [(1, 3, 7.0), (5, 6, 0.5)], 2.0, threshold_score=-5.0)
-    again = reading("a", 0, [(1, 5, 4.0)], 3.0, threshold_score=-1.0)  # overlaps what "a" said better
-    ranked = ranked_together([first, second, again], None)
-    assert [(path, answer.start, answer.end) for path, answer in ranked] == [
-        ("b", 11, 13),
-        ("a", 0, 2),
-        ("a", 4, 6),
-        ("b", 15, 16),
-    ]
-    logits = [5.0, 1.0, 7.0, 0.5, 4.0, 0.0]  # all spans, and the lowest "no answer"
-    total = sum(map(math.exp, logits))
-    assert [answer.score for _, answer in ranked] == pytest.approx([math.exp(x) / total for x in (7, 5, 1, 0.5)])
-
-
-def test_no_answer_wins_only_where_every_passage_says_so():
-    sure = reading("a", 0, [(0, 2, 3.0)], 1.0, threshold_score=-2.0)
-    loud = reading("b", 0, [(0, 2, 9.0)], 12.0, threshold_score=3.0)
-    assert [path for path, _ in ranked_together([sure, loud], 0.0)] == ["a", "b"]
-    assert [path for path, _ in ranked_together([sure, loud], None)] == ["b", "a"]
-    none, (path, _) = ranked_together([loud], 0.0)
-    assert (none[0], none[1].text, path) == (None, None, "b")
-    assert ranked_together([], None) == [(None, Answer.none(1.0))]
-
-
 # ---------------------------------------------------------------------------------------------------- the command
 def answer(capsys, *arguments):
     dispatch(["answer", *arguments])
@@ -404,7 +370,10 @@ def test_people_see_where_and_no_file_steers_their_terminal(tmp_path, cache, mod
 
 def test_settings_reach_the_search(docs, cache, model, capsys, monkeypatch):
     read = []
-    monkeypatch.setattr(Reader, "windows", lambda self, examples: read.extend(examples) or real(self, examples))
+    real = Reader.read
+    monkeypatch.setattr(
+        Reader, "read", lambda self, examples, **more: read.extend(examples) or real(self, examples, **more)
+    )
     arguments = ["¿Quién fundó Lima?", "--context", str(docs), "--model", model, "--folder.cache", cache.cache]
     answer(capsys, *arguments, "--folder.passages", "2")
     assert len(read) == 2
@@ -413,9 +382,6 @@ def test_settings_reach_the_search(docs, cache, model, capsys, monkeypatch):
     assert len(read) == 4
     (home,) = Path(cache.cache, "folders").iterdir()
     assert len(list(home.glob("index-*"))) == 1
-
-
-real = Reader.windows
 
 
 @pytest.mark.parametrize("content", [None, b"%PDF-1.7 roto"])

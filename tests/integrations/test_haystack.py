@@ -13,6 +13,7 @@ from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
 from destila.core.errors import UserError
+from destila.inference.ranking import Piece, answers_from
 from destila.inference.reader import Reader
 from destila.integrations.haystack import DestilaReader
 from tiny import TEXTS, tiny_reader
@@ -51,16 +52,13 @@ def test_a_pipeline_answers_from_what_the_retriever_finds(model, documents):
     found, answers = result["retriever"]["documents"], result["reader"]["answers"]
     assert found[0].meta["number"] == 0
     assert len(answers) == 4
-    expected = [
-        (answer.score, answer.text, answer.start, document.meta["number"])
-        for document in found
-        for answer in Reader.load(model).answers(QUESTION, document.content, top_k=4)
-    ]
-    expected.sort(key=lambda one: -one[0])
-    for answer, (score, text, start, number) in zip(answers, expected, strict=False):
+    pieces = [Piece(document.meta["number"], 0, document.content) for document in found]
+    expected = answers_from(Reader.load(model), QUESTION, pieces, top_k=4)
+    assert sum(answer.score for answer in answers) <= 1.0001
+    for answer, (number, same) in zip(answers, expected, strict=True):
         span = answer.document_offset
-        assert (answer.data, span.start, answer.document.meta["number"]) == (text, start, number)
-        assert answer.score == pytest.approx(score, rel=1e-3)
+        assert (answer.data, span.start, answer.document.meta["number"]) == (same.text, same.start, number)
+        assert answer.score == pytest.approx(same.score, rel=1e-3)
         assert answer.document.content[span.start : span.end] == answer.data
         assert (answer.query, answer.meta) == (QUESTION, {"number": number})
 
@@ -102,17 +100,15 @@ def test_no_answer_is_given_where_every_document_says_so(model, documents):
     reader.reader.no_answer_threshold = -1e9  # always "no answer"
     answers = reader.run(QUESTION, documents)["answers"]
     assert [answer.data is None for answer in answers] == [True, False, False]
-    nothing = [reader.reader.answer(QUESTION, document.content).score for document in documents]
-    product = 1.0
-    for score in nothing:
-        product *= score
-    assert answers[0].score == pytest.approx(product, rel=1e-3)
+    pieces = [Piece(number, 0, text) for number, text in enumerate(TEXTS)]
+    assert answers[0].score == pytest.approx(
+        answers_from(reader.reader, QUESTION, pieces, top_k=1)[0][1].score, rel=1e-3
+    )
     assert answers[0].document is None
     reader.reader.no_answer_threshold = None
     assert all(answer.data for answer in reader.run(QUESTION, documents)["answers"])
 
 
-def test_without_texts_there_is_no_answer(model):
-    for documents in ([], [Document(content=None, meta={"only": "meta"})]):
-        (answer,) = DestilaReader(model).run(QUESTION, documents)["answers"]
-        assert (answer.data, answer.score) == (None, 1.0)
+def test_without_texts_there_are_no_answers(model):
+    for documents in ([], [Document(content=None, meta={"only": "meta"})], [Document(content=" \n")]):
+        assert DestilaReader(model).run(QUESTION, documents) == {"answers": []}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from destila.cli.report import run
 from destila.config import ReportSettings
-from destila.core.records import Answer, Example, Missing, Prediction
+from destila.core.records import Answer, Example, Missing
 from destila.data.squad import save
 from destila.evaluation.calibration import Bin, no_answer_curve, reliability
 from destila.evaluation.errors import KEPT, LONGEST_GAP, Segment, kind_of, segments
@@ -24,7 +24,7 @@ from destila.reporting.facts import LayerAgreement
 from destila.reporting.markdown import escape, paragraph
 from destila.reporting.provenance import trace
 from report_case import Page, markdown_tables, onnx_reader
-from tiny import tiny_examples, tiny_reader
+from tiny import predicted, tiny_examples, tiny_reader
 
 TEXT = "Lima fue fundada por Francisco Pizarro en 1535."
 HOSTILE = (
@@ -97,8 +97,8 @@ def test_scores_that_are_probabilities_have_no_error() -> None:
 def test_a_question_without_any_span_is_never_answered() -> None:
     examples = [Example("a", "¿?", "Lima", (Answer.at("Lima", 0, 4),)), Example("b", "¿?", " ")]
     predictions = {
-        "a": Prediction(Answer.at("Lima", 0, 4), Answer.at("Lima", 0, 4), -1.0),
-        "b": Prediction(Answer.none(), None, math.inf),
+        "a": predicted(Answer.at("Lima", 0, 4), Answer.at("Lima", 0, 4), -1.0),
+        "b": predicted(Answer.none(), None, math.inf),
     }
     found = no_answer_curve(examples, predictions, threshold=None, normalizer="squad")
     assert not isinstance(found, Missing)
@@ -108,8 +108,8 @@ def test_a_question_without_any_span_is_never_answered() -> None:
 
 def test_raw_predictions_come_back_as_they_were(tmp_path: Path) -> None:
     made = {
-        "línea\u2028rara": Prediction(Answer.at(TEXT, 0, 4, 0.5), Answer.at(TEXT, 0, 4, 0.5), -1.25),
-        "nada": Prediction(Answer.none(0.75), None, math.inf),
+        "línea\u2028rara": predicted(Answer.at(TEXT, 0, 4, 0.5), Answer.at(TEXT, 0, 4, 0.5), -1.25),
+        "nada": predicted(Answer.none(0.75), None, math.inf),
     }
     rawfiles.write(made, tmp_path / "a.jsonl")
     assert rawfiles.read(tmp_path / "a.jsonl") == made

@@ -240,7 +240,7 @@ def test_too_many_windows_are_refused(reader):
 @pytest.mark.parametrize("full", ["requests", "windows"])
 def test_a_full_queue_says_when_to_come_back(gated, full):
     context = " ".join(TEXTS)
-    count = len(gated.windows([Example("one", QUESTION, context)]))
+    count = len(gated.builder.build([Example("one", QUESTION, context)]))
     assert count > 3
     queue = QueueSettings(requests=1) if full == "requests" else QueueSettings(windows=count, batch_tokens=1)
     with serving(gated, ServeSettings(queue=queue)) as port, ThreadPoolExecutor(1) as clients:

@@ -24,7 +24,7 @@ from destila.core.records import Answer, Example, Prediction
 from destila.core.runs import Run
 from destila.data.sources import load_examples
 from destila.reporting import rawfiles
-from tiny import tiny_reader
+from tiny import predicted, tiny_reader
 
 DATA = str(Path(__file__).parents[2] / "data" / "nativa" / "dev.json")
 WINDOW = {"length": 96, "stride": 16, "max_answer_tokens": 12}
@@ -48,7 +48,7 @@ def answers(seed: int, *, skill: float, threshold: float | None) -> dict[str, Pr
         odds = chance.gauss(hoped * skill, 1)
         refused = threshold is not None and odds > threshold
         given = Answer.none(round(chance.uniform(0.3, 1), 3)) if refused else best
-        made[example.id] = Prediction(given, best, odds)
+        made[example.id] = predicted(given, best, odds)
     return made
 
 

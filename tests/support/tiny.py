@@ -2,11 +2,12 @@
 
 import functools
 import json
+import math
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from destila.core.records import Answer, Example
+from destila.core.records import Answer, Example, Prediction
 from destila.data.tokenizers import plain, train_tokenizer
 
 ARCHITECTURES = ("roberta", "bert", "xlm-roberta", "modernbert")
@@ -112,6 +113,14 @@ def tiny_examples(*, unanswerable: bool = True) -> list[Example]:
         example("lluvia", "¿Cuánto llovió?", TEXTS[5], "1200 mm", title="Lluvia"),
     ]
     return examples + [example("nada", "¿Quién ganó el mundial?", TEXTS[4], title="Animales")] * unanswerable
+
+
+def predicted(answer: Answer, best: Answer | None, odds: float) -> Prediction:
+    """A prediction whose "no answer" stands `odds` logits above its best span."""
+    if best is None:
+        return Prediction(answer, None, -math.inf, 0.0, -math.inf)
+    spans = 1.0 / max(best.score, 1e-9) - math.exp(odds)  # on a scale on which the best span has the logit 0
+    return Prediction(answer, best, 0.0, odds, math.log(max(spans, 1.0)))
 
 
 def tiny_config(

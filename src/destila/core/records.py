@@ -2,11 +2,13 @@
 
 Invariant: character positions are Python string indices (code points) into the context as the user gave it, and
 `answer.text == context[answer.start:answer.end]` wherever an answer has a text. "No answer" is `text is None`, never a
-magic string. This module computes nothing and imports nothing heavy.
+magic string. This module computes nothing but what follows from a record's own fields (the one rule of "no answer"
+among it) and imports nothing heavy.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -66,12 +68,46 @@ class Prediction:
     Attributes:
         answer: the answer given, after the no-answer threshold.
         best: the best span, whatever the threshold says; None where the context has no legal span.
-        no_answer_score: score of "no answer" minus score of the best span, in logits; the threshold is set on it.
+        best_logit: start and end logit of the best span, together; -inf where there is none.
+        null_logit: the same of "no answer": the lowest over the windows of the context.
+        spans_logit: log of the sum of exp over the logits of all legal spans; -inf where there is none.
     """
 
     answer: Answer
     best: Answer | None
-    no_answer_score: float
+    best_logit: float
+    null_logit: float
+    spans_logit: float
+
+    @property
+    def no_answer_score(self) -> float:
+        """How far "no answer" stands above the best span, in logits; thresholds are set on it. inf: there is no span."""
+        return self.null_logit - self.best_logit
+
+    @property
+    def total_logit(self) -> float:
+        """Log of the sum of exp over all legal spans and "no answer": what turns a logit into a probability."""
+        low, high = sorted((self.null_logit, self.spans_logit))
+        return high + math.log1p(math.exp(low - high))
+
+    @property
+    def no_answer(self) -> Answer:
+        """ "No answer", with its probability."""
+        return Answer.none(math.exp(self.null_logit - self.total_logit))
+
+    def refuses(self, threshold: float | None) -> bool:
+        """Whether "no answer" is given under a threshold: the one rule of it. None: only where there is no span."""
+        return self.best is None or (threshold is not None and self.no_answer_score > threshold)
+
+    def under(self, threshold: float | None) -> "Prediction":
+        """The same prediction under another threshold."""
+        best = None if self.refuses(threshold) else self.best
+        return replace(self, answer=self.no_answer if best is None else best)
+
+    @property
+    def guess(self) -> Answer | None:
+        """The best span behind a refusal; None where an answer is given, or there is no span."""
+        return self.best if self.answer.text is None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from destila.data.tokenizers import encodable
 from destila.data.windows import Tokenised, Window, WindowBuilder
 
 EXAMPLES_AT_ONCE = 512  # sorted by length together: enough that hardly anything is padding
+CHARACTERS_AT_ONCE = 4_000_000  # some million tokens: 30 MB with their offsets and logits
 LONG_TEXT = 131_072  # characters; a longer context is read in pieces
 PIECE = 65_536  # characters: some 15,000 tokens, whose encodings take 3 MB
 AROUND = 64  # characters on each side of a cut that are tokenised to try it
@@ -36,16 +37,17 @@ def stream(builder: WindowBuilder, examples: Sequence[Example]) -> Iterator[list
     Raises:
         UserError: as `WindowBuilder.build`, about the examples that were read together.
     """
-    short = list[Example]()
+    short, characters = list[Example](), 0
     for index, example in enumerate(examples):
         is_long = len(example.context) > LONG_TEXT
-        if short and (is_long or len(short) == EXAMPLES_AT_ONCE):
+        if short and (is_long or len(short) == EXAMPLES_AT_ONCE or characters > CHARACTERS_AT_ONCE):
             yield _renumbered(builder.build(short), index - len(short))
-            short = []
+            short, characters = [], 0
         if is_long:
             yield from _of_long_text(builder, index, example)
         else:
             short.append(replace(example, answers=(), labelled=False))
+            characters += len(example.context)
     if short:
         yield _renumbered(builder.build(short), len(examples) - len(short))
 

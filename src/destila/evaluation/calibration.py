@@ -119,14 +119,15 @@ def no_answer_curve(
     if answering.has_answer.all():
         return Missing("every question of these data has an answer, so there is nothing to refuse.")
     refusing = metrics.score(examples, dict.fromkeys(spans), normalizer=normalizer).f1
-    odds = np.array([predictions[name].no_answer_score for name in answering.ids])
+    said = [predictions[name] for name in answering.ids]
 
     def point(cut: float | None) -> ThresholdPoint:
-        refused = odds > (np.inf if cut is None else cut)
+        refused = np.array([prediction.refuses(cut) for prediction in said])
         f1, has = np.where(refused, refusing, answering.f1), answering.has_answer
-        empty = np.array([predictions[name].best is None for name in answering.ids])
         parts = [100 * float(part.mean()) if part.size else 0.0 for part in (f1, f1[has], f1[~has])]
-        return ThresholdPoint(cut, float((~refused & ~empty).mean()), *parts)
+        return ThresholdPoint(cut, float((~refused).mean()), *parts)
+
+    odds = np.array([prediction.no_answer_score for prediction in said])
 
     finite = np.unique(odds[np.isfinite(odds)])
     best, _ = best_f1(examples, predictions, normalizer=normalizer)

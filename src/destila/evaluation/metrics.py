@@ -15,7 +15,6 @@ Invariant: scores of one example lie in [0, 1]; percent appears only in reports.
 `destila.evaluation.bootstrap`, reports in `destila.evaluation.evaluate`.
 """
 
-import dataclasses
 import math
 import re
 import string
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 
 from destila.core.characters import without_accents
 from destila.core.errors import SHOWN_PROBLEMS, UserError
-from destila.core.records import Answer, Example, Prediction
+from destila.core.records import Example, Prediction
 
 Normalizer = Callable[[str], str]
 Floats = NDArray[np.float64]
@@ -164,17 +163,7 @@ def _ids(ids: Sequence[str]) -> str:
 # ---------------------------------------------------------------------------------------------------- no answer
 def with_threshold(predictions: Mapping[str, Prediction], threshold: float | None) -> dict[str, Prediction]:
     """The same predictions under another no-answer threshold; None: always answer where a legal span exists."""
-    return {name: dataclasses.replace(item, answer=_answer(item, threshold)) for name, item in predictions.items()}
-
-
-def _answer(prediction: Prediction, threshold: float | None) -> Answer:
-    best, odds = prediction.best, prediction.no_answer_score
-    if best is None:
-        return prediction.answer
-    if threshold is None or odds <= threshold:
-        return best
-    # The score is the log of the ratio of the two probabilities.
-    return Answer.none(min(1.0, best.score * math.exp(min(odds, 700.0))))
+    return {name: item.under(threshold) for name, item in predictions.items()}
 
 
 # ---------------------------------------------------------------------------------------------------- parts

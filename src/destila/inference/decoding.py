@@ -20,7 +20,7 @@ of tokens. This module neither runs models nor chooses thresholds.
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -132,20 +132,23 @@ class SpanDecoder:
     def finish(self) -> tuple[Prediction, list[Answer]]:
         """What all windows say; see `decode`."""
         self._settle(len(self._scores))
-        highest = max(self._highest, self._null)
-        total = self._sum * math.exp(self._highest - highest) + math.exp(self._null - highest)
-        normalizer = highest + math.log(total)
         spans = _best_spans(_joined(self._kept), self.context, count=self.top_k)
-        none = Answer.none(math.exp(self._null - normalizer))
-        if not spans:
-            return Prediction(none, None, math.inf), [none]
+        spans_logit = self._highest + math.log(self._sum) if spans else -math.inf
+        prediction = Prediction(
+            answer=Answer.none(),
+            best=None,
+            best_logit=spans[0][0] if spans else -math.inf,
+            null_logit=self._null,
+            spans_logit=spans_logit,
+        )
+        total = prediction.total_logit
         answers = [
-            Answer.at(self.context, start, end, min(1.0, math.exp(score - normalizer))) for score, start, end in spans
+            Answer.at(self.context, start, end, min(1.0, math.exp(score - total))) for score, start, end in spans
         ]
-        no_answer_score = self._null - spans[0][0]
-        if self.threshold is not None and no_answer_score > self.threshold:
-            return Prediction(none, answers[0], no_answer_score), [none, *answers][: self.top_k]
-        return Prediction(answers[0], answers[0], no_answer_score), answers
+        prediction = replace(prediction, best=answers[0] if answers else None).under(self.threshold)
+        if prediction.answer.text is None:
+            answers = [prediction.answer, *answers][: self.top_k]
+        return prediction, answers
 
     def _settle(self, count: int) -> None:
         """Close the first `count` open rows, which no further window holds."""

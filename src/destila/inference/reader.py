@@ -2,7 +2,8 @@
 
 Mental model: `Example -> windows -> logits -> answers`. `Reader` is a core that takes objects (a model that gives
 logits, a tokenizer, window settings, a threshold); `Reader.load` is a thin wrapper around it that takes names. Single
-questions, batches and evaluations all go through `Reader._read`, so they cannot disagree.
+questions, batches, evaluations, folders, pipelines and the server all go through `Reader.read`, so they cannot
+disagree; the server hands in `logits` of its own, which mixes the windows of many requests.
 
 Invariants: answers come back in the order of the questions; each is an exact piece of its context; the network sees so
 many tokens at once and no more, however long a context is. This module imports no run time by itself and scores
@@ -10,7 +11,7 @@ nothing.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ WORTH_A_THREAD = 20_000  # characters; less is tokenised sooner than a thread ha
 TOKENS_PER_BATCH = 2048  # on a CPU; 8192 take 17 % more time for each question: they leave the caches
 
 Pair = tuple[str, str]
+WindowLogits = tuple[list[Logits], list[Logits]]  # start and end logits, (T,) for each window
 
 
 class Reader:
@@ -129,33 +131,48 @@ class Reader:
 
     def rank(self, pairs: Iterable[Pair], *, top_k: int = 5) -> list[list[Answer]]:
         """The best answers of each (question, context), in order."""
-        examples = [
-            Example(id=f"question {number}", question=question, context=context)
-            for number, (question, context) in enumerate(pairs, 1)
-        ]
-        return [answers for _, answers in self._read(examples, top_k=top_k)]
+        return [answers for _, answers in self.read(examples_of(pairs), top_k=top_k)]
 
     def predict(self, examples: Sequence[Example]) -> dict[str, Prediction]:
         """What the reader says about each example, by id; progress goes to stderr."""
         progress = Progress(len(examples), what=f"Reading with {self.name}", unit="questions")
         try:
-            predictions = [prediction for prediction, _ in self._read(examples, top_k=1, progress=progress)]
+            read = self.read(examples, top_k=1, logits=lambda windows: self.logits(windows, progress))
+            return {example.id: prediction for example, (prediction, _) in zip(examples, read, strict=True)}
         finally:
             progress.close()
-        return {example.id: prediction for example, prediction in zip(examples, predictions, strict=True)}
 
     # ------------------------------------------------------------------------------------------------ the path
-    def _read(
-        self, examples: Sequence[Example], *, top_k: int, progress: Progress | None = None
+    def read(
+        self,
+        examples: Sequence[Example],
+        *,
+        top_k: int = 1,
+        logits: Callable[[Sequence[Window]], WindowLogits] | None = None,
     ) -> Iterator[tuple[Prediction, list[Answer]]]:
-        """Prediction and answers of each example, in order."""
+        """Prediction and best answers of each example, in order: the one way from texts to answers.
+
+        Memory depends neither on the length of a context nor on how many examples there are: so much is in work at
+        once, and no more.
+
+        Args:
+            top_k: most answers of each.
+            logits: runs windows instead of `self.logits`, a part of the texts at a time.
+
+        Raises:
+            UserError: a question is empty, or too long for a window; the model gives numbers that are not finite.
+        """
         _refuse_empty(examples)
+        return self._read(examples, top_k=top_k, logits=logits or self.logits)
+
+    def _read(
+        self, examples: Sequence[Example], *, top_k: int, logits: Callable[[Sequence[Window]], WindowLogits]
+    ) -> Iterator[tuple[Prediction, list[Answer]]]:
         parts, decoder = stream(self.builder, examples), None
         if sum(len(example.context) for example in examples) > WORTH_A_THREAD:
             parts = ahead(parts)
         for windows in parts:
-            starts, ends = self.logits(windows, progress)
-            for window, start, end in zip(windows, starts, ends, strict=True):
+            for window, start, end in zip(windows, *logits(windows), strict=True):
                 if window.first_token == 0:
                     if decoder:
                         yield decoder.finish()
@@ -173,17 +190,8 @@ class Reader:
             no_answer_threshold=self.no_answer_threshold,
         )
 
-    def windows(self, examples: Sequence[Example]) -> list[Window]:
-        """First step of the path: the model inputs of the examples, in order.
-
-        Raises:
-            UserError: a question is empty, or too long for a window.
-        """
-        _refuse_empty(examples)
-        return self.builder.build(examples)
-
-    def logits(self, windows: Sequence[Window], progress: Progress | None = None) -> tuple[list[Logits], list[Logits]]:
-        """Second step: start and end logits, (T,) for each window, in the order of the windows.
+    def logits(self, windows: Sequence[Window], progress: Progress | None = None) -> WindowLogits:
+        """Start and end logits of windows, in their order.
 
         Raises:
             UserError: the model gives numbers that are not finite.
@@ -204,22 +212,6 @@ class Reader:
                 progress.advance(sum(windows[index].first_token == 0 for index in indices))
         return starts, ends
 
-    def decode(
-        self,
-        examples: Sequence[Example],
-        windows: Sequence[Window],
-        starts: Sequence[Logits],
-        ends: Sequence[Logits],
-        *,
-        top_k: int,
-    ) -> Iterator[tuple[Prediction, list[Answer]]]:
-        """Third step: what the logits of the examples' windows say about each example, in order."""
-        for example, (left, right) in zip(examples, _groups(windows), strict=True):
-            decoder = self._decoder(example.context, top_k=top_k)
-            for place in range(left, right):
-                decoder.add(windows[place], starts[place], ends[place])
-            yield decoder.finish()
-
 
 def place_of(model: str | Path | None) -> str:
     """The directory or hub id to load; None: where the reader that ships lies.
@@ -238,16 +230,18 @@ def name_of(model: str | Path | None) -> str:
     return SHIPPED_NAME if model is None else str(model)
 
 
+def examples_of(pairs: Iterable[Pair]) -> list[Example]:
+    """The pairs as examples that nobody has labelled."""
+    return [
+        Example(id=f"question {number}", question=question, context=context, labelled=False)
+        for number, (question, context) in enumerate(pairs, 1)
+    ]
+
+
 def _refuse_empty(examples: Sequence[Example]) -> None:
     empty = [example.id for example in examples if not example.question.strip()]
     if empty:
         raise UserError.from_problems("questions", [f"{name!r} is empty" for name in empty], "Ask something.")
-
-
-def _groups(windows: Sequence[Window]) -> list[tuple[int, int]]:
-    """First window and one past the last of each example; every example has at least one."""
-    firsts = [place for place, window in enumerate(windows) if window.first_token == 0]
-    return list(zip(firsts, [*firsts[1:], len(windows)], strict=True))
 
 
 # ---------------------------------------------------------------------------------------------------- destila.json

@@ -4,19 +4,19 @@
 >>> pipeline.add_component("reader", DestilaReader(model="runs/student", top_k=3))    # doctest: +SKIP
 >>> Pipeline.loads(pipeline.dumps(), allowed_modules=["destila.integrations.haystack"])            # doctest: +SKIP
 
-Mental model: every document is read by itself, and the answers of all of them are ranked by their scores, which are
-probabilities within one document and therefore compare. Invariant: `answer.data == document.content[start:end]` of
-`answer.document_offset`. "No answer" is given only where every document gives it, as an answer without data whose score
-is the product of theirs. This module decides nothing about answers; `destila.inference.reader` does.
+Mental model: the documents are read and ranked together, as the passages of a folder are: a score is the probability of
+a span among those of all documents and "no answer". Invariant: `answer.data == document.content[start:end]` of
+`answer.document_offset`. "No answer" is given only where every document gives it, as an answer without data; without
+any text there are no answers. This module decides nothing about answers; `destila.inference.ranking` does.
 """
 
-import math
 from typing import Any
 
 from haystack import Document, ExtractedAnswer, component, default_from_dict, default_to_dict
 
 from destila.core.errors import UserError
 from destila.core.records import Answer
+from destila.inference.ranking import Piece, answers_from
 from destila.inference.reader import Reader
 
 
@@ -81,19 +81,19 @@ class DestilaReader:
         _check(most)
         self.warm_up()
         assert self.reader is not None
-        texts = [(document, document.content) for document in documents if document.content]
-        ranked = self.reader.rank([(query, content) for _, content in texts], top_k=most)
-        found = [
-            _extracted(query, document, answer)
-            for (document, _), answers in zip(texts, ranked, strict=True)
-            for answer in answers
-            if answer.text is not None
+        pieces = [
+            Piece(number, 0, document.content)
+            for number, document in enumerate(documents)
+            if document.content and document.content.strip()
         ]
-        found.sort(key=lambda answer: -answer.score)
-        if all(answers[0].text is None for answers in ranked):
-            nothing = ExtractedAnswer(query=query, score=math.prod(answers[0].score for answers in ranked))
-            found.insert(0, nothing)
-        return {"answers": found[:most]}
+        if not pieces:
+            return {"answers": []}
+        ranked = answers_from(self.reader, query, pieces, top_k=most)
+        return {
+            "answers": [
+                _extracted(query, None if number is None else documents[number], answer) for number, answer in ranked
+            ]
+        }
 
 
 def _check(top_k: int) -> None:
@@ -101,9 +101,9 @@ def _check(top_k: int) -> None:
         raise UserError("DestilaReader", f"top_k is {top_k}", "Make it 1 or more.")
 
 
-def _extracted(query: str, document: Document, answer: Answer) -> ExtractedAnswer:
-    assert answer.start is not None
-    assert answer.end is not None
+def _extracted(query: str, document: Document | None, answer: Answer) -> ExtractedAnswer:
+    if document is None or answer.start is None or answer.end is None:
+        return ExtractedAnswer(query=query, score=answer.score)
     return ExtractedAnswer(
         query=query,
         score=answer.score,

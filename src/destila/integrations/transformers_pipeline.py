@@ -11,7 +11,6 @@ all windows, so it compares across windows; answers do not overlap; what cannot 
 This module decides nothing about answers; `destila.inference.reader` does.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,9 +138,7 @@ class QuestionAnsweringPipeline:
             Example(f"question {number}", _cut(reader, asked, chosen.max_question_len), text)
             for number, (asked, text) in enumerate(pairs, 1)
         ]
-        windows = reader.windows(examples)
-        starts, ends = reader.logits(windows)
-        read = reader.decode(examples, windows, starts, ends, top_k=chosen.top_k)
+        read = reader.read(examples, top_k=chosen.top_k)
         results = [_result(prediction, answers, chosen) for prediction, answers in read]
         return results[0] if len(results) == 1 else results
 
@@ -207,14 +204,7 @@ def _result(prediction: Prediction, answers: list[Answer], options: CallOptions)
         if answer.text is not None
     ]
     if options.handle_impossible_answer or not found:
-        found.append({"score": _no_answer_probability(prediction), **NOTHING})
+        found.append({"score": prediction.no_answer.score, **NOTHING})
         found.sort(key=lambda result: -float(result["score"]))
     found = found[: options.top_k]
     return found[0] if len(found) == 1 else found
-
-
-def _no_answer_probability(prediction: Prediction) -> float:
-    """The probability of "no answer", from the best span's and how many logits stand between the two."""
-    if prediction.best is None or prediction.best.score == 0.0:
-        return 1.0
-    return math.exp(min(0.0, math.log(prediction.best.score) + prediction.no_answer_score))

@@ -2,7 +2,7 @@
 
 For each model two files: NAME.jsonl, one line for each question with everything that the reader said, and NAME.json,
 {id: text}, which `destila evaluate --from-predictions` and the official scripts score. Invariant: what `write` writes,
-`read` gives back, equal and in order; an infinite no-answer score (no legal span) is null, because JSON has none.
+`read` gives back, equal and in order; what is infinite (there is no legal span) is null, because JSON has none.
 """
 
 import json
@@ -15,6 +15,8 @@ from typing import Any
 from destila.core.records import Answer, Prediction
 from destila.core.runs import write_json, write_text
 from destila.evaluation.predictions import answer_texts
+
+LOGITS = ("no_answer_score", "best_logit", "null_logit", "spans_logit")  # the first follows from the others
 
 
 def write(predictions: Mapping[str, Prediction], path: Path) -> None:
@@ -29,12 +31,12 @@ def write(predictions: Mapping[str, Prediction], path: Path) -> None:
 
 
 def _row(name: str, prediction: Prediction) -> dict[str, Any]:
-    odds = prediction.no_answer_score
+    logits = {name: getattr(prediction, name) for name in LOGITS}
     return {
         "id": name,
         "answer": asdict(prediction.answer),
         "best": asdict(prediction.best) if prediction.best else None,
-        "no_answer_score": odds if math.isfinite(odds) else None,
+        **{key: value if math.isfinite(value) else None for key, value in logits.items()},
     }
 
 
@@ -45,7 +47,7 @@ def read(path: Path) -> dict[str, Prediction]:
         row["id"]: Prediction(
             answer=Answer(**row["answer"]),
             best=Answer(**row["best"]) if row["best"] else None,
-            no_answer_score=math.inf if row["no_answer_score"] is None else row["no_answer_score"],
+            **{key: -math.inf if row[key] is None else row[key] for key in LOGITS if key != "no_answer_score"},
         )
         for row in rows
     }

@@ -5,9 +5,10 @@ again and again. One half of the budget goes in turn, a window of each open job,
 document of another; the other half goes to the jobs that came first, so that long documents end as well (in turn alone,
 the slowest of a hundred requests took twelve times the median).
 
-Invariants: at most `queue_windows` windows wait; what was accepted is finished, also when the batcher is closed, unless
-its future is cancelled; what fails is tried once more by itself, so that a job that makes the model fail fails alone,
-and one beside which the model merely died does not. This module knows no texts and no HTTP.
+Invariants: at most `queue_windows` windows wait, and the later parts of long texts whose first part was taken; what was
+accepted is finished, also when the batcher is closed, unless its future is cancelled; what fails is tried once more by
+itself, so that a job that makes the model fail fails alone, and one beside which the model merely died does not. This
+module knows no texts and no HTTP.
 """
 
 import math
@@ -20,8 +21,8 @@ from dataclasses import dataclass, field
 
 from destila.data.windows import Window
 from destila.inference.backends import Logits
+from destila.inference.reader import WindowLogits
 
-WindowLogits = tuple[list[Logits], list[Logits]]
 SHORTEST_BESIDE = 0.7  # rows shorter than this share of the longest run apart: else padding eats what batching gains
 RATE_MEMORY = 0.9  # how much of the measured speed is kept from batch to batch
 
@@ -110,14 +111,18 @@ class Batcher:
         """Whether jobs are taken."""
         return self._thread.is_alive() and not self._closing
 
-    def submit(self, windows: Sequence[Window]) -> "Future[WindowLogits]":
-        """Queue the windows of a request, at least one; the future gives their logits in order.
+    def submit(self, windows: Sequence[Window], *, accepted: bool = False) -> "Future[WindowLogits]":
+        """Queue windows of a request, at least one; the future gives their logits in order.
+
+        Args:
+            accepted: earlier windows of the request were taken, so that these are, too, however many wait.
 
         Raises:
             QueueFullError: too many windows wait, or the batcher is closed.
         """
         with self._changed:
-            if self._closing or self._waiting + len(windows) > self._queue_windows:
+            is_full = self._waiting + len(windows) > self._queue_windows and not accepted
+            if self._closing or is_full:
                 raise QueueFullError(self.retry_after())
             job = _Job(windows, self._accepted)
             self._accepted += 1

@@ -1,24 +1,27 @@
-"""From questions to answers without HTTP: the reader's three steps, each where it belongs.
+"""From questions to answers without HTTP: the reader's own path, with a queue where its model was.
 
-Mental model: texts are cut into windows on a few helper threads, the windows run on the batcher's one thread, and the
-logits are decoded on the helpers again; the event loop only waits. Invariant: answers are what `Reader.answers` gives,
-whatever else runs at the same time. Limits on texts are checked before they come here; the number of windows, which
-nobody can know before, is checked here.
+Mental model: a request has a thread, on which `Reader.read` runs; the logits come from the batcher's one thread, where
+windows of all requests run together. The event loop only waits. Of the threads that tokenize and decode, few run at a
+time: the model needs the cores. Invariant: answers are what `Reader.answers` gives, whatever else runs at the same
+time. Limits on texts are checked before they come here; the number of windows, which nobody can know before, is checked
+here.
 """
 
 import asyncio
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from destila.config import ServeSettings
 from destila.core.errors import UserError
-from destila.core.records import Answer, Example, Prediction
-from destila.inference.reader import Pair, Reader
+from destila.core.records import Answer, Prediction
+from destila.data.windows import Window
+from destila.inference.reader import Pair, Reader, WindowLogits, examples_of
 from destila.serving.batching import Batcher, QueueFullError
 from destila.serving.model_process import ModelDownError, ModelProcess
 from destila.serving.prometheus import Measures
 
-HELPERS = 2  # tokenising and decoding are short beside the model; more threads would take its cores
+AT_WORK = 2  # threads that tokenize and decode; that is short beside the model, and more would take its cores
 Answered = list[tuple[Prediction, list[Answer]]]
 
 
@@ -28,7 +31,8 @@ class AnswerService:
     def __init__(self, reader: Reader, settings: ServeSettings, measures: Measures) -> None:
         self.reader, self.settings, self.measures = reader, settings, measures
         self.open = 0
-        self._helpers = ThreadPoolExecutor(HELPERS, thread_name_prefix="destila-texts")
+        self._threads = ThreadPoolExecutor(settings.queue.requests, thread_name_prefix="destila-texts")
+        self._turns = threading.Semaphore(AT_WORK)
         self._batcher = Batcher(
             reader.logits,
             batch_tokens=settings.queue.batch_tokens,
@@ -59,29 +63,65 @@ class AnswerService:
             raise ModelDownError
         if self.open >= self.settings.queue.requests:
             raise QueueFullError(self._batcher.retry_after())
+        queue = _WayToTheModel(self._batcher, self._turns, self.settings.limits.windows)
+
+        def read() -> Answered:
+            with self._turns:
+                return list(self.reader.read(examples_of(pairs), top_k=top_k, logits=queue.logits))
+
         self.open += 1
         try:
             async with asyncio.timeout(self.settings.queue.timeout):
-                return await self._answer(pairs, top_k)
+                answered = await asyncio.get_running_loop().run_in_executor(self._threads, read)
         finally:
+            queue.leave()  # nobody waits for what is left, if something is
             self.open -= 1
-
-    async def _answer(self, pairs: Sequence[Pair], top_k: int) -> Answered:
-        examples = [Example(f"question {number}", *pair) for number, pair in enumerate(pairs, 1)]
-        helper = asyncio.get_running_loop().run_in_executor
-        windows = await helper(self._helpers, self.reader.windows, examples)
-        if len(windows) > self.settings.limits.windows:
-            problem = f"make {len(windows)} pieces for the model, and {self.settings.limits.windows} are allowed"
-            raise UserError("the texts", problem, "Ask fewer questions at once, or about shorter texts.")
-        starts, ends = await asyncio.wrap_future(self._batcher.submit(windows))
-        decode = self.reader.decode
-        answered = await helper(self._helpers, lambda: list(decode(examples, windows, starts, ends, top_k=top_k)))
         self.measures.pairs.inc(len(pairs))
         return answered
 
     def close(self) -> None:
         """Finish what was accepted and take no more."""
         self._batcher.close()
-        self._helpers.shutdown()
+        self._threads.shutdown()
         if self._process is not None:
             self._process.close()
+
+
+class _WayToTheModel:
+    """How the thread of one request gets its logits.
+
+    Args:
+        turns: held by the thread, and let go while it waits.
+        most: windows that the request may have.
+    """
+
+    def __init__(self, batcher: Batcher, turns: threading.Semaphore, most: int) -> None:
+        self._batcher, self._turns, self._most = batcher, turns, most
+        self._windows, self._left = 0, False
+        self._pending: Future[WindowLogits] | None = None
+
+    def logits(self, windows: Sequence[Window]) -> WindowLogits:
+        """The logits of the next windows of the request, once they have run among those of others.
+
+        Raises:
+            CancelledError: `leave` was called.
+        """
+        is_first = self._windows == 0
+        self._windows += len(windows)
+        if self._windows > self._most:
+            problem = f"make at least {self._windows} pieces for the model, and {self._most} are allowed"
+            raise UserError("the texts", problem, "Ask fewer questions at once, or about shorter texts.")
+        self._pending = self._batcher.submit(windows, accepted=not is_first)
+        if self._left:
+            self._pending.cancel()
+        self._turns.release()
+        try:
+            return self._pending.result()
+        finally:
+            self._turns.acquire()
+
+    def leave(self) -> None:
+        """Wait for nothing more."""
+        self._left = True
+        if self._pending is not None:
+            self._pending.cancel()
