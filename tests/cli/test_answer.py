@@ -78,14 +78,32 @@ def test_standard_input_is_a_context(model, context, capsys, monkeypatch):
     assert first == second
 
 
-def test_no_answer_is_null(model, capsys, monkeypatch):
-    standard_input(monkeypatch, b" \n")
-    dispatch(["answer", QUESTION, "--model", model, "--json", "--context", "-"])
-    standard_input(monkeypatch, b"")
-    dispatch(["answer", QUESTION, "--model", model, "--context", "-"])
-    first, second = capsys.readouterr().out.splitlines()
-    assert json.loads(first) == {"answers": [{"text": None, "start": None, "end": None, "score": 1.0}]}
-    assert second == "no answer (score 1.000)"
+def test_a_refusal_shows_the_best_guess_and_people_may_insist(model, context, capsys):
+    def shown(*more):
+        dispatch(["answer", QUESTION, "--context", str(context), "--model", model, *more])
+        return capsys.readouterr().out.splitlines()
+
+    shy = ["--no-answer-threshold", "-1000"]
+    insisted = shown("--must-answer")
+    none, guess = shown(*shy)
+    assert none.startswith("no answer (score 0.")
+    assert guess == f"    best guess: {insisted[0]}"
+    assert shown(*shy, "--top-k", "2") == [none, insisted[0]]
+    (line,) = shown(*shy, "--json")
+    (wanted,) = json.loads(shown("--must-answer", "--json")[0])["answers"]
+    refused = json.loads(line)
+    assert [answer["text"] for answer in refused["answers"]] == [None]
+    assert refused["guess"] == wanted
+    assert shown("--no-answer-threshold", "1000") == insisted
+    with pytest.raises(UserError, match="Give one of the two"):
+        shown("--must-answer", *shy)
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", "\t\u3000".encode()])
+def test_a_text_that_says_nothing_is_refused(model, monkeypatch, content):
+    standard_input(monkeypatch, content)
+    with pytest.raises(UserError, match="standard input: holds no text"):
+        dispatch(["answer", QUESTION, "--model", model, "--context", "-"])
 
 
 @pytest.mark.parametrize(

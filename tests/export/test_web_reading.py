@@ -17,7 +17,7 @@ from destila.data.reading_form import reading_form
 from destila.data.tokenizers import train_tokenizer
 from destila.data.windows import MIN_CONTEXT_TOKENS, WindowBuilder
 from destila.export.web.tables import CLASSES, tokenizer_tables
-from destila.inference.decoding import decode
+from destila.inference.decoding import SHOWN_SHARE, decode
 from odd_texts import random_texts
 from tiny import TEXTS, tiny_tokenizer
 
@@ -136,9 +136,8 @@ def test_windows_and_answers_are_those_of_python(page, tokenizers, texts, seed):
         (None, 0.5, -3.0)[seed % 3],
     )
     logits = [{"start": a.tolist(), "end": b.tolist()} for a, b in zip(starts, ends, strict=True)]
-    plain_windows, found = cut_and_decoded(
-        page, example.question, example.context, builder, logits, longest=longest, count=count, threshold=threshold
-    )
+    settings = {"longest": longest, "count": count, "threshold": threshold, "share": SHOWN_SHARE}
+    plain_windows, found = cut_and_decoded(page, example.question, example.context, builder, logits, **settings)
     assert plain_windows == [[w.input_ids.tolist(), w.context_start, w.first_token] for w in windows]
     _, wanted = decode(
         windows, starts, ends, example.context, max_answer_tokens=longest, top_k=count, no_answer_threshold=threshold

@@ -19,7 +19,7 @@ from destila.inference import reader as reader_module
 from destila.inference.backends import load_backend
 from destila.inference.backends.torch import TorchModel
 from destila.inference.decoding import decode
-from destila.inference.reader import Reader
+from destila.inference.reader import Reader, examples_of
 from tiny import ARCHITECTURES, TEXTS, pad_token_id, tiny_examples, tiny_model, tiny_reader, tiny_tokenizer
 
 
@@ -76,21 +76,108 @@ def test_the_ways_of_asking_agree(readers, architecture):
     st.sampled_from(ARCHITECTURES), st.text(min_size=1, max_size=12), st.text(st.characters(codec=None), max_size=150)
 )
 def test_any_unicode_gives_an_exact_answer(readers, architecture, question, context):
-    if not question.strip():
+    if not question.strip() or not context.strip():
+        with pytest.raises(UserError, match=r"is empty|problems"):
+            readers[architecture].answer(question, context)
         return
     answer = readers[architecture].answer(question, context)
-    if answer.text is None:
+    if answer.text is None:  # there are no tokens that stand for a character
         assert answer == Answer.none(1.0)
     else:
         assert answer.text == context[answer.start : answer.end] == answer.text.strip() != ""
 
 
-def test_empty_contexts_have_no_answer_and_empty_questions_are_refused(readers):
-    assert readers["roberta"].answer("¿Qué?", "") == Answer.none()
-    assert readers["roberta"].rank([]) == []
-    assert readers["roberta"].predict([]) == {}
-    with pytest.raises(UserError, match="2 problems"):
-        readers["roberta"].answer_batch([("¿Qué?", "a"), ("", "a"), (" \n", "a")])
+def test_what_is_no_text_or_says_nothing_is_refused(readers):
+    reader = readers["roberta"]
+    assert reader.rank([]) == []
+    assert reader.predict([]) == {}
+    for pair, problem in [
+        (("¿Qué?", ""), "question 1: the context is empty"),
+        (("¿Qué?", " \n\u3000"), "question 1: the context is empty"),
+        (("", "a"), "question 1: the question is empty"),
+        ((None, "a"), "question 1: the question is None, which is no text"),
+        (("¿Qué?", None), "the context is None"),
+        ((b"Que?", "a"), "the question is b'Que\\?', which is no text"),
+        (("¿Qué?", b"\xff" * 500), r"the context is b'\\xff.{0,60}\.\.\., which is no text"),
+        ((5, ["a"]), "2 problems"),
+    ]:
+        for ask in (reader.answer, reader.answers, lambda *pair: reader.answer_batch([pair])):
+            with pytest.raises(UserError, match=problem) as caught:
+                ask(*pair)
+            assert caught.value.remedy
+    with pytest.raises(UserError, match=r"2 problems:\n  - question 2: the question is empty\n  - question 3: the con"):
+        reader.answer_batch([("¿Qué?", "a"), ("", "a"), ("¿Qué?", " ")])
+    for pair in ("ab", None, ("a",), ("a", "b", "c"), {"question": "a", "context": "b"}):
+        with pytest.raises(UserError, match=r"question 1: is .*Give a pair"):
+            reader.rank([pair])
+
+
+@pytest.mark.parametrize("top_k", [0, -1, "3", None, 2.0, True])
+def test_how_many_answers_must_be_a_number_of_at_least_one(readers, top_k):
+    reader = readers["roberta"]
+    with pytest.raises(UserError, match=f"top_k: is {top_k!r}"):
+        reader.answers("¿Qué?", "Lima", top_k=top_k)
+    with pytest.raises(UserError, match=f"top_k: is {top_k!r}"):
+        reader.rank([("¿Qué?", "Lima")], top_k=top_k)
+
+
+@pytest.mark.parametrize(
+    ("refusing", "problem"),
+    [
+        ({"must_answer": True, "no_answer_threshold": 1.0}, "Give one of the two"),
+        ({"must_answer": "no"}, "must_answer: is 'no'"),
+        ({"no_answer_threshold": "1"}, "no_answer_threshold is '1'"),
+        ({"no_answer_threshold": float("nan")}, "no_answer_threshold is nan"),
+        ({"no_answer_threshold": True}, "no_answer_threshold is True"),
+    ],
+)
+def test_contradictions_about_refusing_are_told(readers, tmp_path, refusing, problem):
+    with pytest.raises(UserError, match=problem):
+        readers["roberta"].answer("¿Qué?", TEXTS[0], **refusing)
+    with pytest.raises(UserError, match=problem):
+        Reader.load(tiny_reader(tmp_path), **refusing)
+
+
+def test_people_may_insist_on_an_answer_or_choose_the_threshold(tmp_path):
+    question, context = "¿Quién fundó Lima?", TEXTS[0]
+    directory = tiny_reader(tmp_path / "model", metadata={"no_answer_threshold": -1000.0})
+    shy = Reader.load(directory)
+    ((prediction, answers),) = shy.read(examples_of([(question, context)]), top_k=1)
+    assert answers == [prediction.answer] == [prediction.no_answer]
+    best, score = prediction.best, prediction.no_answer_score
+    assert prediction.guess is best is not None
+    assert shy.answer(question, context, must_answer=True) == best
+    assert shy.answer(question, context, no_answer_threshold=score) == best, "a threshold that is met still answers"
+    assert shy.answer(question, context, no_answer_threshold=score - 0.01).text is None
+    assert shy.answer_batch([(question, context)], must_answer=True) == [best]
+    bold = Reader.load(directory, must_answer=True)
+    assert bold.answer(question, context) == best
+    assert bold.answer(question, context, no_answer_threshold=score - 0.01).text is None
+    assert Reader.load(directory, no_answer_threshold=score).answer(question, context) == best
+    refused = shy.answers(question, context, top_k=3)
+    assert refused[1:] == shy.answers(question, context, top_k=2, must_answer=True), "the guess comes next"
+
+
+def test_any_way_to_the_logits_gives_the_same_and_sees_bounded_parts(readers, monkeypatch):
+    reader, seen = readers["roberta"], []
+    monkeypatch.setattr(streaming, "EXAMPLES_AT_ONCE", 5)
+    monkeypatch.setattr(streaming, "CHARACTERS_AT_ONCE", 300)
+    monkeypatch.setattr(streaming, "LONG_TEXT", 2_000)
+    monkeypatch.setattr(streaming, "PIECE", 500)
+    texts = [*TEXTS, " ".join(TEXTS) * 4, *TEXTS]
+    examples = examples_of([("¿Quién?", text) for text in texts])
+
+    def logits(windows):
+        seen.append(sum(len(window.offsets) for window in windows))
+        return reader.logits(windows)
+
+    found = list(reader.read(examples, top_k=3, logits=logits))
+    assert len(seen) > 6
+    assert max(seen) < 1_000
+    assert found == list(reader.read(examples, top_k=3))
+    alone = [next(reader.read([example], top_k=3)) for example in examples]
+    for (_, answers), (_, same) in zip(found, alone, strict=True):
+        assert [(a.start, a.end) for a in answers] == [(a.start, a.end) for a in same]
 
 
 def test_the_threshold_decides_about_no_answer(tmp_path):

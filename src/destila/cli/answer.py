@@ -6,7 +6,6 @@ Mental model: one question is read whole, answered and printed; a file of questi
 
 import sys
 from collections.abc import Generator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from destila.core.records import Answer
 from destila.inference.answer_file import Workers, answer_file, open_binary
 from destila.inference.documents.document import kind_of
 from destila.inference.documents.open import plain_text
-from destila.inference.jsonl import Answered, Position, to_json
-from destila.inference.reader import Reader
+from destila.inference.jsonl import Answered, Position, answer_fields, to_json
+from destila.inference.reader import Reader, examples_of
 
 LONG = 20_000  # characters of a text; a process that reads less of them is over before speed could pay
 
@@ -26,7 +25,8 @@ def run(settings: AnswerSettings) -> dict[str, Any]:
     """Answer, and print or write the answers.
 
     Returns:
-        {"answers": [{"text", "start", "end", "score"}]} for one question; {"questions": n, "errors": m} for a file.
+        {"answers": [{"text", "start", "end", "score"}]} for one question, with the best "guess" behind a refusal;
+        {"questions": n, "errors": m} for a file.
 
     Raises:
         UserError: a question or text is missing or cannot be read, or the model cannot; see `answer_file`.
@@ -34,7 +34,10 @@ def run(settings: AnswerSettings) -> dict[str, Any]:
     _check_usage(settings)
     if settings.input is None:
         return _answer_one(settings)
-    return answer_file(settings, _load(settings), workers=_ray_workers(settings) if settings.ray_workers else None)
+    counts = answer_file(settings, _load(settings), workers=_ray_workers(settings) if settings.ray_workers else None)
+    if settings.json and settings.output not in (None, "-"):  # else the answers themselves are on stdout
+        print(to_json(counts))
+    return dict(counts)
 
 
 def _check_usage(settings: AnswerSettings) -> None:
@@ -55,7 +58,13 @@ def _check_usage(settings: AnswerSettings) -> None:
 
 def _load(settings: AnswerSettings, *, lean: bool = False) -> Reader:
     return Reader.load(
-        settings.model, backend=settings.backend, revision=settings.revision, threads=settings.threads, lean=lean
+        settings.model,
+        backend=settings.backend,
+        revision=settings.revision,
+        threads=settings.threads,
+        lean=lean,
+        must_answer=settings.must_answer,
+        no_answer_threshold=settings.no_answer_threshold,
     )
 
 
@@ -65,8 +74,15 @@ def _ray_workers(settings: AnswerSettings) -> Workers:
     def answered(file: Path, start: Position) -> Generator[Answered, None, None]:
         from destila.integrations.ray import Workers, answer_pieces
 
-        threads = settings.threads or 1  # a worker takes so many of the cluster's cores
-        workers = Workers(settings.ray_workers, settings.model, settings.backend, settings.revision, threads)
+        workers = Workers(
+            settings.ray_workers,
+            settings.model,
+            settings.backend,
+            settings.revision,
+            threads=settings.threads or 1,  # a worker takes so many of the cluster's cores
+            must_answer=settings.must_answer,
+            no_answer_threshold=settings.no_answer_threshold,
+        )
         yield from answer_pieces(file, start, workers, top_k=settings.top_k)
 
     return answered
@@ -80,9 +96,13 @@ def _answer_one(settings: AnswerSettings) -> dict[str, Any]:
 
         return answer_documents(settings, question, _load(settings))
     context = _read_text(settings.context or "")
-    answers = _load(settings, lean=len(context) < LONG).answers(question, context, top_k=settings.top_k)
-    result = {"answers": [asdict(answer) for answer in answers]}
-    print(to_json(result) if settings.json else "\n".join(map(_readable, answers)))
+    reader = _load(settings, lean=len(context) < LONG)
+    ((prediction, answers),) = reader.read(examples_of([(question, context)]), top_k=settings.top_k)
+    result = answer_fields(prediction, answers)
+    lines = [_readable(answer) for answer in answers]
+    if prediction.guess and len(answers) == 1:
+        lines.append(f"    best guess: {_readable(prediction.guess)}")
+    print(to_json(result) if settings.json else "\n".join(lines))
     return result
 
 
@@ -106,6 +126,8 @@ def _read_text(name: str) -> str:
         document = plain_text(where, file.read())
     if document.note:
         print(f"{where}: {document.note}.", file=sys.stderr)
+    if not document.text.strip():
+        raise UserError(where, "holds no text", "Give a text to answer from.")
     return document.text
 
 

@@ -28,26 +28,33 @@ def answer_documents(settings: AnswerSettings, question: str, reader: Reader) ->
     """Answer, and print the answers.
 
     Returns:
-        {"answers": [{"text", "start", "end", "score", "file", "page", "sentence"}]}; for a folder also {"files": n,
-        "refused": [{"file", "problem"}]}: how many were searched, and the others.
+        {"answers": [{"text", "start", "end", "score", "file", "page", "sentence"}]}, with the best "guess" behind a
+        refusal; for a folder also {"files": n, "refused": [{"file", "problem"}]}: how many were searched, and the
+        others.
 
     Raises:
         UserError: nothing can be read, the model cannot, or the extra `documents` is missing.
     """
     path, result = settings.context or "", dict[str, Any]()
+    most = max(2, settings.top_k)  # behind a refusal stands the best guess
     if Path(path).is_dir():
         folder = Folder.open(path, settings.folder, settings.documents)
-        found = folder.answers(reader, question, passages=settings.folder.passages, top_k=settings.top_k)
+        found = folder.answers(reader, question, passages=settings.folder.passages, top_k=most)
         folder.close()
         result = {"files": len(folder.files), "refused": [_refusal(error) for error in folder.refused]}
         _tell(folder.refused, folder.notes)
     else:
         document = read_document(path, settings.documents)
-        answers = reader.answers(question, document.text, top_k=settings.top_k)
+        answers = reader.answers(question, document.text, top_k=most)
         found = [FoundAnswer.at(answer, path, document) for answer in answers]
         _tell([], {path: document.note} if document.note else {})
-    result = {"answers": [_fields(answer) for answer in found], **result}
-    print(to_json(result) if settings.json else "\n".join(map(_readable, found)))
+    shown, guess = found[: settings.top_k], dict[str, Any]()
+    lines = [_readable(answer) for answer in shown]
+    if found[0].answer.text is None:
+        guess = {"guess": _fields(found[1]) if len(found) > 1 else None}
+        lines += [f"    best guess: {_readable(answer)}" for answer in found[len(shown) : 2]]
+    result = {"answers": [_fields(answer) for answer in shown], **guess, **result}
+    print(to_json(result) if settings.json else "\n".join(lines))
     return result
 
 

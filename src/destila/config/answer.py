@@ -30,6 +30,16 @@ class RunTimeSettings:
 
 
 @settings
+class AnsweringSettings(RunTimeSettings):
+    """When a reader says that a text holds no answer."""
+
+    must_answer: bool = False
+    """Always give the best span; never "no answer"."""
+    no_answer_threshold: float | None = None
+    """Say "no answer" where it stands so many logits above the best span; none: as the model's destila.json says."""
+
+
+@settings
 class EvaluateSettings(RunTimeSettings):
     """Score models, or a file of predictions, on a data set."""
 
@@ -62,7 +72,7 @@ class EvaluateSettings(RunTimeSettings):
 
 
 @settings
-class AnswerSettings(RunTimeSettings):
+class AnswerSettings(AnsweringSettings):
     """Answer a question from a text, or many from a file."""
 
     question: str | None = positional(default=None)

@@ -81,7 +81,7 @@ class Prediction:
 
     @property
     def no_answer_score(self) -> float:
-        """How far "no answer" stands above the best span, in logits; thresholds are set on it. inf: there is no span."""
+        """How far "no answer" stands above the best span, in logits: what thresholds are set on. inf: there is none."""
         return self.null_logit - self.best_logit
 
     @property

@@ -95,6 +95,7 @@ def _write_through_kills(settings: AnswerSettings, reader: Reader, file: BinaryI
         "model": _model_identity(settings),
         "run time": type(reader.model).__name__,
         "top_k": settings.top_k,
+        "no_answer_threshold": reader.no_answer_threshold,
         "version of destila": destila_version(),
     }
     journal = Journal.open(Path(settings.output or ""), identity, overwrite=settings.overwrite)

@@ -5,16 +5,17 @@ that starts at token i of the whole context and ends k tokens later; where windo
 so it counts once. Windows come in order, so rows that no later window holds are settled: their part of the softmax is
 summed up, and only the rows that an answer may still come from are kept. Next to the spans stands "no answer", whose
 score is the lowest over the windows of its score in each (every window must agree that it holds no answer). A softmax
-over all of these gives the probabilities. Answers are read off best first; each removes the spans that overlap it.
+over all of these gives the probabilities. Answers are read off best first; each removes the spans that overlap it. One
+that is improbable beside the best, or repeats the words of a better one, is not shown (docs/answering.md).
 
     N tokens of the whole context, n of them in a window, K most tokens of an answer
 
 Invariants: an answer is whole words of the context without hidden characters or white space at its edges, and `text ==
-context[start:end]`; hidden characters (`destila.core.characters`) neither cut a word nor make an answer;
-two answers never overlap; equal scores are decided by the earlier start, then by the shorter span. Offsets must be as
-`destila.data.windows` makes them. Memory does not depend on the length of the context; for that, a context of more than
-`top_k` times ROWS_PER_ANSWER tokens may lose an answer other than the best, if the better ones lie in words of hundreds
-of tokens. This module neither runs models nor chooses thresholds.
+context[start:end]`; hidden characters (`destila.core.characters`) neither cut a word nor make an answer; two answers
+neither overlap nor say the same; equal scores are decided by the earlier start, then by the shorter span. Offsets must
+be as `destila.data.windows` makes them. Memory does not depend on the length of the context; for that, a context of
+more than `top_k` times ROWS_PER_ANSWER tokens may lose an answer other than the best, if the better ones lie in words
+of hundreds of tokens or are repeated so often. This module neither runs models nor chooses thresholds.
 """
 
 import math
@@ -37,6 +38,7 @@ Positions = NDArray[np.int64]
 ZERO_WIDTH_JOINER = "\u200d"
 ROWS_AT_ONCE = 1024  # settled together
 ROWS_PER_ANSWER = 256  # an answer of 30 tokens rules out those of some 60 rows, and more where it grows to long words
+SHOWN_SHARE = 0.1  # an alternative is at least so probable beside the best; the rule is in docs/answering.md
 SKIN_TONES = range(0x1F3FB, 0x1F400)
 TAGS = range(0xE0020, 0xE0080)  # that make a region's flag of a black one
 PICTURES_FROM = "\u2100"  # a zero-width joiner makes one of two; of letters below it makes nothing
@@ -69,12 +71,13 @@ def decode(
         start_logits: (T,) for each window, padded or not; `end_logits` likewise.
         context: the context that the windows were cut from.
         max_answer_tokens: the longest answer, before it grows to whole words.
-        top_k: most answers to return.
+        top_k: most answers to return; alternatives that deserve it only.
         no_answer_threshold: "no answer" is given where `no_answer_score` is above it; None: always answer.
 
     Returns:
         The prediction, and the answers, best first: `prediction.answer`, then the next best spans that overlap no
-        better one. An answer's score is the probability of its best token span among all legal spans and "no answer".
+        better one, repeat none, and have SHOWN_SHARE of the best span's probability. An answer's
+        score is the probability of its best token span among all legal spans and "no answer".
     """
     longest = max(len(window.offsets) for window in windows)
     decoder = SpanDecoder(
@@ -214,23 +217,28 @@ def _best_rows(rows: _Rows, count: int) -> _Rows:
 
 
 def _best_spans(rows: _Rows, context: str, *, count: int) -> list[tuple[float, int, int]]:
-    """(score, start, end) of the best spans that do not overlap, as whole words. Uses the scores up."""
-    found = list[tuple[float, int, int]]()
-    while rows.scores.size:
+    """(score, start, end) of the best spans that deserve to be shown, as whole words. Uses the scores up."""
+    found, said = list[tuple[float, int, int]](), set[str]()
+    while rows.scores.size and len(found) < count:
         row, more = divmod(int(rows.scores.argmax()), rows.scores.shape[1])
         score = float(rows.scores[row, more])
-        if score == -math.inf:
+        if score == -math.inf or (found and score < found[0][0] + math.log(SHOWN_SHARE)):
             break
         start, end = _whole_words(context, int(rows.starts[row]), int(rows.ends[row, more]))
-        found.append((score, start, end))
-        if len(found) == count:
-            break
+        if (words := same_words(context[start:end])) not in said:
+            found.append((score, start, end))
+            said.add(words)
         # Whole words keep apart what is apart: spans that do not overlap this one will not once they are extended.
         rows.scores[(rows.starts < end)[:, None] & (rows.ends > start)] = -np.inf
     return found
 
 
 # ---------------------------------------------------------------------------------------------------- words
+def same_words(text: str) -> str:
+    """What two answers share that say the same: their words, whatever their capitals and the space between them."""
+    return " ".join(text.lower().split())
+
+
 def _whole_words(context: str, start: int, end: int) -> tuple[int, int]:
     """The span, whose edges show, extended so that neither of them cuts a word."""
     while (before := _neighbor(context, start, -1)) is not None and _one_word(context, before, start):

@@ -16,7 +16,8 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from destila.core.errors import UserError
-from destila.inference.reader import Reader
+from destila.core.records import Answer, Prediction
+from destila.inference.reader import Reader, examples_of
 
 LINES_AT_ONCE, BYTES_AT_ONCE = 256, 4_000_000  # a piece: whichever comes first
 LONGEST_LINE = 2_000_000  # bytes, as many as the server takes; a book has about one million
@@ -112,8 +113,9 @@ def _parse(number: int, line: bytes | None) -> _Question:
     question, context = record.get("question"), record.get("context")
     if not isinstance(question, str) or not isinstance(context, str):
         return _Question(number, identity, error=f"line {number} needs the strings question and context")
-    if not question.strip():
-        return _Question(number, identity, error=f"line {number}: the question is empty")
+    for name, text in (("question", question), ("context", context)):
+        if not text.strip():
+            return _Question(number, identity, error=f"line {number}: the {name} is empty")
     return _Question(number, identity, (question, context))
 
 
@@ -135,7 +137,7 @@ def _answer(reader: Reader, questions: Sequence[_Question], *, top_k: int) -> li
     """One result for each. What the reader refuses is found by halves, so that its neighbours still run together."""
     good = [question for question in questions if not question.error]
     try:
-        ranked = reader.rank([question.pair for question in good], top_k=top_k)
+        read = list(reader.read(examples_of(question.pair for question in good), top_k=top_k))
     except UserError as error:
         if error.where == reader.name:  # a broken model is no fault of a line
             raise
@@ -143,12 +145,18 @@ def _answer(reader: Reader, questions: Sequence[_Question], *, top_k: int) -> li
             return [questions[0].id | {"error": f"line {questions[0].number}: {error}"}]
         half = len(questions) // 2
         return _answer(reader, questions[:half], top_k=top_k) + _answer(reader, questions[half:], top_k=top_k)
-    answers = iter(ranked)
+    said = iter(read)
     return [
-        question.id
-        | ({"error": question.error} if question.error else {"answers": [asdict(one) for one in next(answers)]})
+        question.id | ({"error": question.error} if question.error else answer_fields(*next(said)))
         for question in questions
     ]
+
+
+def answer_fields(prediction: Prediction, answers: Sequence[Answer]) -> dict[str, Any]:
+    """Answers as they are written: {"answers": [...]}, with {"guess": ...} where the first is "no answer"."""
+    found = {"answers": [asdict(answer) for answer in answers]}
+    guess = asdict(prediction.guess) if prediction.guess else None
+    return found | ({"guess": guess} if prediction.answer.text is None else {})
 
 
 # ------------------------------------------------------------------------------------------ writing

@@ -10,9 +10,11 @@ many tokens at once and no more, however long a context is. This module imports 
 nothing.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -34,10 +36,24 @@ from destila.inference.decoding import SpanDecoder
 SHIPPED = Path(__file__).parent / "shipped"  # the reader that comes with the package: an int8 ONNX export
 SHIPPED_NAME = "the reader that ships"  # in messages and reports; where it lies depends on the installation
 WORTH_A_THREAD = 20_000  # characters; less is tokenised sooner than a thread has started
+SHOWN_CHARACTERS = 60  # of a value in a message
 TOKENS_PER_BATCH = 2048  # on a CPU; 8192 take 17 % more time for each question: they leave the caches
 
 Pair = tuple[str, str]
 WindowLogits = tuple[list[Logits], list[Logits]]  # start and end logits, (T,) for each window
+
+
+class Refusing(TypedDict, total=False):
+    """When "no answer" is given.
+
+    Attributes:
+        must_answer: never, unless a context has no span; the best span is the answer.
+        no_answer_threshold: where its score exceeds the best span's by more than this many logits; None: by more than
+            the reader's own threshold.
+    """
+
+    must_answer: bool
+    no_answer_threshold: float | None
 
 
 class Reader:
@@ -79,6 +95,7 @@ class Reader:
         window_length: int = 0,
         threads: int = 0,
         lean: bool = False,
+        **refusing: Unpack[Refusing],
     ) -> "Reader":
         """Load a reader by name.
 
@@ -90,19 +107,20 @@ class Reader:
                 than the model has positions for.
             threads: of the run time; 0: one for each core that this process may use.
             lean: less memory and more time for a question, where onnxruntime runs it: for a process that asks few.
+            refusing: when "no answer" is given, instead of where the model's destila.json says; see `Refusing`.
 
         Raises:
             UserError: there is no such model, it is broken, or its windows would be too long for it.
         """
         loaded = load_backend(place_of(model), backend, revision=revision, threads=threads, lean=lean)
         name = loaded.location.label if loaded.location.commit else name_of(model)
-        return cls.of(loaded, name=name, window_length=window_length)
+        return cls.of(loaded, name=name, window_length=window_length, **refusing)
 
     @classmethod
-    def of(cls, loaded: LoadedBackend, *, name: str, window_length: int = 0) -> "Reader":
+    def of(cls, loaded: LoadedBackend, *, name: str, window_length: int = 0, **refusing: Unpack[Refusing]) -> "Reader":
         """The reader that a loaded model and what lay beside it make; see `load`."""
         longest = longest_window(loaded.config)
-        return cls(
+        reader = cls(
             loaded.model,
             loaded.tokenizer,
             window=_window(name, loaded.metadata, window_length, longest),
@@ -111,27 +129,35 @@ class Reader:
             name=name,
             longest=longest,
         )
+        reader.no_answer_threshold = reader.threshold(**refusing)
+        return reader
 
     # ------------------------------------------------------------------------------------------------ questions
-    def answer(self, question: str, context: str) -> Answer:
+    def answer(self, question: str, context: str, **refusing: Unpack[Refusing]) -> Answer:
         """The best answer, or `Answer.none` where the context holds none.
 
+        Args:
+            refusing: when "no answer" is given; see `Refusing`.
+
         Raises:
-            UserError: the question is empty, or too long for a window.
+            UserError: a text is none or empty, or the question is too long for a window.
         """
-        return self.answers(question, context, top_k=1)[0]
+        return self.answers(question, context, top_k=1, **refusing)[0]
 
-    def answers(self, question: str, context: str, *, top_k: int = 5) -> list[Answer]:
-        """The best answers, best first; they do not overlap. "No answer" stands first where it wins."""
-        return self.rank([(question, context)], top_k=top_k)[0]
+    def answers(self, question: str, context: str, *, top_k: int = 5, **refusing: Unpack[Refusing]) -> list[Answer]:
+        """The best answers, best first, as far as they deserve to be shown (docs/answering.md).
 
-    def answer_batch(self, pairs: Iterable[Pair]) -> list[Answer]:
+        "No answer" stands first where it wins; what follows then is the best guess behind it.
+        """
+        return self.rank([(question, context)], top_k=top_k, **refusing)[0]
+
+    def answer_batch(self, pairs: Iterable[Pair], **refusing: Unpack[Refusing]) -> list[Answer]:
         """The best answer of each (question, context), in order."""
-        return [answers[0] for answers in self.rank(pairs, top_k=1)]
+        return [answers[0] for answers in self.rank(pairs, top_k=1, **refusing)]
 
-    def rank(self, pairs: Iterable[Pair], *, top_k: int = 5) -> list[list[Answer]]:
+    def rank(self, pairs: Iterable[Pair], *, top_k: int = 5, **refusing: Unpack[Refusing]) -> list[list[Answer]]:
         """The best answers of each (question, context), in order."""
-        return [answers for _, answers in self.read(examples_of(pairs), top_k=top_k)]
+        return [answers for _, answers in self.read(examples_of(pairs), top_k=top_k, **refusing)]
 
     def predict(self, examples: Sequence[Example]) -> dict[str, Prediction]:
         """What the reader says about each example, by id; progress goes to stderr."""
@@ -149,6 +175,7 @@ class Reader:
         *,
         top_k: int = 1,
         logits: Callable[[Sequence[Window]], WindowLogits] | None = None,
+        **refusing: Unpack[Refusing],
     ) -> Iterator[tuple[Prediction, list[Answer]]]:
         """Prediction and best answers of each example, in order: the one way from texts to answers.
 
@@ -158,15 +185,45 @@ class Reader:
         Args:
             top_k: most answers of each.
             logits: runs windows instead of `self.logits`, a part of the texts at a time.
+            refusing: when "no answer" is given; see `Refusing`.
 
         Raises:
-            UserError: a question is empty, or too long for a window; the model gives numbers that are not finite.
+            UserError: a text is none or empty, or a question is too long for a window; `top_k` or `refusing` make no
+                sense; the model gives numbers that are not finite.
         """
-        _refuse_empty(examples)
-        return self._read(examples, top_k=top_k, logits=logits or self.logits)
+        check_top_k(top_k)
+        _refuse_unreadable(examples)
+        threshold = self.threshold(**refusing)
+
+        def decoder(window: Window) -> SpanDecoder:
+            return SpanDecoder(
+                examples[window.example].context,
+                max_answer_tokens=min(self.window.max_answer_tokens, self.window.length),
+                top_k=top_k,
+                no_answer_threshold=threshold,
+            )
+
+        return self._read(examples, decoder, logits or self.logits)
+
+    def threshold(self, *, must_answer: bool = False, no_answer_threshold: float | None = None) -> float | None:
+        """The no-answer threshold in use; None: always answer. See `Refusing`.
+
+        Raises:
+            UserError: both are given, or one is not what it should be.
+        """
+        if not isinstance(must_answer, bool):
+            raise UserError("must_answer", f"is {must_answer!r}", "Make it True or False.")
+        if no_answer_threshold is None:
+            return None if must_answer else self.no_answer_threshold
+        if must_answer:
+            raise UserError("must_answer", "leaves nothing to a no_answer_threshold", "Give one of the two.")
+        return checked_threshold(no_answer_threshold, where="no_answer_threshold")
 
     def _read(
-        self, examples: Sequence[Example], *, top_k: int, logits: Callable[[Sequence[Window]], WindowLogits]
+        self,
+        examples: Sequence[Example],
+        decoder_of: Callable[[Window], SpanDecoder],
+        logits: Callable[[Sequence[Window]], WindowLogits],
     ) -> Iterator[tuple[Prediction, list[Answer]]]:
         parts, decoder = stream(self.builder, examples), None
         if sum(len(example.context) for example in examples) > WORTH_A_THREAD:
@@ -176,19 +233,11 @@ class Reader:
                 if window.first_token == 0:
                     if decoder:
                         yield decoder.finish()
-                    decoder = self._decoder(examples[window.example].context, top_k=top_k)
+                    decoder = decoder_of(window)
                 assert decoder is not None  # every example has a first window
                 decoder.add(window, start, end)
         if decoder:
             yield decoder.finish()
-
-    def _decoder(self, context: str, *, top_k: int) -> SpanDecoder:
-        return SpanDecoder(
-            context,
-            max_answer_tokens=min(self.window.max_answer_tokens, self.window.length),
-            top_k=top_k,
-            no_answer_threshold=self.no_answer_threshold,
-        )
 
     def logits(self, windows: Sequence[Window], progress: Progress | None = None) -> WindowLogits:
         """Start and end logits of windows, in their order.
@@ -231,17 +280,53 @@ def name_of(model: str | Path | None) -> str:
 
 
 def examples_of(pairs: Iterable[Pair]) -> list[Example]:
-    """The pairs as examples that nobody has labelled."""
-    return [
-        Example(id=f"question {number}", question=question, context=context, labelled=False)
-        for number, (question, context) in enumerate(pairs, 1)
-    ]
+    """The pairs as examples that nobody has labelled.
+
+    Raises:
+        UserError: something is no pair.
+    """
+    examples = []
+    for number, pair in enumerate(pairs, 1):
+        if isinstance(pair, str | bytes) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise UserError(f"question {number}", f"is {shown(pair)}", "Give a pair: (question, context).")
+        examples.append(Example(f"question {number}", *pair, labelled=False))
+    return examples
 
 
-def _refuse_empty(examples: Sequence[Example]) -> None:
-    empty = [example.id for example in examples if not example.question.strip()]
-    if empty:
-        raise UserError.from_problems("questions", [f"{name!r} is empty" for name in empty], "Ask something.")
+def check_top_k(top_k: int) -> None:
+    """Raise a `UserError` unless it is a whole number of at least 1."""
+    if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or top_k < 1:
+        raise UserError("top_k", f"is {top_k!r}", "Make it a whole number of 1 or more.")
+
+
+def checked_threshold(threshold: Any, *, where: str) -> float:
+    """A no-answer threshold as a number; raises a `UserError` if it is none."""
+    is_number = isinstance(threshold, int | float | np.number) and not isinstance(threshold, bool)
+    if not is_number or not math.isfinite(threshold):
+        raise UserError(where, f"no_answer_threshold is {threshold!r}", "Make it a number, or null to always answer.")
+    return float(threshold)
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
+def _refuse_unreadable(examples: Sequence[Example]) -> None:
+    """No question is answered from nothing, and none is guessed at: every text is one, and says something."""
+    problems = list[tuple[str, str]]()
+    for example in examples:
+        for name, text in (("question", example.question), ("context", example.context)):
+            if not isinstance(text, str):
+                problems.append((example.id, f"the {name} is {shown(text)}, which is no text"))
+            elif not text.strip():
+                problems.append((example.id, f"the {name} is empty"))
+    remedy = "Give a question and a text to answer it from, as strings."
+    if len(problems) == 1:
+        raise UserError(*problems[0], remedy)
+    if problems:
+        raise UserError.from_problems("questions", [f"{name}: {problem}" for name, problem in problems], remedy)
 
 
 # ---------------------------------------------------------------------------------------------------- destila.json

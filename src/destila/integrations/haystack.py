@@ -14,10 +14,9 @@ from typing import Any
 
 from haystack import Document, ExtractedAnswer, component, default_from_dict, default_to_dict
 
-from destila.core.errors import UserError
 from destila.core.records import Answer
 from destila.inference.ranking import Piece, answers_from
-from destila.inference.reader import Reader
+from destila.inference.reader import Reader, check_top_k
 
 
 @component
@@ -41,7 +40,7 @@ class DestilaReader:
         revision: str | None = None,
         threads: int = 0,
     ) -> None:
-        _check(top_k)
+        check_top_k(top_k)
         self.model, self.top_k = model, top_k
         self.backend, self.revision, self.threads = backend, revision, threads
         self.reader: Reader | None = None
@@ -78,7 +77,7 @@ class DestilaReader:
             UserError: the question is empty or too long, `top_k` is below 1, or the model cannot be loaded.
         """
         most = self.top_k if top_k is None else top_k
-        _check(most)
+        check_top_k(most)
         self.warm_up()
         assert self.reader is not None
         pieces = [
@@ -94,11 +93,6 @@ class DestilaReader:
                 _extracted(query, None if number is None else documents[number], answer) for number, answer in ranked
             ]
         }
-
-
-def _check(top_k: int) -> None:
-    if top_k < 1:
-        raise UserError("DestilaReader", f"top_k is {top_k}", "Make it 1 or more.")
 
 
 def _extracted(query: str, document: Document | None, answer: Answer) -> ExtractedAnswer:

@@ -44,10 +44,19 @@ class Workers:
     backend: str = "auto"
     revision: str | None = None
     threads: int = 1
+    must_answer: bool = False
+    no_answer_threshold: float | None = None
 
     def load(self) -> Reader:
         """The reader of one worker."""
-        return Reader.load(self.model, backend=self.backend, revision=self.revision, threads=self.threads)
+        return Reader.load(
+            self.model,
+            backend=self.backend,
+            revision=self.revision,
+            threads=self.threads,
+            must_answer=self.must_answer,
+            no_answer_threshold=self.no_answer_threshold,
+        )
 
 
 class _Worker:

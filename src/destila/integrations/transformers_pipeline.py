@@ -7,7 +7,8 @@
 
 Same: what may be passed and in which forms, every argument of a call and its default, the keys, a dict for one answer
 and a list for more. Better, and therefore different: a score is the probability of the whole span among all spans of
-all windows, so it compares across windows; answers do not overlap; what cannot be done is an error that says why.
+all windows, so it compares across windows; answers neither overlap nor repeat one another, and what is improbable
+beside the best is left out; what cannot be done is an error that says why.
 This module decides nothing about answers; `destila.inference.reader` does.
 """
 

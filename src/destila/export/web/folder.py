@@ -25,6 +25,7 @@ from destila.data.windows import MIN_CONTEXT_TOKENS
 from destila.export.web.runtime import BINARY, SCRIPT
 from destila.export.web.tables import characters, reading_tables, tokenizer_tables
 from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
+from destila.inference.decoding import SHOWN_SHARE
 from destila.inference.reader import Reader
 
 SHARED = ("index.html", "page.css", "files.js", "page.js")
@@ -83,6 +84,7 @@ def _settings(reader: Reader) -> dict[str, Any]:
         "longest": window.max_answer_tokens,
         "least": MIN_CONTEXT_TOKENS,
         "threshold": reader.no_answer_threshold,
+        "share": SHOWN_SHARE,
     }
 
 

@@ -9,10 +9,11 @@ parses nor runs models.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Unpack
 
 from destila.config import DocumentSettings, FolderSettings
 from destila.core.errors import UserError
@@ -23,7 +24,7 @@ from destila.inference.documents.cache import Library
 from destila.inference.documents.document import Document, DocumentError
 from destila.inference.documents.index import PassageIndex, stored_index
 from destila.inference.ranking import Piece, answers_from
-from destila.inference.reader import Reader
+from destila.inference.reader import Reader, Refusing
 
 NEEDED = ("pypdfium2", "docx", "lxml", "bm25s", "Stemmer")  # of the extra `documents`
 
@@ -93,11 +94,14 @@ class Folder:
             raise UserError.from_problems(str(path), problems, "These are read: .txt, .md, .html, .pdf, .docx.")
         return cls(library, index, list(digests), refused)
 
-    def answers(self, reader: Reader, question: str, *, passages: int = 20, top_k: int = 5) -> list[FoundAnswer]:
-        """The best answers of all files, best first; "no answer" stands first where it wins.
+    def answers(
+        self, reader: Reader, question: str, *, passages: int = 20, top_k: int = 5, **refusing: Unpack[Refusing]
+    ) -> list[FoundAnswer]:
+        """The best answers of all files, best first; "no answer" stands first where it wins, before the best guess.
 
         Args:
             passages: how many are read.
+            refusing: when "no answer" is given.
 
         Raises:
             UserError: the question is empty, or too long for a window.
@@ -111,7 +115,7 @@ class Folder:
         ]
         return [
             FoundAnswer(answer) if file is None else FoundAnswer.at(answer, file, documents[file])
-            for file, answer in answers_from(reader, question, pieces, top_k=top_k)
+            for file, answer in answers_from(reader, question, pieces, top_k=top_k, **refusing)
         ]
 
     def close(self) -> None:

@@ -3,20 +3,20 @@
 //     N tokens of the whole context, K most tokens of an answer: scores[i * K + k] of the span from token i to i + k
 //
 // Invariants: an answer is whole words and begins and ends with a character that shows; characters that show nothing
-// neither cut a word nor make an answer; answers do not overlap; equal scores are decided by the earlier start, then by
-// the shorter span.
+// neither cut a word nor make an answer; answers neither overlap nor say the same; one that has less than `share` of the
+// best one's probability is not shown; equal scores are decided by the earlier start, then by the shorter span.
 
-const ZERO_WIDTH_JOINER = 0x200d;
+const ZERO_WIDTH_JOINER = 0x200d, SPACE = 0x20;
 const PICTURES_FROM = 0x2100; // a zero-width joiner makes one of two; of letters below it makes nothing
 
 // `windows`: with start and end logits; `offsets`: clean ones of the whole context; -> answers, best first.
-export function decode(windows, offsets, codes, characters, { longest, count, threshold }) {
+export function decode(windows, offsets, codes, characters, { longest, count, threshold, share }) {
   const tokens = offsets.length / 2, width = Math.min(longest, Math.max(tokens, 1));
   const { starts, ends } = edges(offsets, codes, characters);
   const scores = fill(windows, starts, ends, width);
   const none = Math.min(...windows.map(({ start, end }) => start[0] + end[0]));
   const normalizer = logSumExp(scores, none);
-  const spans = bestSpans(scores, starts, ends, width, { codes, characters, count });
+  const spans = bestSpans(scores, starts, ends, width, { codes, characters, count, share });
   const nothing = { text: null, start: null, end: null, score: Math.exp(none - normalizer) };
   if (!spans.length) return [nothing];
   const answers = spans.map(({ start, end, score }) => ({
@@ -74,17 +74,19 @@ function logSumExp(scores, none) {
   return highest + Math.log(sum + Math.exp(none - highest));
 }
 
-// The best spans that do not overlap, as whole words. Uses `scores` up.
-function bestSpans(scores, starts, ends, width, { codes, characters, count }) {
-  const found = [];
+// The best spans that deserve to be shown, as whole words. Uses `scores` up.
+function bestSpans(scores, starts, ends, width, { codes, characters, count, share }) {
+  const found = [], said = new Set();
   while (found.length < count) {
     let best = -1;
     for (let place = 0; place < scores.length; place += 1)
       if (scores[place] > (best < 0 ? -Infinity : scores[best])) best = place;
-    if (best < 0) break;
+    if (best < 0 || (found.length && scores[best] < found[0].score + Math.log(share))) break;
     const token = Math.floor(best / width), score = scores[best];
     const { start, end } = wholeWords(codes, starts[token], ends[token + (best % width)], characters);
-    found.push({ start, end, score });
+    const words = sameWords(codes.subarray(start, end), characters);
+    if (!said.has(words)) found.push({ start, end, score });
+    said.add(words);
     for (let place = 0; place < scores.length; place += 1) {
       const left = Math.floor(place / width), right = Math.min(left + (place % width), starts.length - 1);
       if (starts[left] < end && ends[right] > start) scores[place] = -Infinity;
@@ -94,6 +96,12 @@ function bestSpans(scores, starts, ends, width, { codes, characters, count }) {
 }
 
 // ---------------------------------------------------------------------------------------------- words
+// What two answers share that say the same: their words, whatever their capitals and the space between them.
+function sameWords(codes, characters) {
+  const spaced = codes.map((code) => (characters.is(code, characters.space) ? SPACE : code));
+  return textOf(spaced.filter((code, place) => code !== SPACE || spaced[place - 1] !== SPACE)).toLowerCase();
+}
+
 function wholeWords(codes, start, end, characters) {
   for (let before = neighbor(codes, start, -1, characters); oneWord(codes, before, start, characters);) {
     start = before;

@@ -130,8 +130,8 @@ async function answer({ question, context, count }, progress, isStopped) {
     await messagesArrive();
     if (isStopped()) return [];
   }
-  const { longest, threshold } = settings;
-  return decode(windows, text.clean, text.codes, characters, { longest, threshold, count });
+  const { longest, threshold, share } = settings;
+  return decode(windows, text.clean, text.codes, characters, { longest, threshold, share, count });
 }
 
 // One window by itself: in int8 the scale of activations is taken from all of the input, as in Python's reader.
