@@ -80,6 +80,9 @@ def test_the_key_comes_from_a_file_and_the_log_is_json(model, tmp_path):
         (["--model", "MODEL", "--api-key-file", "SHORT"], "holds no key of at least 16 characters"),
         (["--model", "MODEL", "--queue.windows", "5"], "only 5 may wait"),
         (["--port", "65536"], "port"),
+        (["--model", "MODEL", "--cors-origins", "*", "--cors-origins", "example.org"], "'example.org' is no origin"),
+        (["--model", "MODEL", "--cors-origins", "https://example.org/"], "is no origin"),
+        (["--model", "MODEL", "--must-answer", "--no-answer-threshold", "1"], "Give one of the two"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_served(model, tmp_path, arguments, expected):

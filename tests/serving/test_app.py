@@ -107,13 +107,93 @@ def test_answers_are_the_readers(port, reader):
 
 
 def test_many_questions_over_many_contexts(port, reader):
-    questions, contexts = [QUESTION, "¿Dónde?", "¿Cuándo nació 😀 María?"], [" ".join(TEXTS), "", "😀 " + TEXTS[3]]
+    questions, contexts = (
+        [QUESTION, "¿Dónde?", "¿Cuándo nació 😀 María?"],
+        [" ".join(TEXTS), "\u200b", "😀 " + TEXTS[3]],
+    )
     status, _, content = ask(port, questions, contexts, top_k=2)
     assert status == 200
     assert_same(content["results"], reader, questions, contexts, 2)
-    empty = content["results"][1]
-    assert empty["answers"] == [{"text": None, "start": None, "end": None, "score": 1.0}]
-    assert empty["no_answer_score"] is None
+
+
+def test_a_request_may_insist_on_an_answer_or_bring_a_threshold(port, reader):
+    best = reader.answer(QUESTION, CONTEXT, must_answer=True)
+
+    def said(**fields):
+        status, _, content = ask(port, QUESTION, CONTEXT, **fields)
+        assert status == 200
+        result = content["results"][0]
+        return result["answers"][0]["text"], result["guess"] and result["guess"]["text"]
+
+    assert said(no_answer_threshold=-1000.0) == (None, best.text)
+    assert said(no_answer_threshold=-1000) == (None, best.text)
+    assert said(no_answer_threshold=1000.0) == said(must_answer=True) == (best.text, None)
+    assert said(no_answer_threshold=None, must_answer=False) == said()
+    status, _, content = ask(port, QUESTION, CONTEXT, must_answer=True, no_answer_threshold=1.0)
+    assert (status, content["error"]["remedy"]) == (422, "Give one of the two.")
+
+
+def lines_of(port, context, headers=None):
+    """The response to who takes lines: status, type, and what each line says."""
+    body = json.dumps({"question": QUESTION, "context": context}).encode()
+    accept = JSON | {"Accept": "application/x-ndjson"} | (headers or {})
+    status, found, content = request(port, "POST", "/v1/answer", body, accept)
+    if isinstance(content, bytes):
+        content = [json.loads(line) for line in content.splitlines()]
+    return status, found.get_content_type(), content
+
+
+def test_a_long_text_tells_how_far_it_is_read(gated, log):
+    text = " ".join(TEXTS * 8)
+    gated.model.go.set()
+    run = gated.model.logits
+    gated.model.logits = lambda *arrays: time.sleep(0.1) or run(*arrays)
+    queue = QueueSettings(batch_tokens=1)  # window by window
+    with serving(gated, ServeSettings(queue=queue, limits=LimitSettings(context_characters=200_000))) as port:
+        status, kind, lines = lines_of(port, text)
+        assert (status, kind) == (200, "application/x-ndjson")
+        *progress, last = lines
+        shares = [line["progress"] for line in progress]
+        assert len(shares) > 3
+        assert shares == sorted(shares)
+        assert 0 < shares[-1] <= 1
+        assert last["results"][0]["answers"][0]["text"] == gated.answer(QUESTION, text).text
+        assert ask(port, QUESTION, text)[2]["results"] == last["results"]  # who takes no lines gets none
+        assert lines_of(port, SHORT)[1] == "application/json"  # nor does who has not long to wait
+        assert lines_of(port, "")[0] == 422
+        gated.model.fail = True
+        assert lines_of(port, SHORT)[0] == 500
+
+
+def test_what_fails_after_the_first_line_is_told_in_the_last(gated, log):
+    with serving(gated, ServeSettings(queue=QueueSettings(timeout=1.0))) as port:
+        status, kind, lines = lines_of(port, SHORT)
+        assert (status, kind) == (200, "application/x-ndjson")
+        assert lines[-1] == {
+            "error": {"problem": "it took too long", "remedy": "Ask fewer questions at once, or about shorter texts."},
+            "status": 504,
+        }
+        threading.Timer(0.8, lambda: (setattr(gated.model, "fail", True), gated.model.go.set())).start()
+        *_, last = lines_of(port, SHORT)[2]
+        assert (last["status"], last["error"]["problem"]) == (500, "the server failed")
+    failures = [json.loads(line) for line in log if '"failure"' in line]
+    assert [failure["error"].split()[0] for failure in failures] == ["MemoryError"]
+    assert [json.loads(line).get("refused") for line in log if '"event": "request"' in line] == [504, 500]
+
+
+def test_who_leaves_a_long_text_stops_its_reading(gated):
+    text = " ".join(TEXTS * 8)
+    with serving(gated, ServeSettings(queue=QueueSettings(batch_tokens=1))) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        body = json.dumps({"question": QUESTION, "context": text})
+        connection.request("POST", "/v1/answer", body, JSON | {"Accept": "application/x-ndjson"})
+        assert json.loads(connection.getresponse().readline()) == {"progress": 0.0}
+        connection.close()
+        until(lambda: b"destila_open_requests 1.0" in request(port, path="/metrics")[2])
+        gated.model.go.set()
+        until(lambda: b"destila_waiting_windows 0.0" in request(port, path="/metrics")[2])
+        assert ask(port, QUESTION, SHORT)[0] == 200
+        assert gated.model.runs < 5
 
 
 def test_concurrent_clients_get_their_own_answers(reader):
@@ -176,6 +256,12 @@ def test_what_the_document_calls_a_question_is_one_to_the_reader(port):
         (b'{"question": "a", "context": "b", "top_k": 21}', 422),
         (b'{"question": "a", "context": "b", "top_k": "1"}', 422),
         (b'{"question": "a", "context": "b", "model": "other"}', 422),
+        (b'{"question": "a", "context": ""}', 422),
+        (b'{"question": "a", "context": ["b", " \\n"]}', 422),
+        (b'{"question": "a", "context": "b", "must_answer": "yes"}', 422),
+        (b'{"question": "a", "context": "b", "no_answer_threshold": NaN}', 422),
+        (b'{"question": "a", "context": "b", "no_answer_threshold": 1e999}', 422),
+        (b'{"question": "a", "context": "b", "no_answer_threshold": true}', 422),
         (json.dumps({"question": "a" * 1001, "context": "b"}).encode(), 422),
         (json.dumps({"question": "a b " * 200, "context": CONTEXT}).encode(), 422),
         (json.dumps({"question": "a", "context": "b" * 9001}).encode(), 422),
@@ -227,6 +313,26 @@ def test_other_sites_cannot_ask_through_a_visitors_browser(port):
     status, headers, _ = request(port, "OPTIONS", "/v1/answer", headers={"Origin": "http://evil.example"})
     assert status == 405
     assert not [name for name in headers if name.lower().startswith("access-control")]
+
+
+def test_sites_that_are_named_may_ask_and_no_others(reader):
+    friend, settings = "https://friend.example", ServeSettings(cors_origins=["https://friend.example"])
+    asked = {
+        "Origin": friend,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    with serving(reader, settings, key=KEY) as port:
+        status, headers, _ = request(port, "OPTIONS", "/v1/answer", headers=asked)  # browsers send no key with it
+        assert (status, headers["Access-Control-Allow-Origin"]) == (200, friend)
+        for key, expected in ((KEY, 200), ("wrong", 401)):
+            found = ask(port, QUESTION, CONTEXT, headers={"Origin": friend, "Authorization": f"Bearer {key}"})
+            assert (found[0], found[1]["Access-Control-Allow-Origin"]) == (expected, friend)
+        status, headers, _ = request(port, "OPTIONS", "/v1/answer", headers=asked | {"Origin": "https://evil.example"})
+        assert status == 400
+        assert "Access-Control-Allow-Origin" not in headers
+    with serving(reader, ServeSettings(cors_origins=["*"])) as port:
+        assert ask(port, QUESTION, CONTEXT, headers={"Origin": friend})[1]["Access-Control-Allow-Origin"] == "*"
 
 
 def test_too_many_windows_are_refused(reader):
@@ -384,8 +490,21 @@ def test_openapi_tells_the_limits_and_every_refusal(port):
     one, many = fields["properties"]["context"]["oneOf"]
     assert (one["maxLength"], many["maxItems"], many["items"]["maxLength"]) == (9_000, 64, 9_000)
     assert fields["properties"]["top_k"]["maximum"] == 20
-    for path in ("/docs", "/redoc"):  # they would load scripts from elsewhere
-        assert request(port, path=path)[0] == 404
+    for path in ("/docs", "/docs.js", "/docs.css"):  # the readable form of it asks no other address for anything
+        status, headers, content = request(port, path=path)
+        assert status == 200
+        assert b"://" not in content
+        assert "unsafe" not in headers["Content-Security-Policy"]
+
+
+def test_head_tells_what_get_would_say_first(port):
+    for path in ("/", "/page.js", "/docs", "/health", "/ready", "/metrics", "/openapi.json", "/nothing", "/v1/answer"):
+        status, headers, _ = request(port, path=path)
+        found, same, content = request(port, "HEAD", path)
+        assert (found, content) == (status, b"")
+        assert same["Content-Type"] == headers["Content-Type"]
+        if path != "/metrics":
+            assert same["Content-Length"] == headers["Content-Length"]
 
 
 def test_settings_go_through_as_they_are() -> None:

@@ -164,6 +164,23 @@ def test_what_is_hardly_http_is_no_fault_of_ours_and_hurts_nobody(port, sent):
     assert ask(port, QUESTION, CONTEXT)[0] == 200
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("path", [b"/v1/answer", b"/", b"/nothing"])
+def test_a_request_of_two_lengths_is_the_last_of_its_connection(port, path, order):
+    """RFC 9112, 6.1: somebody on the way may have read the other length, and hidden a second request in the rest."""
+    lengths = [b"Transfer-Encoding: chunked\r\n", b"Content-Length: 4\r\n"][::order]
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" % path
+    second = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(port) as client:
+        client.sendall(head + b"".join(lengths) + b"\r\n2\r\n{}\r\n0\r\n\r\n" + second)
+        said = b""
+        while part := client.recv(65_536):
+            said += part
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in said.lower()
+    assert b'"ok"' not in said
+
+
 def test_a_chunked_body_without_end_is_cut_off(port):
     with connect(port) as client:
         client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")

@@ -1,9 +1,11 @@
 """The page in a real headless Chromium, against a real server. Skipped where there is no Playwright or no Chromium."""
 
+import time
+
 import pytest
 
 from browsing import CHROMIUM, DESKTOP, PHONE, visiting
-from destila.config import LimitSettings, ServeSettings
+from destila.config import LimitSettings, QueueSettings, ServeSettings
 from destila.inference.documents import DocumentError, parse_document
 from destila.inference.reader import Reader
 from serving import serving
@@ -104,25 +106,120 @@ def test_files_are_read_in_the_browser(visit, tmp_path):
         (tmp_path / name).write_bytes(content)
         page.set_input_files("#file", tmp_path / name)
         playwright.expect(page.locator("#source")).to_have_value(expected)
+        playwright.expect(page.locator("#name")).to_have_text(name)
         playwright.expect(page.locator("#alert")).to_be_visible(visible=name == "b.txt")
+    page.fill("#source", "Otro texto.")
+    assert words(page, "#name") == [""], "it is no longer that file"
     (tmp_path / "d.odt").write_bytes(b"PK")
     page.set_input_files("#file", tmp_path / "d.odt")
     playwright.expect(page.locator("#alert")).to_contain_text("d.odt")
     assert page.evaluate("window.hacked") is None
 
 
-def test_a_file_may_be_dropped(visit):
-    page = visit()
+def drop(page, files):
+    """Drop files with a text each, all at once."""
     page.evaluate(
-        """() => {
+        """files => {
             const carried = new DataTransfer();
-            carried.items.add(new File(["Texto soltado."], "suelto.txt", { type: "text/plain" }));
+            for (const [name, text] of files) carried.items.add(new File([text], name, { type: "text/plain" }));
             const options = { dataTransfer: carried, bubbles: true, cancelable: true };
             for (const type of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(type, options));
-        }"""
+        }""",
+        files,
     )
+
+
+def test_a_file_may_be_dropped(visit):
+    page = visit()
+    drop(page, [["suelto.txt", "Texto soltado."]])
     playwright.expect(page.locator("#source")).to_have_value("Texto soltado.")
     playwright.expect(page.locator("#status")).to_have_text("Texto cargado: suelto.txt.")
+    playwright.expect(page.locator("#name")).to_have_text("suelto.txt")
+    assert page.locator("#alert").is_hidden()
+
+
+def test_of_files_that_are_dropped_together_one_is_read_and_the_page_says_which(visit):
+    page = visit()
+    drop(page, [["uno.txt", "Primero."], ["dos.txt", "Segundo."], ["tres.txt", "Tercero."]])
+    playwright.expect(page.locator("#source")).to_have_value("Primero.")
+    playwright.expect(page.locator("#alert")).to_have_text(
+        "Solo se ha abierto uno.txt: se lee un archivo cada vez, y has soltado 3."
+    )
+    page.click("[data-language=en]")
+    playwright.expect(page.locator("#alert")).to_contain_text("Only uno.txt was opened")
+
+
+def test_a_refusal_shows_its_guess_and_answers_anyway(visit, reader):
+    shy = Reader(reader.model, reader.tokenizer, window=reader.window, pad_id=1, no_answer_threshold=-1000.0)
+    text, question = "\n".join(TEXTS), "¿Quién fundó Lima?"
+    _, *guesses = shy.answers(question, text, top_k=4)
+    with serving(shy) as port:
+        page = visit(address=f"http://127.0.0.1:{port}/", size=PHONE)
+        ask(page, text, question)
+        assert words(page, ".none") == ["El texto no lo dice."]
+        assert words(page, ".words") == [" ".join(answer.text.split()) for answer in guesses]
+        assert words(page, "mark.best") == []
+        page.get_by_role("button", name="Responder de todos modos").click()
+        assert words(page, ".none") == words(page, ".anyway") == []
+        assert words(page, ".first .words") == words(page, "mark.best") == [guesses[0].text]
+        assert words(page, ".words") == [" ".join(answer.text.split()) for answer in guesses]
+        playwright.expect(page.locator("#status")).to_contain_text(f"Respuesta: {guesses[0].text}")
+        assert page.evaluate("document.activeElement.dataset.rank") == "0"
+
+
+class Slow:
+    """A model that takes its time for each run."""
+
+    def __init__(self, model):
+        self.model, self.runs = model, 0
+
+    def logits(self, input_ids, attention_mask):
+        self.runs += 1
+        time.sleep(0.1)
+        return self.model.logits(input_ids, attention_mask)
+
+
+def test_a_long_text_shows_how_far_it_is_read_and_can_be_stopped(visit, reader):
+    slow = Reader(Slow(reader.model), reader.tokenizer, window=reader.window, pad_id=1)
+    settings = ServeSettings(queue=QueueSettings(batch_tokens=1, timeout=120))
+    with serving(slow, settings) as port:
+        page = visit(address=f"http://127.0.0.1:{port}/")
+        put(page, " ".join(TEXTS * 60), "¿Quién fundó Lima?")
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("#progress-name")).to_contain_text("Leyendo el texto: ")
+        bar = page.locator("#progress-bar")
+        seen = [float(bar.get_attribute("value"))]
+        while seen[-1] < 0.03:
+            page.wait_for_timeout(100)
+            seen.append(float(bar.get_attribute("value")))
+        assert seen == sorted(seen)
+        page.get_by_role("button", name="Detener").click()
+        assert page.locator("#progress").is_hidden()
+        playwright.expect(page.locator("#status")).to_have_text("Detenido.")
+        playwright.expect(page.locator("#send")).not_to_have_attribute("aria-busy", "true")
+        page.wait_for_timeout(500)
+        runs = slow.model.runs
+        page.wait_for_timeout(500)
+        assert slow.model.runs == runs, "the server went on reading"
+        assert page.locator("#alert").is_hidden()
+        ask(page, TEXTS[0], "¿Quién fundó Lima?")
+        assert page.locator("#progress").is_hidden()
+
+
+def test_the_api_is_shown_and_can_be_tried(visit, address):
+    page = visit(size=PHONE, errors=["400"])
+    page.goto(f"{address}docs")
+    playwright.expect(page.locator("h2").first).to_have_text("POST /v1/answer")
+    shown = page.locator("section").first.inner_text()
+    for word in ("must_answer", "no_answer_threshold", "maxLength 5000", "obligatorio", "503"):
+        assert word in shown
+    page.get_by_role("button", name="Enviar").first.click()
+    playwright.expect(page.locator("pre").first).to_contain_text('"results"')
+    assert page.locator("pre").first.text_content().startswith("200")
+    page.locator("section textarea").first.fill("{")
+    page.get_by_role("button", name="Enviar").first.click()
+    playwright.expect(page.locator("pre").first).to_contain_text("the body is not JSON")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def test_it_works_without_a_mouse_and_tells_screen_readers(visit):
@@ -165,9 +262,17 @@ def _places(text):
     return [word for word in text.replace("{", " {").replace("}", "} ").split() if word.startswith("{")]
 
 
-@pytest.mark.parametrize("size", [PHONE, {"width": 320, "height": 568}, DESKTOP], ids=["phone", "small", "desktop"])
+SIZES = {"phone": PHONE, "375": {"width": 375, "height": 667}, "small": {"width": 320, "height": 568}}
+
+
+@pytest.mark.parametrize("size", [*SIZES.values(), DESKTOP], ids=[*SIZES, "desktop"])
 def test_nothing_overflows_and_everything_can_be_touched(visit, size):
     page = visit(size=size)
+    drop(page, [[f"un nombre {'muy ' * 20}largo.txt", "Texto."]])
+    playwright.expect(page.locator("#name")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    page.evaluate("showProgress('searching', 0.5); $('stop').hidden = false")
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     ask(page, " ".join(TEXTS) + " palabra" + "larga" * 60, "¿Quién fundó" + "larga" * 10)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     for button in page.locator("button:visible, .button:visible").all():

@@ -85,6 +85,21 @@ def test_only_bytes_are_taken_which_no_other_site_can_send_unasked(port):
         assert request(port, "POST", "/v1/document?name=a.txt", b"x", headers)[0] == 415
 
 
+@pytest.mark.parametrize("path", ["/v1/document", "/v1/document?name=a.txt"])
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
+def test_a_form_is_told_how_to_send_a_file(port, path, kind):
+    status, _, content = request(port, "POST", path, b"--x\r\n", {"Content-Type": kind})
+    assert (status, content["error"]["problem"]) == (415, "the body is a form")
+    assert "--data-binary @FILE" in content["error"]["remedy"]
+    assert "name=FILE" in content["error"]["remedy"]
+
+
+def test_a_name_that_is_missing_is_asked_for(port):
+    status, _, content = request(port, "POST", "/v1/document", b"x", {"Content-Type": "application/octet-stream"})
+    assert (status, content["error"]["problem"]) == (422, "query.name: Field required")
+    assert "name=FILE" in content["error"]["remedy"]
+
+
 def test_the_missing_extra_is_told(port, monkeypatch):
     hidden = "import sys; sys.modules['pypdfium2'] = None; "
     monkeypatch.setattr(sandbox_module, "CHILD", hidden + sandbox_module.CHILD)

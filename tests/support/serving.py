@@ -52,7 +52,7 @@ def request(port, method="GET", path="/", body=None, headers=None):
         content = response.read()
     finally:
         connection.close()
-    if response.headers.get_content_type() == "application/json":
+    if content and response.headers.get_content_type() == "application/json":
         content = json.loads(content)
     return response.status, response.headers, content
 

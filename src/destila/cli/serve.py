@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import logging
 import math
+import re
 import socket
 import sys
 import webbrowser
@@ -13,6 +14,7 @@ from destila.config import ServeSettings
 from destila.core.errors import UserError
 from destila.inference.reader import Reader, name_of, place_of
 
+ORIGIN = re.compile(r"https?://[^/\s?#@]+")
 WARM_UP = ("¿Qué es?", "Una prueba.")
 
 
@@ -35,7 +37,12 @@ def run(settings: ServeSettings) -> None:
     key = read_key(settings.api_key_file) if settings.api_key_file else None
     place, options = place_of(settings.model), {"backend": settings.backend, "revision": settings.revision}
     with contextlib.closing(ModelProcess({"name": place, "threads": settings.threads, **options})) as model:
-        reader = Reader.of(model.loaded, name=model.loaded.location.label if settings.model else name_of(None))
+        reader = Reader.of(
+            model.loaded,
+            name=model.loaded.location.label if settings.model else name_of(None),
+            must_answer=settings.must_answer,
+            no_answer_threshold=settings.no_answer_threshold,
+        )
         reader.answer(*WARM_UP)  # the first run of a model is the slowest, and shows whether it works at all
         _log_to(sys.stderr)
         with _listen(settings) as listener:
@@ -74,6 +81,10 @@ def _check(settings: ServeSettings) -> None:
     if settings.limits.windows > settings.queue.windows:
         problem = f"a request may have {settings.limits.windows} windows, but only {settings.queue.windows} may wait"
         raise UserError("limits.windows", problem, "Lower it, or raise queue.windows.")
+    wrong = [origin for origin in settings.cors_origins if origin != "*" and not ORIGIN.fullmatch(origin)]
+    if wrong:
+        problems = [f"{origin!r} is no origin, as browsers name the site of a page" for origin in wrong]
+        raise UserError.from_problems("cors_origins", problems, "Give scheme and host: https://example.org, or *.")
 
 
 def _log_to(stream: Any) -> None:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
-from destila.config.answer import RunTimeSettings
+from destila.config.answer import AnsweringSettings
 from destila.config.documents import UploadSettings
-from destila.config.fields import Count, Positive, settings
+from destila.config.fields import Count, Positive, settings, strings
 
 Port = Annotated[int, Ge(0), Le(65535)]
 
@@ -49,7 +49,7 @@ class QueueSettings:
 
 
 @settings
-class ServeSettings(RunTimeSettings):
+class ServeSettings(AnsweringSettings):
     """Answer questions over HTTP, with a page for people at /."""
 
     model: str | None = None
@@ -64,6 +64,8 @@ class ServeSettings(RunTimeSettings):
     """Open the page in this machine's browser."""
     api_key_file: str | None = None
     """File with the key that requests must bring (Authorization: Bearer KEY); none: no key is needed."""
+    cors_origins: list[str] = strings()
+    """Sites whose pages may ask this server from a visitor's browser (https://example.org), or *; none: no other."""
     log_text: bool = False
     """Write questions into the log, too; without this no text of a user is ever logged."""
     limits: LimitSettings = field(default_factory=LimitSettings)

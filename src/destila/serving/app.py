@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from destila.config import ServeSettings
 from destila.core.errors import UserError
 from destila.core.records import Answer, Prediction
 from destila.core.runs import destila_version
-from destila.inference.reader import Reader
+from destila.inference.reader import Pair, Reader
 from destila.serving.batching import QueueFullError
-from destila.serving.middleware import Gate, Refusal
+from destila.serving.middleware import DOCUMENT, Gate, Refusal
 from destila.serving.model_process import ModelDownError
 from destila.serving.prometheus import CONTENT_TYPE, Measures
 from destila.serving.schema import (
@@ -36,8 +39,9 @@ from destila.serving.schema import (
     StateBody,
 )
 from destila.serving.schema import request_model as limited_request
-from destila.serving.service import AnswerService
-from destila.serving.uploads import add_document
+from destila.serving.service import AnswerService, Progress
+from destila.serving.streaming import LINES, respond
+from destila.serving.uploads import HOW_TO_SEND, add_document
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": description}
@@ -57,10 +61,18 @@ PAGE = {
     "/page.js": ("page.js", "text/javascript"),
     "/ask.js": ("ask.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
+    "/docs": ("docs.html", "text/html"),
+    "/docs.js": ("docs.js", "text/javascript"),
+    "/docs.css": ("docs.css", "text/css"),
 }
+HOW_FAR = (
+    f"With `Accept: {LINES}`, what takes longer than a moment comes as lines: progress (0 to 1) now and then, and last "
+    'the response, or {"error", "status"}. Closing the connection stops the reading.'
+)
+HEADERS_OF_OTHERS = ("X-Request-ID", "Retry-After")  # what pages of other sites may read besides the body
 
 
-def create_app(reader: Reader, settings: ServeSettings, *, key: str | None = None) -> Gate:
+def create_app(reader: Reader, settings: ServeSettings, *, key: str | None = None) -> ASGIApp:
     """The ASGI application of one reader.
 
     Args:
@@ -75,14 +87,24 @@ def create_app(reader: Reader, settings: ServeSettings, *, key: str | None = Non
         service.close()
         documents.close()
 
-    # The interactive documentation of FastAPI loads scripts from outside, so there is none; /openapi.json stays.
+    # FastAPI's own pages of documentation load scripts from outside; /docs is ours, made from the same /openapi.json.
     app = FastAPI(title="Destila", version=destila_version(), lifespan=lifespan, docs_url=None, redoc_url=None)
     _add_answer(app, service, settings)
     documents = add_document(app, settings, REFUSALS)
     _add_state(app, service, measures)
     _add_page(app)
     _add_refusals(app, reader.name)
-    return Gate(app, settings, measures, key=key)
+    gate = Gate(app, settings, measures, key=key)
+    if not settings.cors_origins:
+        return gate
+    # Outside of the gate, so that a refusal can be read, too, and the question whether one may ask needs no key.
+    return CORSMiddleware(
+        gate,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+        expose_headers=HEADERS_OF_OTHERS,
+    )
 
 
 # ------------------------------------------------------------------------------------------ routes
@@ -91,25 +113,43 @@ def _add_answer(app: FastAPI, service: AnswerService, settings: ServeSettings) -
     body_model = limited_request(settings.limits)
 
     async def answer(request: Request, body: AnswerRequest) -> Response:
-        began = time.perf_counter()
-        questions, contexts = body.questions, body.contexts
-        request.state.log |= {"questions": len(questions), "contexts": len(contexts)}
-        if settings.log_text:
-            request.state.log["question"] = questions
-        if (count := len(questions) * len(contexts)) > settings.limits.pairs:
-            problem = f"{len(questions)} questions over {len(contexts)} contexts are {count} pairs"
-            raise Refusal(422, problem, f"Send at most {settings.limits.pairs} at once.")
-        pairs = [(question, context) for question in questions for context in contexts]
-        answered = await service.answer(pairs, top_k=body.top_k)
-        response = AnswerResponse(
-            results=_results(answered, len(contexts)),
-            model=model_name,
-            milliseconds=round(1000 * (time.perf_counter() - began), 2),
-        )
-        return Response(response.model_dump_json(), media_type="application/json")
+        began, progress = time.perf_counter(), Progress()
+        pairs = _pairs(request, body, settings)
+
+        async def work() -> str:
+            answered = await service.answer(
+                pairs,
+                top_k=body.top_k,
+                progress=progress,
+                must_answer=body.must_answer,
+                no_answer_threshold=body.no_answer_threshold,
+            )
+            response = AnswerResponse(
+                results=_results(answered, len(body.contexts)),
+                model=model_name,
+                milliseconds=round(1000 * (time.perf_counter() - began), 2),
+            )
+            return response.model_dump_json()
+
+        return await respond(request, work(), progress, partial(refusal_of, reader_name=service.reader.name))
 
     answer.__annotations__["body"] = body_model  # the limits are settings, so the model is made here
-    app.post("/v1/answer", response_model=AnswerResponse, responses=REFUSALS, summary="Answer questions")(answer)
+    route = app.post(
+        "/v1/answer", response_model=AnswerResponse, responses=REFUSALS, summary="Answer questions", description=HOW_FAR
+    )
+    route(answer)
+
+
+def _pairs(request: Request, body: AnswerRequest, settings: ServeSettings) -> list[Pair]:
+    """Every question with every context, if they are not too many; what shall be logged is noted."""
+    questions, contexts = body.questions, body.contexts
+    request.state.log |= {"questions": len(questions), "contexts": len(contexts)}
+    if settings.log_text:
+        request.state.log["question"] = questions
+    if (count := len(questions) * len(contexts)) > settings.limits.pairs:
+        problem = f"{len(questions)} questions over {len(contexts)} contexts are {count} pairs"
+        raise Refusal(422, problem, f"Send at most {settings.limits.pairs} at once.")
+    return [(question, context) for question in questions for context in contexts]
 
 
 def _results(answered: Sequence[tuple[Prediction, list[Answer]]], contexts: int) -> list[ResultBody]:
@@ -118,6 +158,7 @@ def _results(answered: Sequence[tuple[Prediction, list[Answer]]], contexts: int)
             question=place // contexts,
             context=place % contexts,
             answers=[AnswerBody.of(answer) for answer in answers],
+            guess=AnswerBody.of(prediction.guess) if prediction.guess else None,
             no_answer_score=prediction.no_answer_score if math.isfinite(prediction.no_answer_score) else None,
         )
         for place, (prediction, answers) in enumerate(answered)
@@ -158,6 +199,8 @@ def _add_refusals(app: FastAPI, reader_name: str) -> None:
         if any(details["type"] == "json_invalid" for details in error.errors()):
             return Refusal(400, "the body is not JSON", "Send one JSON object in UTF-8.").response()
         remedy = "Send Content-Type: application/json; see /openapi.json for every field and its limits."
+        if request.url.path == DOCUMENT:
+            remedy = HOW_TO_SEND
         return Refusal(422, "; ".join(_problems(error.errors())), remedy).response()
 
     @app.exception_handler(HTTPException)
@@ -165,32 +208,35 @@ def _add_refusals(app: FastAPI, reader_name: str) -> None:
         remedy = "Send one JSON object in UTF-8." if error.status_code == 400 else "See /openapi.json."
         return Refusal(error.status_code, str(error.detail), remedy, error.headers).response()
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> Response:
-        return error.response()
-
-    @app.exception_handler(UserError)
-    async def user_error(request: Request, error: UserError) -> Response:
-        if error.where == reader_name:  # a broken model is no fault of a client
+    async def refused(request: Request, error: Exception) -> Response:
+        refusal = refusal_of(error, reader_name)
+        if refusal.status == 500:
             raise RuntimeError("the model is broken") from error
-        return Refusal(422, f"{error.where}: {error.problem}", error.remedy).response()
+        return refusal.response()
 
-    @app.exception_handler(QueueFullError)
-    async def full(request: Request, error: QueueFullError) -> Response:
-        headers = {"Retry-After": str(error.retry_after)}
-        return Refusal(503, "too much waits already", "Try again later.", headers).response()
-
-    @app.exception_handler(ModelDownError)
-    async def down(request: Request, error: ModelDownError) -> Response:
-        return Refusal(503, "the model is being started again", "Try again later.", {"Retry-After": "5"}).response()
-
-    @app.exception_handler(TimeoutError)
-    async def late(request: Request, error: TimeoutError) -> Response:
-        return Refusal(504, "it took too long", "Ask fewer questions at once, or about shorter texts.").response()
+    for kind in (Refusal, UserError, QueueFullError, ModelDownError, TimeoutError):
+        app.add_exception_handler(kind, refused)
 
     @app.exception_handler(Exception)  # the gate writes it down
     async def failed(request: Request, error: Exception) -> Response:
-        return Refusal(500, "the server failed", "Tell its operator the request id.").response()
+        return refusal_of(error, reader_name).response()
+
+
+def refusal_of(error: Exception, reader_name: str) -> Refusal:
+    """How an error is told: whose turn it is, what is wrong, what to do."""
+    match error:
+        case Refusal():
+            return error
+        case UserError() if error.where != reader_name:  # a broken model is no fault of a client
+            return Refusal(422, f"{error.where}: {error.problem}", error.remedy)
+        case QueueFullError():
+            headers = {"Retry-After": str(error.retry_after)}
+            return Refusal(503, "too much waits already", "Try again later.", headers)
+        case ModelDownError():
+            return Refusal(503, "the model is being started again", "Try again later.", {"Retry-After": "5"})
+        case TimeoutError():
+            return Refusal(504, "it took too long", "Ask fewer questions at once, or about shorter texts.")
+    return Refusal(500, "the server failed", "Tell its operator the request id.")
 
 
 def _problems(errors: Sequence[Any]) -> list[str]:

@@ -41,6 +41,7 @@ class _Job:
 
     windows: Sequence[Window]
     number: int
+    watch: Callable[[int], None]
     future: "Future[WindowLogits]" = field(default_factory=Future)
     starts: dict[int, Logits] = field(default_factory=dict)
     ends: dict[int, Logits] = field(default_factory=dict)
@@ -111,11 +112,18 @@ class Batcher:
         """Whether jobs are taken."""
         return self._thread.is_alive() and not self._closing
 
-    def submit(self, windows: Sequence[Window], *, accepted: bool = False) -> "Future[WindowLogits]":
+    def submit(
+        self,
+        windows: Sequence[Window],
+        *,
+        accepted: bool = False,
+        watch: Callable[[int], None] = lambda done: None,
+    ) -> "Future[WindowLogits]":
         """Queue windows of a request, at least one; the future gives their logits in order.
 
         Args:
             accepted: earlier windows of the request were taken, so that these are, too, however many wait.
+            watch: is told how many of the windows have run.
 
         Raises:
             QueueFullError: too many windows wait, or the batcher is closed.
@@ -124,7 +132,7 @@ class Batcher:
             is_full = self._waiting + len(windows) > self._queue_windows and not accepted
             if self._closing or is_full:
                 raise QueueFullError(self.retry_after())
-            job = _Job(windows, self._accepted)
+            job = _Job(windows, self._accepted, watch)
             self._accepted += 1
             self._jobs.append(job)
             self._waiting += len(windows)
@@ -203,6 +211,7 @@ class Batcher:
             return
         for (job, place), start, end in zip(places, starts, ends, strict=True):
             job.starts[place], job.ends[place] = start, end
+            job.watch(len(job.starts))
             job.finish()
         self._measure(windows, time.perf_counter() - began)
 

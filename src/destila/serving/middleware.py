@@ -29,7 +29,7 @@ from destila.serving.prometheus import Measures
 
 LOGGER = logging.getLogger("destila.serving")
 DOCUMENT = "/v1/document"  # takes whole files, so it has limits of its own
-PAGE_PATHS = ("/", "/files.js", "/page.js", "/ask.js", "/page.css")
+PAGE_PATHS = ("/", "/files.js", "/page.js", "/ask.js", "/page.css", "/docs", "/docs.js", "/docs.css")
 PATHS = (*PAGE_PATHS, "/v1/answer", DOCUMENT, "/health", "/ready", "/metrics", "/openapi.json")
 GUARDED = ("/v1/", "/metrics")  # what needs the key, if there is one
 CLIENT_LEFT = 499  # never sent; what nginx logs for the same
@@ -62,8 +62,11 @@ class Refusal(Exception):
 
     def response(self) -> JSONResponse:
         """The refusal as the client sees it."""
-        error = {"problem": self.problem, "remedy": self.remedy} | ({"code": self.code} if self.code else {})
-        return _AsciiResponse({"error": error}, self.status, headers=self.headers)
+        return _AsciiResponse(self.content(), self.status, headers=self.headers)
+
+    def content(self) -> dict[str, Any]:
+        """What the client is told, beside the status."""
+        return {"error": {"problem": self.problem, "remedy": self.remedy} | ({"code": self.code} if self.code else {})}
 
 
 class _AsciiResponse(JSONResponse):
@@ -104,12 +107,17 @@ class Gate:
             return
         path = scope["path"] if scope["path"] in PATHS else "other"
         visit = _Visit(_request_id(scope), scope["method"], path)
-        log = scope.setdefault("state", {})["log"] = dict[str, Any]()
+        state = scope.setdefault("state", {})
+        log = state["log"] = dict[str, Any]()
+        state["request_id"] = visit.id
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
                 own = [(b"x-request-id", visit.id.encode()), *SECURITY_HEADERS]
+                # Who reads the length otherwise than we do would take the rest for another request (RFC 9112, 6.1).
+                if _header(scope, b"transfer-encoding") and _header(scope, b"content-length"):
+                    own.append((b"connection", b"close"))
                 message["headers"] = [*message.get("headers", ()), *own]
             await send(message)
 
@@ -128,13 +136,15 @@ class Gate:
         try:
             self._admit(visit, scope)
             body = await self._body(visit, scope, receive)
+            # To the application HEAD is GET: the protocol sends the head alone.
+            scope = {**scope, "method": "GET"} if visit.method == "HEAD" else scope
             await _run_while_heard(self.app, scope, body, receive, send)
         except Refusal as refusal:
             await refusal.response()(scope, receive, send)
         except _ClientLeftError:
             visit.status = CLIENT_LEFT
         except Exception as error:
-            LOGGER.error("failure", extra={"fields": {"request_id": visit.id, "error": harmless_trace(error)}})
+            write_down(visit.id, error)
             if not visit.status:
                 await Refusal(500, "the server failed", "Tell its operator the request id.").response()(
                     scope, receive, send
@@ -232,6 +242,11 @@ async def _run_while_heard(app: ASGIApp, scope: Scope, body: bytes, receive: Rec
 
 
 # ------------------------------------------------------------------------------------------ the log
+def write_down(request_id: str, error: Exception) -> None:
+    """Log a failure of ours."""
+    LOGGER.error("failure", extra={"fields": {"request_id": request_id, "error": harmless_trace(error)}})
+
+
 def harmless_trace(error: BaseException) -> str:
     """Where an error happened, without its message, which may quote a user's text."""
     frames = traceback.extract_tb(error.__traceback__)

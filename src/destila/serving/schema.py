@@ -10,7 +10,7 @@ from destila.core.records import Answer
 
 ONE: Literal["one"] = "one"  # the two forms of a field; only the one that is meant is checked and complained about
 MANY: Literal["many"] = "many"
-# A question must hold something besides white space, whoever says what that is: ECMAScript, by which clients read the
+# A text must hold something besides white space, whoever says what that is: ECMAScript, by which clients read the
 # OpenAPI document, knows U+FEFF, and Python U+001C to U+001F and U+0085.
 SAYS_SOMETHING = r"[^\s\x1c-\x1f\x85\uFEFF]"
 
@@ -23,6 +23,8 @@ class AnswerRequest(BaseModel):
     question: Any
     context: Any
     top_k: int = 1
+    must_answer: bool = False
+    no_answer_threshold: float | None = None
 
     @property
     def questions(self) -> list[str]:
@@ -40,13 +42,18 @@ def request_model(limits: LimitSettings) -> type[AnswerRequest]:
     asked = Annotated[
         str, StringConstraints(min_length=1, max_length=limits.question_characters, pattern=SAYS_SOMETHING)
     ]
-    text = Annotated[str, StringConstraints(max_length=limits.context_characters)]
+    text = Annotated[str, StringConstraints(min_length=1, max_length=limits.context_characters, pattern=SAYS_SOMETHING)]
     fields: dict[str, Any] = {
         "question": (_one_or_many(asked, limits.pairs), Field(description="One question, or a list of them.")),
         "context": (_one_or_many(text, limits.pairs), Field(description="One text, or a list of them.")),
         "top_k": (
             Annotated[int, Field(ge=1, le=limits.top_k), BeforeValidator(_whole)],
-            Field(1, description="Most answers to a question from a context."),
+            Field(1, description="Most answers to a question from a context; alternatives that deserve it only."),
+        ),
+        "must_answer": (bool, Field(False, description='Always give the best span; never "no answer".')),
+        "no_answer_threshold": (
+            Annotated[float, Field(allow_inf_nan=False)] | None,
+            Field(None, description='Say "no answer" where `no_answer_score` is above this; null: the model\'s own.'),
         ),
     }
     return create_model("AnswerRequest", __base__=AnswerRequest, __doc__=AnswerRequest.__doc__, **fields)
@@ -82,7 +89,8 @@ class ResultBody(BaseModel):
 
     question: int = Field(description="Which question, counted from 0.")
     context: int = Field(description="Which context, counted from 0.")
-    answers: Sequence[AnswerBody] = Field(description="Best first; they do not overlap.")
+    answers: Sequence[AnswerBody] = Field(description="Best first; they neither overlap nor say the same.")
+    guess: AnswerBody | None = Field(description='The best span behind a "no answer"; null where an answer is given.')
     no_answer_score: float | None = Field(
         description='How much "no answer" stands above the best span, in logits; null where there is no span.'
     )

@@ -9,20 +9,30 @@ here.
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Unpack
 
 from destila.config import ServeSettings
 from destila.core.errors import UserError
-from destila.core.records import Answer, Prediction
+from destila.core.records import Answer, Example, Prediction
 from destila.data.windows import Window
-from destila.inference.reader import Pair, Reader, WindowLogits, examples_of
+from destila.inference.reader import Pair, Reader, Refusing, WindowLogits, examples_of
 from destila.serving.batching import Batcher, QueueFullError
 from destila.serving.model_process import ModelDownError, ModelProcess
 from destila.serving.prometheus import Measures
 
 AT_WORK = 2  # threads that tokenize and decode; that is short beside the model, and more would take its cores
 Answered = list[tuple[Prediction, list[Answer]]]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How much of a request's texts the model has read, 0 to 1."""
+
+    share: float = 0.0
 
 
 class AnswerService:
@@ -50,24 +60,31 @@ class AnswerService:
         """Whether questions are taken and the model runs."""
         return self._batcher.alive and (self._process is None or self._process.running)
 
-    async def answer(self, pairs: Sequence[Pair], *, top_k: int) -> Answered:
+    async def answer(
+        self, pairs: Sequence[Pair], *, top_k: int, progress: Progress | None = None, **refusing: Unpack[Refusing]
+    ) -> Answered:
         """Prediction and best answers of each (question, context), in order.
+
+        Args:
+            progress: is kept up to date.
 
         Raises:
             QueueFullError: too much waits already.
             ModelDownError: the model's process died, and no other could be started yet.
             TimeoutError: it took longer than `queue.timeout`.
-            UserError: a question is empty or too long for the model, or the texts make too many windows.
+            UserError: as `Reader.read`; or the texts make too many windows.
         """
         if self._process is not None and self._process.down:
             raise ModelDownError
         if self.open >= self.settings.queue.requests:
             raise QueueFullError(self._batcher.retry_after())
-        queue = _WayToTheModel(self._batcher, self._turns, self.settings.limits.windows)
+        examples = examples_of(pairs)
+        most = self.settings.limits.windows
+        queue = _WayToTheModel(self._batcher, self._turns, most, examples, progress or Progress())
 
         def read() -> Answered:
             with self._turns:
-                return list(self.reader.read(examples_of(pairs), top_k=top_k, logits=queue.logits))
+                return list(self.reader.read(examples, top_k=top_k, logits=queue.logits, **refusing))
 
         self.open += 1
         try:
@@ -93,10 +110,20 @@ class _WayToTheModel:
     Args:
         turns: held by the thread, and let go while it waits.
         most: windows that the request may have.
+        examples: of the request; `progress` is counted in characters of their contexts.
     """
 
-    def __init__(self, batcher: Batcher, turns: threading.Semaphore, most: int) -> None:
-        self._batcher, self._turns, self._most = batcher, turns, most
+    def __init__(
+        self,
+        batcher: Batcher,
+        turns: threading.Semaphore,
+        most: int,
+        examples: Sequence[Example],
+        progress: Progress,
+    ) -> None:
+        self._batcher, self._turns, self._most, self._progress = batcher, turns, most, progress
+        self._firsts = list(accumulate((len(example.context) for example in examples), initial=0))
+        self._read = 0  # characters that are behind the windows handed in so far
         self._windows, self._left = 0, False
         self._pending: Future[WindowLogits] | None = None
 
@@ -111,7 +138,7 @@ class _WayToTheModel:
         if self._windows > self._most:
             problem = f"make at least {self._windows} pieces for the model, and {self._most} are allowed"
             raise UserError("the texts", problem, "Ask fewer questions at once, or about shorter texts.")
-        self._pending = self._batcher.submit(windows, accepted=not is_first)
+        self._pending = self._batcher.submit(windows, accepted=not is_first, watch=self._watch(windows))
         if self._left:
             self._pending.cancel()
         self._turns.release()
@@ -119,6 +146,17 @@ class _WayToTheModel:
             return self._pending.result()
         finally:
             self._turns.acquire()
+
+    def _watch(self, windows: Sequence[Window]) -> Callable[[int], None]:
+        """Keeps the progress up to date while these windows run."""
+        last = windows[-1]
+        before, behind = self._read, self._firsts[last.example] + int(last.offsets[-1:, 1].sum())
+        self._read = behind
+
+        def watch(done: int) -> None:
+            self._progress.share = (before + (behind - before) * done / len(windows)) / max(1, self._firsts[-1])
+
+        return watch
 
     def leave(self) -> None:
         """Wait for nothing more."""

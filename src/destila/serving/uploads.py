@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 
 from destila.config import ServeSettings
 from destila.inference.documents.document import DocumentError
@@ -21,12 +21,24 @@ from destila.serving.middleware import DOCUMENT, Refusal
 from destila.serving.schema import DocumentResponse, ErrorResponse
 
 BYTES = "application/octet-stream"  # no page of another site can send it unasked
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")  # what a page or `curl -F` would send
+HOW_TO_SEND = (
+    f"Send the bytes of one file, and its name in the address: curl -H 'Content-Type: {BYTES}' --data-binary @FILE "
+    f"'{DOCUMENT}?name=FILE'."
+)
 STATUS = {"kind": 415, "missing": 501}  # of a problem with a file; 422 for the others
 OWN_REFUSALS = {
     415: "The body is no file of a kind that is read.",
     422: "The file cannot be read, or needs more than it may; the code says why.",
     501: "The server lacks the parsers.",
 }
+
+
+def _refuse_other_bodies(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != BYTES:
+        problem = "the body is a form" if kind in FORMS else "the body is not sent as a file"
+        raise Refusal(415, problem, HOW_TO_SEND, code="kind")
 
 
 class _Desk:
@@ -70,6 +82,7 @@ def add_document(app: FastAPI, settings: ServeSettings, refusals: Mapping[int | 
 
     @app.post(
         DOCUMENT,
+        dependencies=[Depends(_refuse_other_bodies)],  # before a name is missed that a form has elsewhere
         summary="The text of a file",
         response_model=DocumentResponse,
         responses=told,
@@ -79,8 +92,6 @@ def add_document(app: FastAPI, settings: ServeSettings, refusals: Mapping[int | 
         request: Request,
         name: Annotated[str, Query(min_length=1, max_length=255, description="Its ending says what the file is.")],
     ) -> Response:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != BYTES:
-            raise Refusal(415, "the body is not sent as a file", f"Send Content-Type: {BYTES}.", code="kind")
         response = await desk.read(PurePath(name).name or name, await request.body())
         return Response(response.model_dump_json(exclude_none=True), media_type="application/json")
 

@@ -5,7 +5,7 @@
 // kept nowhere but in the field where it was typed.
 "use strict";
 
-const BYTES = "application/octet-stream";
+const BYTES = "application/octet-stream", LINES = "application/x-ndjson";
 const OVER_HTTP = {
   texts: {
     es: {
@@ -57,12 +57,17 @@ const OVER_HTTP = {
     }
   },
 
-  async ask({ question, context, count }, signal) {
+  async ask({ question, context, count }, signal, showProgress) {
     const body = JSON.stringify({ question, context, top_k: count });
-    const { response, content } = await post("v1/answer", "application/json", body, signal);
-    if (response.ok) return content.results[0].answers;
-    const status = response.status in OVER_HTTP.texts.es ? response.status : 500;
-    throw new Refusal(String(status), { problem: content.error?.problem, seconds: response.headers.get("Retry-After") ?? "1" });
+    try {
+      const { response, content } = await post("v1/answer", "application/json", body, signal, showProgress);
+      const { status } = content.status ? content : response;
+      if (status === 200) return content.results[0].answers;
+      const values = { problem: content.error?.problem, seconds: response.headers.get("Retry-After") ?? "1" };
+      throw new Refusal(String(status in OVER_HTTP.texts.es ? status : 500), values);
+    } finally {
+      showProgress(null);
+    }
   },
 
   async read(file, signal) {
@@ -80,15 +85,32 @@ function fileRefusal(status, code) {
   return { 401: "401", 408: "408", 413: "file_too_large", 503: "503", 504: "file_too_slow" }[status] ?? (status < 500 ? "file_broken" : "500");
 }
 
-async function post(path, type, body, signal) {
-  const headers = { "Content-Type": type };
+async function post(path, type, body, signal, showProgress) {
+  const headers = { "Content-Type": type, Accept: showProgress ? LINES : "application/json" };
   if ($("key").value) headers.Authorization = `Bearer ${$("key").value}`;
   try {
     const response = await fetch(path, { method: "POST", headers, body, signal, credentials: "omit" });
     if (response.status === 401) askForKey();
-    return { response, content: await response.json() };
+    const isLines = response.headers.get("Content-Type")?.startsWith(LINES);
+    return { response, content: isLines ? await lastLine(response, showProgress) : await response.json() };
   } catch {
     throw new Refusal("offline");
+  }
+}
+
+// Lines {progress} while the text is read, then the answer or {error, status}.
+async function lastLine(response, showProgress) {
+  const incoming = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await incoming.read();
+    if (done) throw new Error("the answer was cut short");
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const content of lines.map((line) => JSON.parse(line))) {
+      if (content.progress === undefined) return content;
+      showProgress("searching", content.progress);
+    }
   }
 }
 

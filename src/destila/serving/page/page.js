@@ -5,7 +5,8 @@
 //     texts                     {es, en}: its own messages, by name
 //     start(showProgress)       called once; -> limits {context, question, answers}, each of which may be missing
 //     ask({question, context, count}, signal, showProgress)
-//                               -> answers {text, start, end, score}, best first; throws a Refusal, or what aborted it
+//                               -> answers {text, start, end, score}, best first, "no answer" with text null before all;
+//                               throws a Refusal, or what aborted it; tells "searching" and how much has been read
 //     endings                   of the files that it can read besides text, Markdown and HTML; may be missing
 //     read(file, signal)        -> {text, pages, note}, the first character of each page if it has pages, and whether the
 //                               values of a form in it were not read; throws like ask
@@ -34,6 +35,8 @@ const TEXTS = {
     fileEncoding: "{name}: su codificación no se reconoce. Guárdalo como UTF-8.",
     fileForm: "{name}: los valores de su formulario no se han leído.",
     broken: "La página ha fallado. Cárgala de nuevo.", reading: "Leyendo el archivo…", page: "página {page}",
+    searching: "Leyendo el texto: {share}", stop: "Detener", stopped: "Detenido.", anyway: "Responder de todos modos",
+    oneFile: "Solo se ha abierto {name}: se lee un archivo cada vez, y has soltado {count}.",
   },
   en: {
     tagline: "Ask your text", language: "Language", text: "Text", example: "Example", open: "Open file",
@@ -51,6 +54,8 @@ const TEXTS = {
     fileEncoding: "{name}: its encoding is not known. Save it as UTF-8.",
     fileForm: "{name}: the values of its form were not read.",
     broken: "The page failed. Load it again.", reading: "Reading the file…", page: "page {page}",
+    searching: "Reading the text: {share}", stop: "Stop", stopped: "Stopped.", anyway: "Answer anyway",
+    oneFile: "Only {name} was opened: one file is read at a time, and you dropped {count}.",
   },
 };
 const EXAMPLE = {
@@ -65,7 +70,8 @@ const WANTED = 4; // answers to a question: the best and a few alternatives
 
 const $ = (id) => document.getElementById(id);
 const state = {
-  language: "es", opened: "", text: "", pages: [], turns: [], active: -1, shown: 0, alert: null, progress: null, pending: null, reading: null,
+  language: "es", opened: "", text: "", name: "", pages: [], turns: [], active: -1, shown: 0, alert: null, progress: null,
+  pending: null, reading: null,
   limits: {}, reader: null,
 };
 
@@ -140,6 +146,8 @@ function setText(text, name) {
   $("source").value = state.opened = wellFormed(text);
   forget();
   editText(true);
+  state.name = name ?? "";
+  renderSize();
   if (name) announce(say("loaded", { name }));
 }
 
@@ -151,7 +159,7 @@ function sourceText() {
 
 function forget() {
   state.pending?.abort();
-  Object.assign(state, { text: "", pages: [], turns: [], active: -1 });
+  Object.assign(state, { text: "", name: "", pages: [], turns: [], active: -1 });
   setAlert(null);
   renderSize();
   renderTurns();
@@ -164,12 +172,20 @@ function editText(editing) {
   $("example").hidden = !editing;
 }
 
+// Where the text is from, while it is as it was there, and how long it is.
 function renderSize() {
+  $("name").textContent = $("name").title = state.name;
   const count = codePoints(sourceText());
   $("size").textContent = count ? say("size", { count: number(count) }) : "";
 }
 
 // ---------------------------------------------------------------------------------------------- files
+async function openFirst(files) {
+  await openFile(files[0]);
+  const values = { name: files[0].name, count: number(files.length) };
+  if (files.length > 1 && state.name === files[0].name) setAlert("oneFile", values, state.alert);
+}
+
 async function openFile(file) {
   if (state.reader.endings?.includes(/[^.]*$/.exec(file.name)[0].toLowerCase())) return openDocument(file);
   const markup = /\.html?$/i.test(file.name) || file.type === "text/html";
@@ -206,6 +222,7 @@ async function openDocument(file) {
   } catch (error) {
     if (!mine.signal.aborted) fail(error);
   } finally {
+    if (state.pending === mine) state.pending = null;
     if (state.reading === mine) {
       showProgress(null);
       $("open").removeAttribute("aria-busy");
@@ -244,8 +261,19 @@ async function ask() {
   } catch (error) {
     if (!mine.signal.aborted) fail(error);
   } finally {
-    if (state.pending === mine) $("send").removeAttribute("aria-busy");
+    if (state.pending === mine) {
+      state.pending = null;
+      $("send").removeAttribute("aria-busy");
+    }
   }
+}
+
+// Give up what is being read or asked.
+function stop() {
+  state.pending?.abort();
+  showProgress(null);
+  announce(say("stopped"));
+  $("question").focus();
 }
 
 function fail(error) {
@@ -258,14 +286,17 @@ function refuse(name, focus, values) {
   $(focus).focus();
 }
 
-function setAlert(name, values) {
-  state.alert = name && { name, values };
+// `before`: what was said already, and still holds.
+function setAlert(name, values, before) {
+  state.alert = name && { name, values, before };
   renderAlert();
 }
 
 function renderAlert() {
   $("alert").hidden = !state.alert;
-  $("alert").textContent = state.alert ? say(state.alert.name, state.alert.values) : "";
+  const words = [];
+  for (let alert = state.alert; alert; alert = alert.before) words.unshift(say(alert.name, alert.values));
+  $("alert").textContent = words.join(" ");
   if (state.alert) announce("");
 }
 
@@ -282,6 +313,7 @@ function renderProgress() {
   $("progress-name").textContent = say(name, { share: number(done ?? 0, { style: "percent" }) });
   if (done === undefined) $("progress-bar").removeAttribute("value");
   else $("progress-bar").value = done;
+  $("stop").hidden = !state.pending || state.pending.signal.aborted;
 }
 
 function announce(text) {
@@ -339,11 +371,25 @@ function renderTurn(turn, place) {
   if (others.length) {
     const more = element("div", "others");
     more.append(element("p", "quiet", say(best.text === null ? "perhaps" : "others")), renderAnswers(others, place, 1, ""));
+    if (best.text === null) more.append(renderAnyway(turn, place));
     item.append(more);
   }
   const time = `${number(turn.milliseconds, { maximumFractionDigits: 0 })} ms`;
   item.append(element("p", "quiet took", say("took", { time })));
   return item;
+}
+
+// Behind a refusal stand the answers that would have been given: the same, with the same scores, without it.
+function renderAnyway(turn, place) {
+  const button = element("button", "anyway", say("anyway"));
+  button.type = "button";
+  button.addEventListener("click", () => {
+    turn.answers = turn.answers.slice(1);
+    showTurn(place, 0);
+    announceTurn(turn);
+    document.querySelectorAll(".turn")[place].querySelector(".answer").focus({ preventScroll: true });
+  });
+  return button;
 }
 
 function renderAnswers(answers, turn, firstRank, className) {
@@ -390,6 +436,7 @@ function start(reader) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("question").focus();
   });
   for (const ending of reader.endings ?? []) $("file").accept += `,.${ending}`;
+  $("stop").addEventListener("click", stop);
   $("edit").addEventListener("click", () => { editText(true); $("source").focus(); });
   $("file").addEventListener("change", () => { if ($("file").files[0]) openFile($("file").files[0]); $("file").value = ""; });
   $("example").addEventListener("click", () => {
@@ -414,6 +461,6 @@ function startDropping() {
     if (!carriesFile(event)) return;
     event.preventDefault();
     dropping(false);
-    if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
+    if (event.dataTransfer.files[0]) openFirst([...event.dataTransfer.files]);
   });
 }

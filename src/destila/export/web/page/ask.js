@@ -12,7 +12,7 @@ const IN_THE_BROWSER = {
   texts: {
     es: {
       tagline: "Pregunta a tu texto; no sale de tu navegador",
-      loading: "Cargando el lector: {share}", searching: "Leyendo el texto: {share}",
+      loading: "Cargando el lector: {share}",
       unreachable: "No se puede descargar {name}. Comprueba la conexión y pregunta otra vez.",
       damaged: "{name} está incompleto o no es el de esta página. Cierra sus pestañas y ábrela de nuevo.",
       longQuestion: "La pregunta es demasiado larga ({tokens} tokens).",
@@ -24,7 +24,7 @@ const IN_THE_BROWSER = {
     },
     en: {
       tagline: "Ask your text; it stays in your browser",
-      loading: "Loading the reader: {share}", searching: "Reading the text: {share}",
+      loading: "Loading the reader: {share}",
       unreachable: "{name} cannot be downloaded. Check the connection and ask again.",
       damaged: "{name} is cut short or belongs to another page. Close its tabs and open it again.",
       longQuestion: "The question is too long ({tokens} tokens).",
