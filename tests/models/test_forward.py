@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForQuestionAnswering
 
+import destila.models.forward as forward_module
 import tiny
 from destila.models.files import LoadedModel, SpanModule, forward, random_model, span_logits, unwrapped
 from readers import REAL, SMALL, TOKENS, Wrapper, four_layers, inputs
@@ -172,3 +173,67 @@ def test_span_module_exports_with_dynamic_shapes(reader: LoadedModel) -> None:
         exported = program.module()(ids[:rows, :tokens], mask[:rows, :tokens])
         expected = span_logits(reader.model, ids[:rows, :tokens], mask[:rows, :tokens])
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(exported, expected, strict=True))
+
+
+def trained_in_bf16(reader: LoadedModel, mask: torch.Tensor) -> list[torch.Tensor]:
+    """Logits at real tokens, and the gradients of a function of them."""
+    ids, _ = inputs(reader.model)
+    reader.model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = forward(reader.model, ids, mask)
+    logits = torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)[mask.bool()].float()
+    logits.square().mean().backward()
+    return [logits.detach(), *(p.grad for p in reader.model.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_the_fast_attention_of_bf16_on_a_cpu_is_the_kernels(
+    reader: LoadedModel, padded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    by_products = forward_module._by_products
+    monkeypatch.setattr(
+        forward_module, "_by_products", lambda *args, **more: calls.append(1) or by_products(*args, **more)
+    )
+    mask = inputs(reader.model)[1]
+    mask = mask if padded else torch.ones_like(mask)
+    reader.model.eval()  # no dropout
+    fast = trained_in_bf16(reader, mask)
+    assert len(calls) == (0 if reader.model.config.model_type == "modernbert" else 4)
+    monkeypatch.setattr(forward_module, "_products_are_faster", lambda *_, **__: False)
+    kernel = trained_in_bf16(reader, mask)
+    assert len(fast) == len(kernel)
+    whole = max(float(gradient.norm()) for gradient in kernel[1:])
+    for ours, theirs in zip(fast, kernel, strict=True):  # bf16 keeps 8 bits, 0.4 % of each number, over four layers
+        # The gradient of a key's bias is zero but for rounding, so it is measured against that of all weights.
+        assert (ours - theirs).norm() <= 0.06 * theirs.norm() + 0.01 * whole
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_attention_by_products_is_sdpa_with_its_gradients(masked: bool) -> None:
+    generator = torch.Generator().manual_seed(3)
+    given = [torch.randn(3, 2, TOKENS, 8, generator=generator).bfloat16() for _ in range(4)]
+    mask = (torch.arange(TOKENS) < torch.tensor(REAL)[:, None])[:, None, None].expand(3, 1, TOKENS, TOKENS)
+    mask = mask if masked else None
+    found = []
+    for dtype in (torch.bfloat16, torch.float64):
+        inputs = [each.detach().to(dtype).requires_grad_() for each in given[:3]]
+        if dtype == torch.bfloat16:
+            output = forward_module._by_products(*inputs, mask, scaling=0.3).transpose(1, 2)
+        else:
+            output = torch.nn.functional.scaled_dot_product_attention(*inputs, attn_mask=mask, scale=0.3)
+        output.backward(given[3].to(dtype))
+        found.append([output.detach().double(), *(each.grad.double() for each in inputs)])
+    for ours, exact in zip(*found, strict=True):
+        assert (ours - exact).norm() <= 0.01 * exact.norm()
+
+
+def test_fp32_and_what_learns_nothing_stay_with_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = four_layers(tmp_path / "reader", "roberta")
+    monkeypatch.setattr(forward_module, "_by_products", lambda *_, **__: pytest.fail("not for these"))
+    ids, mask = inputs(reader.model)
+    forward(reader.model.eval(), ids, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            forward(reader.model, ids, mask)
+        forward(reader.model.train(), ids, mask)  # dropout, which the products have not
