@@ -10,6 +10,7 @@ import pytest
 
 from browsing import CHROMIUM
 from destila.core.errors import UserError
+from destila.core.progress import on_stderr
 from destila.export.web import runtime as web_runtime
 
 
@@ -34,6 +35,13 @@ def runtime() -> Path:
     except UserError as error:
         pytest.skip(f"onnxruntime-web cannot be had here: {error}")
     return web_runtime.cache_directory() / f"{web_runtime.PACKAGE}-{web_runtime.VERSION}"
+
+
+@pytest.fixture
+def messages_on_stderr() -> Iterator[None]:
+    """What the library says goes to stderr, as on the command line."""
+    with on_stderr():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -260,6 +260,7 @@ def test_names_that_mean_nothing(name: str, expected: str) -> None:
 LINE = '{"id": "%s", "question": "¿Qué?", "context": "Lima y Quito", "answers": [{"text": "%s", "answer_start": %d}]}\n'
 
 
+@pytest.mark.usefixtures("messages_on_stderr")
 def test_load_examples_joins_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl")
     Path(one).write_text(LINE % ("a", "Lima", 0) + LINE % ("b", "Lim", 0), encoding="utf-8")

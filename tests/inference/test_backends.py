@@ -69,6 +69,7 @@ def test_logits_stay_after_the_next_call(exports: Path, name: str) -> None:
     np.testing.assert_array_equal(start, kept)
 
 
+@pytest.mark.usefixtures("messages_on_stderr")
 def test_the_fastest_is_chosen_and_the_choice_is_told(
     exports: Path,
     copy,

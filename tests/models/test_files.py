@@ -84,6 +84,7 @@ def test_dropout_is_set_on_loading(tmp_path: Path) -> None:
     assert load_reader(str(directory)).model.config.hidden_dropout_prob == 0.1
 
 
+@pytest.mark.usefixtures("messages_on_stderr")
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 def test_a_bare_encoder_gets_a_random_head(
     architecture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

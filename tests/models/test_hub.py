@@ -43,6 +43,7 @@ def answers(reader: Reader) -> list[tuple[str | None, float]]:
     return [(answer.text, answer.score) for answer in reader.answer_batch(pairs)]
 
 
+@pytest.mark.usefixtures("messages_on_stderr")
 def test_a_name_without_revision_becomes_a_commit_that_is_said(
     hub: FakeHub, readers: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +73,7 @@ def test_only_data_is_fetched(hub: FakeHub, readers: list[Path]) -> None:
     assert hub.fetched() == wanted == {path.name for path in directory.iterdir()}
 
 
+@pytest.mark.usefixtures("messages_on_stderr")
 def test_a_commit_that_was_fetched_needs_no_hub(
     hub: FakeHub, readers: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import spanish
-from destila.cli import pretrain
 from destila.config import PretrainSettings, ShapeSettings
 from destila.config.loader import read_toml, resolve
 from destila.core.errors import UserError
 from destila.models.files import load_reader, random_model
 from destila.models.matching_init import position_width, start_matching, word_vectors
+from destila.training.pretrain import pretrain
 
 HIDDEN, HEADS, VOCABULARY = 96, 3, 200
 CONFIG = Path(__file__).parents[2] / "configs" / "tiny" / "pretrain.toml"
@@ -104,11 +104,11 @@ def test_pretraining_can_start_so_and_read_longer_windows_later(tmp_path: Path) 
         masking=replace(settings.masking, share=0.0),
         output=str(tmp_path / "encoder"),
     )
-    pretrain.run(settings)
+    pretrain(settings)
     loaded = load_reader(str(tmp_path / "encoder"))
     assert loaded.model.config.max_position_embeddings == 160 + loaded.model.config.pad_token_id + 1
     first = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
-    pretrain.run(replace(settings, overwrite=True))  # the vectors that are stored by now
+    pretrain(replace(settings, overwrite=True))  # the vectors that are stored by now
     again = load_reader(str(tmp_path / "encoder")).model.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
 

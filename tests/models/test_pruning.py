@@ -211,6 +211,7 @@ def test_bases_are_orthonormal_and_keep_the_mean() -> None:
     assert torch.allclose(basis.squares, importance.sum_square.sum(1))
 
 
+@pytest.mark.usefixtures("messages_on_stderr")
 def test_the_better_basis_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     teacher = teacher_of()
     with torch.no_grad():
@@ -228,6 +229,7 @@ def test_the_better_basis_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert kept == [errors[min(errors)] == name for name in ("channels", "principal")]
 
 
+@pytest.mark.usefixtures("messages_on_stderr")
 def test_the_basis_is_judged_at_full_depth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     teacher, said = teacher_of(), []
     with torch.no_grad():

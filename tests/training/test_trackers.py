@@ -122,6 +122,7 @@ class Failing:
         raise AssertionError("it has failed already")
 
 
+@pytest.mark.usefixtures("messages_on_stderr")
 def test_a_tracker_that_fails_is_named_once_and_left_out(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_tracker_that_fails_is_named_once_and_left_out(
     assert any((run / "tensorboard").iterdir())
 
 
+@pytest.mark.usefixtures("messages_on_stderr")
 def test_a_tracker_that_hangs_holds_nobody_up(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,9 +1,17 @@
-"""Progress on stderr: a bar with rate and time left on a terminal, plain lines elsewhere, nothing for quick things."""
+"""Progress and messages of long work: told to whoever listens, and by default to nobody.
 
+Mental model: a library prints nothing. `Progress` counts and tells each count to the listener of this context
+(`listening`); messages go to the logger "destila". `on_stderr` is what a command line wants: bars with rate and time
+left on a terminal, plain lines elsewhere, nothing for quick things, and the messages as they are.
+"""
+
+import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
@@ -12,52 +20,62 @@ LINE_SECONDS = 15.0  # between plain lines
 
 
 class Progress:
-    """A bar or lines, advanced by hand.
+    """A count, advanced by hand; whoever listened when it began is told of its beginning, of each step and of its end.
 
-    Args:
+    Attributes:
         total: units in all; None if unknown.
         what: what is being done, in a few words.
         unit: what is counted.
-        initial: units done before, by a run that is being resumed.
+        initial: units done before, by a run that is being resumed; `done`: units done by now.
+        values: what was last said beside the count (a loss, say).
+        closed: whether it is over.
     """
 
     def __init__(self, total: int | None, *, what: str, unit: str = "it", initial: int = 0, show: bool = True) -> None:
         self.total, self.what, self.unit, self.done, self.initial = total, what, unit, initial, initial
-        self.started = self.last_line = time.monotonic()
-        self.terminal, self.show = sys.stderr.isatty(), show
-        self.bar = None
-        if show and self.terminal:
-            from tqdm import tqdm  # its import takes as long as a short answer
-
-            self.bar = tqdm(total=total, desc=what, unit=unit, initial=initial, delay=QUIET_SECONDS, dynamic_ncols=True)
+        self.values: dict[str, str] = {}
+        self.closed, self.started = False, time.monotonic()
+        self._listener = _listener.get() if show else None
+        self._tell()
 
     def advance(self, units: int = 1, **values: str) -> None:
-        """Count `units` more; `values` (a loss, say) are shown beside the rate."""
+        """Count `units` more; `values` are shown beside the rate."""
         self.done += units
-        if self.bar is not None:
-            if values:
-                self.bar.set_postfix(values, refresh=False)
-            self.bar.update(units)
-        now = time.monotonic()
-        if self.show and not self.terminal and now - self.last_line > LINE_SECONDS:
-            self.last_line = now
-            self._line(now - self.started, values)
-
-    def _line(self, seconds: float, values: dict[str, str]) -> None:
-        rate = (self.done - self.initial) / seconds
-        left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate else ""
-        shown = "".join(f", {name} {value}" for name, value in values.items())
-        share = f"{self.done:,}/{self.total:,}" if self.total else f"{self.done:,}"
-        print(f"{self.what}: {share} {self.unit}, {rate:.2f} {self.unit}/s{left}{shown}", file=sys.stderr, flush=True)
+        self.values = values or self.values
+        self._tell()
 
     def close(self) -> None:
-        """Remove the bar."""
-        if self.bar is not None:
-            self.bar.close()
+        """It is over, or given up."""
+        if not self.closed:
+            self.closed = True
+            self._tell()
+
+    @property
+    def rate(self) -> float:
+        """Units a second since it began."""
+        return (self.done - self.initial) / max(1e-9, time.monotonic() - self.started)
+
+    def _tell(self) -> None:
+        if self._listener is not None:
+            self._listener(self)
+
+
+Listener = Callable[[Progress], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener | None) -> Iterator[None]:
+    """Let `listener` be told of the progress that begins in this block; None: whoever listens already goes on."""
+    token = _listener.set(listener or _listener.get())
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
-    """Yield the items and show progress while they are worked on."""
+    """Yield the items and tell the progress while they are worked on."""
     known = len(items) if isinstance(items, Sized) else None
     progress = Progress(known if total is None else total, what=what, unit=unit)
     try:
@@ -66,3 +84,71 @@ def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: s
             progress.advance()
     finally:
         progress.close()
+
+
+# ---------------------------------------------------------------------------------------------------- stderr
+@contextmanager
+def on_stderr() -> Iterator[None]:
+    """Show progress and messages on stderr while this block runs, as the command line does."""
+    logger, handler = logging.getLogger("destila"), _Messages()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with listening(_Shown()):
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+class _Messages(logging.Handler):
+    """Each message on a line of stderr, which may be another one by now (a test's, say)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+class _Shown:
+    """A listener that draws bars on a terminal and writes plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._bars: dict[Progress, Any] = {}
+        self._spoken: dict[Progress, float] = {}  # when it last wrote a line
+
+    def __call__(self, progress: Progress) -> None:
+        if sys.stderr.isatty():
+            self._draw(progress)
+        else:
+            self._write(progress)
+
+    def _draw(self, progress: Progress) -> None:
+        bar = self._bars.get(progress)
+        if progress.closed:
+            if bar is not None:
+                self._bars.pop(progress).close()
+        elif bar is None:
+            from tqdm import tqdm  # its import takes as long as a short answer
+
+            names = {"desc": progress.what, "unit": progress.unit, "initial": progress.initial}
+            self._bars[progress] = tqdm(total=progress.total, delay=QUIET_SECONDS, dynamic_ncols=True, **names)
+        else:
+            if progress.values:
+                bar.set_postfix(progress.values, refresh=False)
+            bar.update(progress.done - bar.n)
+
+    def _write(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.closed:
+            self._spoken.pop(progress, None)
+        elif now - self._spoken.setdefault(progress, progress.started) > LINE_SECONDS:
+            self._spoken[progress] = now
+            print(_line(progress), file=sys.stderr, flush=True)
+
+
+def _line(progress: Progress) -> str:
+    rate, total = progress.rate, progress.total
+    left = f", {(total - progress.done) / rate:.0f} s left" if total and rate else ""
+    shown = "".join(f", {name} {value}" for name, value in progress.values.items())
+    share = f"{progress.done:,}/{total:,}" if total else f"{progress.done:,}"
+    return f"{progress.what}: {share} {progress.unit}, {rate:.2f} {progress.unit}/s{left}{shown}"

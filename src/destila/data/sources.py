@@ -8,8 +8,8 @@ where that is known, else with the one written beside it (`.sha256`) when it was
 `destila.data.download`'s matter; this module does not look into them, except to take one out of a zip archive.
 """
 
+import logging
 import os
-import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ from destila.core.records import Example
 from destila.core.runs import atomic_file, write_text
 from destila.data.download import digest, download
 from destila.data.squad import read
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def resolve(name: str, *, cache: Path | None = None, timeout: float = 30.0) -> P
 
 
 def load_examples(names: Sequence[str], *, repair: bool = True, limit: int = 0) -> list[Example]:
-    """Read files and named sources together; what was repaired is said on stderr.
+    """Read files and named sources together; what was repaired is a warning in the log.
 
     Args:
         names: paths and names.
@@ -161,20 +163,26 @@ def load_examples(names: Sequence[str], *, repair: bool = True, limit: int = 0) 
     Raises:
         UserError: nothing was named; a file cannot be had, read or taken as it is; an id occurs in two files.
     """
+    examples = [example for found in load_by_name(names, repair=repair).values() for example in found]
+    return examples[:limit] if limit else examples
+
+
+def load_by_name(names: Sequence[str], *, repair: bool = True) -> dict[str, list[Example]]:
+    """As `load_examples`, the examples of each file or named source apart."""
     if not names:
         raise UserError("data", "no file and no named data set is given", "Give at least one.")
-    examples: list[Example] = []
+    found: dict[str, list[Example]] = {}
     owner: dict[str, str] = {}
     for name in names:
         more, counts = read(resolve(name), repair=repair)
         if counts.changes:
-            print(f"{name}: {counts.changes} (destila data check tells more)", file=sys.stderr)
+            LOG.warning(f"{name}: {counts.changes} (destila data check tells more)")
         shared = [f"id {example.id} is in {owner[example.id]} too" for example in more if example.id in owner]
         if shared:
             raise UserError.from_problems(name, shared, "Ids must be unique over all files that are loaded together.")
         owner.update((example.id, name) for example in more)
-        examples += more
-    return examples[:limit] if limit else examples
+        found[name] = more
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------- fetching

@@ -10,8 +10,8 @@ many tokens at once and no more, however long a context is. This module imports 
 nothing.
 """
 
+import logging
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -32,6 +32,8 @@ from destila.data.windows import Window, WindowBuilder, collate, inference_batch
 from destila.inference.backends import LoadedBackend, Logits, SpanModel, load_backend
 from destila.inference.backends.files import ONNX_FILE
 from destila.inference.decoding import SpanDecoder
+
+LOG = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "shipped"  # the reader that comes with the package: an int8 ONNX export
 SHIPPED_NAME = "the reader that ships"  # in messages and reports; where it lies depends on the installation
@@ -160,7 +162,7 @@ class Reader:
         return [answers for _, answers in self.read(examples_of(pairs), top_k=top_k, **refusing)]
 
     def predict(self, examples: Sequence[Example]) -> dict[str, Prediction]:
-        """What the reader says about each example, by id; progress goes to stderr."""
+        """What the reader says about each example, by id."""
         progress = Progress(len(examples), what=f"Reading with {self.name}", unit="questions")
         try:
             read = self.read(examples, top_k=1, logits=lambda windows: self.logits(windows, progress))
@@ -337,6 +339,6 @@ def _window(name: str, metadata: ModelMetadata, length: int, longest: int) -> Wi
         problem = f"{length} tokens are more than the {longest} that {name} can read at once"
         raise UserError("window length", problem, f"Choose {longest} or fewer.")
     if not length and saved.length > longest:
-        print(f"{name}: windows of {longest} tokens, because it has no more positions.", file=sys.stderr)
+        LOG.info(f"{name}: windows of {longest} tokens, because it has no more positions.")
     chosen = {"length": length or min(saved.length, longest), "stride": saved.stride}
     return resolve(WindowSettings, chosen | {"max_answer_tokens": saved.max_answer_tokens}, where="window")

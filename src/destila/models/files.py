@@ -10,7 +10,7 @@ which is announced). This module does not cut texts into windows, decode spans o
 """
 
 import contextlib
-import sys
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -47,6 +47,8 @@ from destila.models.forward import (
     unwrapped,
 )
 from destila.models.hub import TORCH_INDEX, TORCH_WEIGHTS, VOCABULARIES, Location, locate
+
+LOG = logging.getLogger(__name__)
 
 __all__ = [
     "LoadedModel",
@@ -280,4 +282,4 @@ def _check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> None:
     if encoder:
         raise UserError(name, f"lacks {len(encoder)} weights of its encoder, first {encoder[0]!r}", remedy)
     if missing:
-        print(f"{name} has no question answering head: it starts with a random one.", file=sys.stderr)
+        LOG.info(f"{name} has no question answering head: it starts with a random one.")

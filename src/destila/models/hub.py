@@ -10,14 +10,16 @@ within seconds. This module loads no model; huggingface_hub is imported when a n
 """
 
 import contextlib
+import logging
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from destila.core.errors import UserError
+
+LOG = logging.getLogger(__name__)
 
 CONTACT_SECONDS = 5.0  # to reach the hub at all; its library alone would try for 23
 TORCH_WEIGHTS, TORCH_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -156,7 +158,7 @@ def _snapshot(name: str, revision: str | None) -> Location:
             directory = _asked(hub, name, revision)
     commit = directory.name  # the cache names snapshots after their commits
     if not pinned:
-        print(f"{name}: commit {commit}; pin it with {name}@{commit}", file=sys.stderr)
+        LOG.info(f"{name}: commit {commit}; pin it with {name}@{commit}")
     _require_weights(hub, Location(name, directory, commit))
     return Location(name, directory, commit)
 
@@ -181,7 +183,7 @@ def _asked(hub: Any, name: str, revision: str | None) -> Path:
         directory = _cached(hub, name, revision)
         if directory is None:
             raise unreachable(name, error) from error
-        print(f"{name}: the hub cannot be reached; taking what was fetched before", file=sys.stderr)
+        LOG.warning(f"{name}: the hub cannot be reached; taking what was fetched before")
         return directory
 
 

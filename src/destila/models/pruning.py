@@ -22,8 +22,8 @@ Invariant: with the teacher's own shape nothing is cut, rotated or rescaled: the
 """
 
 import copy
+import logging
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ from destila.core.errors import UserError
 from destila.data.windows import Window
 from destila.models.forward import at_least_fp32, span_logits
 from destila.models.importance import Block, Importance, batches_of, blocks_of, importance_over, sample_of
+
+LOG = logging.getLogger(__name__)
 
 Inputs = tuple[Tensor, Tensor]  # input_ids and attention_mask, (B, T)
 TRIAL_WINDOWS = 64
@@ -81,7 +83,7 @@ def born_from(
         errors = _width_errors(student, teacher, importance, bases, batches)
         best = min(errors, key=errors.__getitem__)
         seen = " and ".join(f"{error:.3f} nats in its {name}" for name, error in errors.items())
-        print(f"width alone costs {seen}: the student keeps the {best}", file=sys.stderr)
+        LOG.info(f"width alone costs {seen}: the student keeps the {best}")
         basis = bases[best]
     prune_into(student, teacher, mapping=mapping, importance=importance, basis=basis)
 

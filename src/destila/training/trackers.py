@@ -9,7 +9,7 @@ and the run goes on; one that is not installed is an error before anything has b
 the same run of its tracker. This module measures nothing.
 """
 
-import sys
+import logging
 import threading
 import tomllib
 import uuid
@@ -21,6 +21,8 @@ from typing import Any
 
 from destila.core.errors import UserError
 from destila.core.runs import SETTINGS_FILE, write_text, writing
+
+LOG = logging.getLogger(__name__)
 
 PROJECT = "destila"
 FINISH_SECONDS = 30.0  # that a tracker gets at the end for what it has not sent yet
@@ -91,7 +93,7 @@ class _Tracker:
         self.queue.put(None)
         self.thread.join(FINISH_SECONDS)
         if self.thread.is_alive():
-            print(f"{self.name} has not taken everything after {FINISH_SECONDS:g} seconds; left alone", file=sys.stderr)
+            LOG.warning(f"{self.name} has not taken everything after {FINISH_SECONDS:g} seconds; left alone")
 
     def _work(self) -> None:
         try:
@@ -101,7 +103,7 @@ class _Tracker:
             tracker.finish()
         except (Exception, SystemExit) as error:  # a service that is away, a login that is missing: anything at all
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            print(f"{self.name} fails and is left out ({reason}); the run goes on", file=sys.stderr)
+            LOG.warning(f"{self.name} fails and is left out ({reason}); the run goes on")
 
     def _start(self) -> Any:
         """Start accelerate's tracker, in the same run of it as before if there was one, with the run's settings."""

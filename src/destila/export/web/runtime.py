@@ -6,9 +6,9 @@ directory that the user names, the cache, or npm, asked in that order. This modu
 
 import base64
 import hashlib
+import logging
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -16,6 +16,8 @@ from pathlib import Path
 from destila.core.errors import UserError
 from destila.core.runs import atomic_directory
 from destila.data.sources import cache_directory
+
+LOG = logging.getLogger(__name__)
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # as npm states it
@@ -68,7 +70,7 @@ def _fetch(directory: Path) -> None:
     if npm is None:
         problem = f"runs the page, and npm, which fetches it, is not installed (no {directory} either)"
         raise UserError(f"{PACKAGE} {VERSION}", problem, f"Install npm; or, where there is one, run: {COPY}")
-    print(f"Fetching {PACKAGE} {VERSION} with npm (33 MB, once) ...", file=sys.stderr)
+    LOG.info(f"Fetching {PACKAGE} {VERSION} with npm (33 MB, once) ...")
     with tempfile.TemporaryDirectory() as temporary:
         _pack(npm, temporary)
         package = Path(temporary) / f"{PACKAGE}-{VERSION}.tgz"

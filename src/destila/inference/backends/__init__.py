@@ -5,7 +5,7 @@ Mental model: a backend turns token ids into start and end logits and knows noth
 arithmetic. Run times are imported only when a model needs them.
 """
 
-import sys
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +20,8 @@ from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.inference.backends.files import ONNX_FILE, OPENVINO_FILE
 from destila.models.hub import Location, locate
+
+LOG = logging.getLogger(__name__)
 
 Logits = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -103,7 +105,7 @@ def load_backend(
 
 
 def _choose(location: Location, backend: str) -> str:
-    """Which backend runs the model; says so on stderr where there was a choice."""
+    """Which backend runs the model; says so in the log where there was a choice."""
     name, directory = location.label, location.directory
     exported = [choice for choice, file, _ in CHOICES[:2] if (directory / file).is_file()]
     has_weights = any(any(directory.glob(ending)) for ending in ("*.safetensors", "pytorch_model*"))
@@ -117,5 +119,5 @@ def _choose(location: Location, backend: str) -> str:
     if len(found) > 1 and installed:
         others = ", ".join(choice for choice in found if choice != installed[0])
         why = "the fastest of those installed" if len(installed) > 1 else "the only one installed"
-        print(f"{name}: run by {installed[0]}, {why}; it also has files for {others}.", file=sys.stderr)
+        LOG.info(f"{name}: run by {installed[0]}, {why}; it also has files for {others}.")
     return (installed or found)[0]

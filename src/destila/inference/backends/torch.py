@@ -5,7 +5,7 @@
 Invariant: running a model changes nothing about it: not its mode, not its gradients, not a random generator.
 """
 
-import sys
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from destila.core.cpus import thread_count
 from destila.inference.backends import Integers, LoadedBackend, Logits
 from destila.models.files import load_reader, span_logits
 from destila.models.hub import Location
+
+LOG = logging.getLogger(__name__)
 
 
 class TorchModel:
@@ -59,7 +61,7 @@ def load(location: Location, *, threads: int = 0) -> LoadedBackend:
     loaded = load_reader(location.name, revision=location.commit)
     torch.set_num_threads(threads or min(torch.get_num_threads(), thread_count(0)))
     if torch.cuda.is_available():
-        print(f"{location.name} runs on {torch.cuda.get_device_name()}: torch found it.", file=sys.stderr)
+        LOG.info(f"{location.name} runs on {torch.cuda.get_device_name()}: torch found it.")
         loaded.model.to("cuda")
     config = loaded.model.config.to_dict()
     return LoadedBackend(TorchModel(loaded.model), loaded.tokenizer, config, loaded.metadata, location)

@@ -11,9 +11,9 @@ does not. Only its owner can read it.
 
 import hashlib
 import json
+import logging
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +29,8 @@ from destila.core.runs import writing
 from destila.inference.documents.document import Document, DocumentError
 from destila.inference.documents.files import FoundFile, files_of
 from destila.inference.documents.open import parse_document, read_bytes
+
+LOG = logging.getLogger(__name__)
 
 VERSION = 2  # of the table and of the texts in it: raise it when parsing gives other texts
 RECENT_SECONDS = 3.0  # a file that changed so lately may change again without a change of its times
@@ -128,7 +130,7 @@ class Library:
             except sqlite3.DatabaseError as error:
                 if last:
                     raise
-                print(f"{self.file}: the cache is broken ({error}); making it anew.", file=sys.stderr)
+                LOG.warning(f"{self.file}: the cache is broken ({error}); making it anew.")
                 self.close()
                 self.file.unlink(missing_ok=True)
         raise AssertionError("unreachable")
