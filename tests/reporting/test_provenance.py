@@ -18,7 +18,8 @@ from destila.config import (
     TextSettings,
     UnlabelledSettings,
 )
-from destila.config.loader import parse_arguments, read_toml, to_toml
+from destila.config.flags import parse_arguments
+from destila.config.loader import read_toml, to_toml
 from destila.core.errors import UserError
 from destila.core.runs import Run
 from destila.data.squad import save

@@ -10,8 +10,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from destila.config.loader import nearest, parse_arguments
+from destila.config.flags import parse_arguments
+from destila.config.loader import nearest
 from destila.core.errors import UserError
+from destila.core.progress import on_stderr
 from destila.core.runs import destila_version
 
 # verb -> (module under destila.cli, its settings class, one line of help)
@@ -87,7 +89,8 @@ def dispatch(arguments: Sequence[str]) -> None:
         command = import_module(f"destila.cli.{module}")
     except ModuleNotFoundError as error:
         raise _missing(f"destila {verb}", error) from error
-    command.run(settings)
+    with on_stderr():
+        command.run(settings)
 
 
 def _missing(where: str, error: ModuleNotFoundError) -> Exception:

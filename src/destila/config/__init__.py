@@ -17,8 +17,8 @@ from destila.config.answer import (
 )
 from destila.config.distill import (
     DistillSettings,
+    DistillStageSettings,
     LossSettings,
-    StageSettings,
     StudentSettings,
     TeacherSettings,
     UnlabelledSettings,
@@ -41,6 +41,7 @@ from destila.config.training import (
     ModelSettings,
     RunSettings,
     ShapeSettings,
+    StageSettings,
     TrainingCommandSettings,
     TrainingSettings,
     WindowSettings,
@@ -59,6 +60,7 @@ __all__ = [
     "DataFetchSettings",
     "DataSettings",
     "DistillSettings",
+    "DistillStageSettings",
     "DocumentSettings",
     "EvaluateSettings",
     "ExportSettings",

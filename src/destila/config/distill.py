@@ -1,13 +1,13 @@
 """Settings of `destila distill`: who teaches whom, what is compared, and in which stages."""
 
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
 from destila.config.fields import Count, CountOrZero, Fraction, NonNegative, Positive, settings, strings
 from destila.config.pretrain import ClozeSettings, weights_by_source
-from destila.config.training import ShapeSettings, TrainingCommandSettings
+from destila.config.training import ShapeSettings, StageSettings, TrainingCommandSettings
 
 
 @settings
@@ -76,6 +76,9 @@ class LossSettings:
     """Teacher layer of each student layer: uniform (every L_teacher / L_student), last (the last ones), or a list."""
     projections: Literal["shared", "per-layer"] = "shared"
     """Linear maps from the student's width to the teacher's: one for all layers (the paper), or one each."""
+    function: str = ""
+    """A loss of your own in place of all of these, as package.module:function; it is given the student and a batch that
+    brings the teachers' logits, and returns destila.training.losses.Loss."""
 
 
 @settings
@@ -99,26 +102,33 @@ class UnlabelledSettings:
 
 
 @settings
-class StageSettings:
-    """One of several trainings in a row. Its tables hold what differs from those of the whole file."""
+class DistillStageSettings(StageSettings):
+    """One of several distillations in a row."""
 
-    name: str
-    """Name of the stage; it trains in `output`-name, but for the last, which trains in `output`."""
-    data: dict[str, Any] = field(default_factory=dict)
-    """What differs in [data]."""
     teacher: dict[str, Any] = field(default_factory=dict)
     """What differs in [teacher]."""
     unlabelled: dict[str, Any] = field(default_factory=dict)
     """What differs in [unlabelled]."""
     loss: dict[str, Any] = field(default_factory=dict)
     """What differs in [loss]."""
-    training: dict[str, Any] = field(default_factory=dict)
-    """What differs in [training]."""
 
 
 @settings
 class DistillSettings(TrainingCommandSettings):
     """Distill a teacher into a student. With only `loss.task` above zero, the same student without distillation."""
+
+    OFTEN: ClassVar[tuple[str, ...]] = (
+        "teacher.name",
+        "data.train",
+        "data.dev",
+        "student.shape.layers",
+        "student.shape.hidden",
+        "student.initial",
+        "training.epochs",
+        "training.batch_size",
+        "training.precision",
+        "output",
+    )
 
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     """Who teaches; its tokenizer is the student's too, unless the student brings one."""
@@ -128,5 +138,5 @@ class DistillSettings(TrainingCommandSettings):
     """Raw text beside the questions, or in their place."""
     loss: LossSettings = field(default_factory=LossSettings)
     """What is matched, and how much each term weighs."""
-    stages: list[StageSettings] = field(default_factory=list)
+    stages: list[DistillStageSettings] = field(default_factory=list)
     """Trainings in a row, each of the student that the one before left; in a file, as [[stages]]. Empty: one."""

@@ -1,20 +1,16 @@
-"""From TOML files and command-line flags to settings dataclasses, with all mistakes reported at once.
+"""From TOML files and Python values to settings dataclasses, with all mistakes reported at once.
 
-One settings dataclass is one command: nested dataclasses become TOML tables and `--table.key` flags, lists become flags
-that may be repeated, and the docstring under a field becomes its help. pydantic checks types and ranges; what it lacks,
-the nearest known key for a misspelt one, is added here. Later wins: defaults, then `--config` files in order, then
-flags.
+One settings dataclass is one command, and nested dataclasses are TOML tables. A text where a table belongs is the first
+thing that one says of it: `teacher = "models/teacher"` is `[teacher] name = ...`. pydantic checks types and ranges;
+what it lacks, the nearest known key for a misspelt one, is added here. `destila.config.flags` reads command lines.
 """
 
-import argparse
-import ast
 import dataclasses
 import difflib
-import inspect
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -29,7 +25,8 @@ BOUNDS: dict[type, Callable[[int, Any], bool]] = {
     Le: lambda value, bound: value <= bound.le,
     Lt: lambda value, bound: value < bound.lt,
 }
-REMEDY = "Run the command with --help for every setting."
+REMEDY = "Run the command with --help-all for every setting."
+MAIN_KEYS = ("name", "function", "train", "files")  # what a text in place of a table sets: the first that it has
 
 
 def read_toml(path: str) -> dict[str, Any]:
@@ -55,7 +52,7 @@ def read_toml(path: str) -> dict[str, Any]:
 
 
 def resolve(cls: type[Settings], values: Mapping[str, Any], *, where: str = "settings") -> Settings:
-    """Check `values` (nested, as TOML gives them) and make the settings.
+    """Check `values` (nested, as TOML gives them) and make the settings; a text for a table is its name.
 
     Raises:
         UserError: names every unknown key with the nearest known one, and every ill-typed or illegal value.
@@ -65,11 +62,60 @@ def resolve(cls: type[Settings], values: Mapping[str, Any], *, where: str = "set
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(cls).validate_python(values)
+        return TypeAdapter(cls).validate_python(whole_tables(cls, values))
     except ValidationError as error:
         known = [name for name, _ in leaves(cls)]
         problems = [_problem(details, known) for details in error.errors(include_url=False)]
         raise UserError.from_problems(where, list(dict.fromkeys(problems)), REMEDY) from None
+
+
+def settings_of(
+    cls: type[Settings], given: Settings | Mapping[str, Any] | str | Path | None, changes: Mapping[str, Any]
+) -> Settings:
+    """The settings of a library call: an object, a mapping or the name of a TOML file, with changes on top.
+
+    Raises:
+        UserError: as `read_toml` and `resolve` do; or `given` is nothing of these.
+    """
+    if isinstance(given, cls) and not changes:
+        return given
+    where, values = cls.__name__, dict[str, Any]()
+    if isinstance(given, (str, Path)):
+        where, values = str(given), read_toml(str(given))
+    elif isinstance(given, cls):
+        values = dataclasses.asdict(given)  # type: ignore[call-overload]
+    elif isinstance(given, Mapping):
+        values = dict(given)
+    elif given is not None:
+        remedy = f"Give {cls.__name__}, a mapping, or the path of a TOML file."
+        raise UserError("settings", f"are {type(given).__name__}", remedy)
+    merged: dict[str, Any] = {}
+    for part in (values, changes):
+        merge(merged, whole_tables(cls, part))
+    return resolve(cls, merged, where=where)
+
+
+def whole_tables(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, with a table wherever a text or a path, or a list of them, stands for one; paths are texts."""
+    hints, found = typing.get_type_hints(cls), dict[str, Any]()
+    for name, value in values.items():
+        plain = str(value) if isinstance(value, Path) else value
+        plain = [str(item) if isinstance(item, Path) else item for item in plain] if type(plain) is list else plain
+        table = hints.get(name)
+        if dataclasses.is_dataclass(table) and (key := main_key(typing.cast(type, table))):
+            if isinstance(plain, (str, list)):
+                listed = is_list(typing.get_type_hints(table)[key]) and isinstance(plain, str)
+                plain = {key: [plain] if listed else plain}
+            elif isinstance(plain, Mapping):
+                plain = whole_tables(typing.cast(type, table), plain)
+        found[name] = plain
+    return found
+
+
+def main_key(table: type) -> str:
+    """The setting that a text in place of a table stands for; empty if it has none."""
+    names = [item.name for item in dataclasses.fields(table)]
+    return next((key for key in MAIN_KEYS if key in names), "")
 
 
 def _plain(cls: type[Settings], values: Mapping[str, Any]) -> Settings | None:
@@ -112,6 +158,9 @@ def _problem(details: Any, known: Sequence[str]) -> str:
     parts = [str(part) for part in details["loc"]]
     key = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), ".".join(parts))
     if details["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        if isinstance(details["input"], Mapping):
+            tables = [f"[{name.rpartition('.')[0]}]" for name in known if "." in name]
+            return f"[{'.'.join(parts)}]: no such table{nearest('[' + '.'.join(parts) + ']', tables)}"
         return f"{'.'.join(parts)}: no such setting{nearest('.'.join(parts), known)}"
     if details["type"] in ("missing", "missing_argument"):
         return f"{key}: is required"
@@ -122,8 +171,9 @@ def _problem(details: Any, known: Sequence[str]) -> str:
 
 
 def nearest(key: str, known: Sequence[str]) -> str:
-    """ "; did you mean X?" for the known key most like `key`, or nothing."""
-    found = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    """ "; did you mean X?" for the known key that `key` begins, or that is most like it; or nothing."""
+    begun = [name for name in known if name.startswith(key)] if len(key) > 2 else []
+    found = sorted(begun, key=len)[:1] or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     if not found:  # a key in the wrong table: compare the last parts alone
         last = {name.rpartition(".")[2]: name for name in known}
         found = [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.7)]
@@ -168,76 +218,8 @@ def _toml_value(value: Any) -> str:
     return repr(value)
 
 
-# ---------------------------------------------------------------------------------------------------- command line
-def help_texts(cls: type) -> dict[str, str]:
-    """The docstring under each field, by field name, fields of base classes included."""
-    texts: dict[str, str] = {}
-    for base in reversed(cls.__mro__[:-1]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for item, following in zip(body.body, body.body[1:], strict=False):
-            if (
-                isinstance(item, ast.AnnAssign)
-                and isinstance(item.target, ast.Name)
-                and isinstance(following, ast.Expr)
-            ):
-                texts[item.target.id] = str(ast.literal_eval(following.value))
-    return texts
-
-
-def add_arguments(parser: argparse.ArgumentParser, cls: type, prefix: str = "", *, helped: bool = True) -> None:
-    """Add a flag, or a positional, for every setting of a dataclass. All values stay strings until `resolve`.
-
-    Args:
-        helped: with help texts, which are read from the source; they take longer than all the rest.
-    """
-    hints, helps = typing.get_type_hints(cls), help_texts(cls) if helped else {}
-    for item in dataclasses.fields(cls):
-        hint, name = hints[item.name], prefix + item.name
-        text = helps.get(item.name, "").replace("%", "%%")
-        if dataclasses.is_dataclass(hint):
-            add_arguments(parser, typing.cast(type, hint), name + ".", helped=helped)
-            continue
-        if item.default is not dataclasses.MISSING and item.default not in (None, "", False):
-            text += f" (default: {item.default})"
-        listed, optional = (
-            _is_list(hint),
-            item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING,
-        )
-        if item.metadata.get("positional"):
-            many = "*" if listed else "?" if optional else None
-            parser.add_argument(name, nargs=many, help=text, default=argparse.SUPPRESS, metavar=item.name.upper())
-        elif hint is bool:
-            parser.add_argument(
-                f"--{_flag(name)}",
-                nargs="?",
-                const="true",
-                default=argparse.SUPPRESS,
-                dest=name,
-                metavar="BOOL",
-                help=text,
-            )
-        elif listed:
-            parser.add_argument(
-                f"--{_flag(name)}",
-                action="append",
-                default=argparse.SUPPRESS,
-                dest=name,
-                metavar=item.name.upper(),
-                help=text,
-            )
-        else:
-            parser.add_argument(
-                f"--{_flag(name)}", default=argparse.SUPPRESS, dest=name, metavar=item.name.upper(), help=text
-            )
-
-
-def _flag(name: str) -> str:
-    """`top_k` is `--top-k` on its own and `training.batch_size` stays as in the file."""
-    return name if "." in name else name.replace("_", "-")
-
-
-def _is_list(hint: Any) -> bool:
+def is_list(hint: Any) -> bool:
+    """Whether a type is a list of something."""
     return typing.get_origin(hint) is list
 
 
@@ -245,56 +227,7 @@ def _is_optional(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType) and type(None) in typing.get_args(hint)
 
 
-def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: str) -> Settings:
-    """Settings from a command line.
-
-    Raises:
-        UserError: names every mistake in flags and files at once.
-        SystemExit: for --help.
-    """
-    parser = _Parser(prog=command, description=cls.__doc__, allow_abbrev=False)
-    parser.add_argument(
-        "--config",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="TOML settings file, or a bundled one by its name, such as paper; later ones and flags win",
-    )
-    add_arguments(parser, cls, helped=not {"-h", "--help"}.isdisjoint(arguments))
-    parsed, unknown = parser.parse_known_args(list(arguments))
-    known = dict(leaves(cls))
-    values: dict[str, Any] = {}
-    for path in parsed.config:
-        _merge(values, read_toml(path))
-    for name, value in vars(parsed).items():
-        if name != "config":
-            _set(values, name, _from_text(value, known[name]))
-    flags = [f"--{_flag(name)}" for name in known]
-    strange = [
-        f"{flag}: no such flag{nearest(flag.partition('=')[0], flags)}" for flag in unknown if flag.startswith("--")
-    ]
-    loose = [f"{text!r}: what is this for?" for text in unknown if not text.startswith("--")]
-    where = " ".join([command, *(f"--config {path}" for path in parsed.config)])
-    try:
-        settings = resolve(cls, values, where=where)
-    except UserError as error:
-        if not unknown:
-            raise
-        problems = [line.removeprefix("  - ") for line in error.problem.splitlines() if line.startswith("  - ")] or [
-            error.problem
-        ]
-        raise UserError.from_problems(where, strange + problems, REMEDY) from None
-    if strange or loose:
-        raise UserError.from_problems(where, strange or loose, REMEDY)
-    return settings
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> typing.NoReturn:
-        raise UserError(self.prog, message, REMEDY)
-
-
-def _from_text(value: Any, hint: Any) -> Any:
+def from_text(value: Any, hint: Any) -> Any:
     """A flag's text as the value that a TOML file would hold, where pydantic needs the help."""
     if value in ("none", "null") and _is_optional(hint):
         return None
@@ -308,16 +241,10 @@ def _from_text(value: Any, hint: Any) -> Any:
     return value
 
 
-def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Lay values over others, table by table."""
     for key, value in more.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+            merge(into[key], value)
         else:
             into[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
-    *tables, key = dotted.split(".")
-    for table in tables:
-        values = values.setdefault(table, {})
-    values[key] = value

@@ -1,7 +1,7 @@
 """Settings of `destila pretrain`: raw text -> rows -> an encoder with a span head."""
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 
@@ -105,6 +105,19 @@ class PretrainedModelSettings:
 @settings
 class PretrainSettings(RunSettings):
     """Pre-train a Spanish encoder on raw text: guess masked words, and point to the span that a question lacks."""
+
+    OFTEN: ClassVar[tuple[str, ...]] = (
+        "text.files",
+        "text.weights",
+        "text.vocabulary_size",
+        "model.shape.layers",
+        "model.shape.hidden",
+        "model.length",
+        "tokens",
+        "training.batch_size",
+        "training.learning_rate",
+        "output",
+    )
 
     text: TextSettings = field(default_factory=TextSettings)
     """What to read."""

@@ -1,7 +1,7 @@
 """Settings that commands share which train readers, and those of `destila finetune`."""
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
@@ -34,6 +34,20 @@ class DataSettings:
     """Train on the first so many examples only; 0: on all."""
     max_dev_examples: CountOrZero = 0
     """Evaluate on the first so many examples only; 0: on all."""
+    weights: dict[str, NonNegative] = field(default_factory=dict)
+    """How often an epoch sees the questions of a file, by its name or stem; 0.5: half of them, drawn anew each epoch;
+    1 unless given."""
+    languages: dict[str, str] = field(default_factory=dict)
+    """Language of a file, by its name or stem, for the record; else what "language" in the head of SQuAD JSON says."""
+    other_paragraphs: NonNegative = 0.0
+    """Questions labelled "no answer" for each answered one: set before another paragraph in which none of its answers
+    occurs, of the same article if there is one; 0.5: for half of them."""
+    crop: CountOrZero = 0
+    """Cut training contexts that are longer than so many characters, at sentences around the answer; 0: never."""
+
+    def __post_init__(self) -> None:
+        if self.other_paragraphs and not self.unanswerable:
+            raise ValueError("other_paragraphs makes unanswerable questions, and unanswerable leaves them out")
 
 
 @settings
@@ -158,6 +172,18 @@ CALL_SETTINGS = ("output", "resume", "overwrite", "stop_after_seconds", "tracker
 
 
 @settings
+class StageSettings:
+    """One of several trainings in a row. Its tables hold what differs from those of the whole file."""
+
+    name: str
+    """Name of the stage; it trains in `output`-name, but for the last, which trains in `output`."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """What differs in [data]."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """What differs in [training]."""
+
+
+@settings
 class TrainingCommandSettings(RunSettings):
     """What `finetune` and `distill` share."""
 
@@ -171,5 +197,20 @@ class TrainingCommandSettings(RunSettings):
 class FinetuneSettings(TrainingCommandSettings):
     """Train a reader on questions: a pre-trained encoder, or a random model of a given shape."""
 
+    OFTEN: ClassVar[tuple[str, ...]] = (
+        "model.name",
+        "data.train",
+        "data.dev",
+        "window.length",
+        "training.epochs",
+        "training.learning_rate",
+        "training.batch_size",
+        "training.precision",
+        "training.seed",
+        "output",
+    )
+
     model: ModelSettings = field(default_factory=ModelSettings)
     """What to start from."""
+    stages: list[StageSettings] = field(default_factory=list)
+    """Trainings in a row, each of the reader that the one before left; in a file, as [[stages]]. Empty: one."""
