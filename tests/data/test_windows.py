@@ -1,6 +1,7 @@
 """Windows of real tokenizers: offsets, golds, cuts, batches."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -278,3 +279,51 @@ def test_inference_batches_keep_to_the_budget(lengths, budget):
         assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
     widths = [max(lengths[index] for index in batch) for batch in batches]
     assert widths == sorted(widths, reverse=True)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 12), min_size=1, max_size=4),
+    times=st.lists(st.sampled_from([0.0, 0.3, 0.5, 1.0, 2.5]), min_size=4, max_size=4),
+    batch_size=st.integers(1, 5),
+    seed=st.integers(0, 3),
+)
+def test_an_epoch_sees_each_part_as_often_as_asked(
+    sizes: list[int], times: list[float], batch_size: int, seed: int
+) -> None:
+    whole = built(sum(sizes))
+    ends = np.cumsum(sizes)
+    parts = [(np.arange(end - size, end), share) for end, size, share in zip(ends, sizes, times, strict=False)]
+    wanted = [round(share * size) for size, share in zip(sizes, times, strict=False)]
+    if not sum(wanted):
+        with pytest.raises(UserError, match="holds no windows"):
+            WindowBatches(whole, batch_size=batch_size, seed=seed, parts=parts)
+        return
+    batches, again = (WindowBatches(whole, batch_size=batch_size, seed=seed, parts=parts) for _ in range(2))
+    assert batches.steps_per_epoch == -(-sum(wanted) // batch_size)
+    epochs = []
+    for epoch in range(2):
+        steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
+        seen = Counter(window.example for step in steps for window in batches.at(step))
+        for (places, share), count in zip(parts, wanted, strict=True):
+            counts = [seen[place] for place in places.tolist()]
+            assert sum(counts) == count
+            assert all(int(share) <= times <= int(share) + 1 for times in counts)
+        epochs.append(seen)
+    for step in reversed(range(2 * batches.steps_per_epoch)):  # in whatever order it is asked
+        assert [window.example for window in again.at(step)] == [window.example for window in batches.at(step)]
+
+
+def test_half_of_a_part_is_drawn_anew_each_epoch() -> None:
+    batches = WindowBatches(built(40), batch_size=10, seed=1, parts=[(np.arange(40), 0.5)])
+    drawn = [{window.example for step in (0, 1) for window in batches.at(2 * epoch + step)} for epoch in range(6)]
+    assert all(len(seen) == 20 for seen in drawn)
+    assert len(set.union(*drawn)) > 35
+    assert len(set(map(frozenset, drawn))) == 6
+
+
+def built(count: int) -> list[Window]:
+    offsets = np.zeros((0, 2), np.int32)
+    return [
+        Window(number, np.arange(4 + number % 3, dtype=np.int32), context_start=1, context_end=3, offsets=offsets)
+        for number in range(count)
+    ]

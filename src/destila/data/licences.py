@@ -55,11 +55,13 @@ class DataSet:
         name: as the settings name it.
         use: "train", "dev", "vocabulary" or "text".
         sources: the data sets that it holds.
+        language: such as "es", where the head of a SQuAD file says so ("language") or a named data set has one.
     """
 
     name: str
     use: str
     sources: tuple[DataSource, ...]
+    language: str = ""
 
 
 def describe_data(name: str, *, use: str) -> DataSet:
@@ -68,13 +70,13 @@ def describe_data(name: str, *, use: str) -> DataSet:
     A file that is not here any more is described by its name alone.
     """
     if known := find(name):
-        return DataSet(name, use, (_source(known[0].name),))
+        return DataSet(name, use, (_source(known[0].name),), "es")
     path = Path(name)
     if use == "text" and (path / TEXT_SOURCES).is_file():
         return DataSet(name, use, _text_sources(path))
     cached = [entry for entry in SOURCES if path.resolve() == entry.path(cache_directory()).resolve()]
-    names = [cached[0].name] if cached else _article_sources(path)
-    return DataSet(name, use, tuple(_source(found) for found in names or [path.name]))
+    names, language = ([cached[0].name], "es") if cached else _said_of_articles(path)
+    return DataSet(name, use, tuple(_source(found) for found in names or [path.name]), language)
 
 
 def _text_sources(directory: Path) -> tuple[DataSource, ...]:
@@ -88,15 +90,16 @@ def _source(name: str) -> DataSource:
     return DataSource(name, LICENCES.get(name, ""), ATTRIBUTIONS.get(name, ""))
 
 
-def _article_sources(path: Path) -> list[str]:
-    """The distinct sources that the articles of a SQuAD file, or the lines of a JSONL file, name."""
+def _said_of_articles(path: Path) -> tuple[list[str], str]:
+    """The distinct sources that the articles of a SQuAD file, or the lines of a JSONL file, name; and the language."""
     if path.suffix.lower() not in (".json", ".jsonl") or not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+        return [], ""
+    text, language = path.read_text(encoding="utf-8-sig", errors="replace"), ""
     if path.suffix.lower() == ".jsonl":
         rows: Any = [parse_json(line)[0] for line in text.split("\n") if line.strip()]
     else:
         document = parse_json(text)[0]
         rows = document.get("data") if isinstance(document, dict) else None
+        language = str(document.get("language", "")) if isinstance(document, dict) else ""
     found = [row.get("source") for row in rows or () if isinstance(row, dict)]
-    return list(dict.fromkeys(str(name) for name in found if name))
+    return list(dict.fromkeys(str(name) for name in found if name)), language

@@ -266,14 +266,24 @@ class WindowBatches:
         windows: at least one.
         batch_size: windows of a batch; one batch of an epoch may be smaller.
         seed: of the order.
+        parts: indices of windows, and how often these are seen in an epoch: 2.5 is twice, and half of them once more,
+            drawn anew each epoch; together they name every window. Empty: once, all.
     """
 
-    def __init__(self, windows: Sequence[Window], *, batch_size: int, seed: int) -> None:
-        if not windows:
-            raise UserError("training data", "holds no windows", "Give at least one example.")
-        self.windows, self.batch_size, self.seed = windows, batch_size, seed
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        *,
+        batch_size: int,
+        seed: int,
+        parts: Sequence[tuple[NDArray[np.int64], float]] = (),
+    ) -> None:
+        self.windows, self.batch_size, self.seed, self.parts = windows, batch_size, seed, parts
+        count = sum(round(times * len(places)) for places, times in parts) if parts else len(windows)
+        if not count:
+            raise UserError("training data", "holds no windows", "Give at least one example, and it a weight.")
         self.lengths = np.array([len(window.input_ids) for window in windows])
-        self.steps_per_epoch = -(-len(windows) // batch_size)
+        self.steps_per_epoch = -(-count // batch_size)
         self._epoch, self._batches = -1, list[NDArray[np.int64]]()
 
     def at(self, step: int) -> list[Window]:
@@ -285,13 +295,21 @@ class WindowBatches:
 
     def _order(self, epoch: int) -> list[NDArray[np.int64]]:
         generator = np.random.default_rng([self.seed, epoch])
-        shuffled = generator.permutation(len(self.windows))
+        shuffled = generator.permutation(self._drawn(generator) if self.parts else len(self.windows))
         block = self.batch_size * BATCHES_PER_BLOCK
         for first in range(0, len(shuffled), block):
             part = shuffled[first : first + block]
             shuffled[first : first + block] = part[np.argsort(self.lengths[part], kind="stable")]
         batches = [shuffled[first : first + self.batch_size] for first in range(0, len(shuffled), self.batch_size)]
         return [batches[place] for place in generator.permutation(len(batches))]
+
+    def _drawn(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        """The windows of an epoch, those that are seen several times as often."""
+        drawn = []
+        for places, times in self.parts:
+            whole, count = int(times), round(times * len(places))
+            drawn += [places] * whole + [generator.permutation(places)[: count - whole * len(places)]]
+        return np.concatenate(drawn)
 
 
 def inference_batches(windows: Sequence[Window], *, token_budget: int) -> list[list[int]]:

@@ -80,7 +80,7 @@ def card_text(directory: Path) -> str:
         "## Scores",
         _score_table(scores, model),
         "## Data",
-        _data_table(data),
+        _data_table(data, _noted_files(model)),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(model, data, scores)),
         "## How it was made",
@@ -218,19 +218,29 @@ def _with_interval(score: Mapping[str, Any], key: str) -> str:
     return with_interval(score[key], score[f"{key}_ci"])
 
 
-def _data_table(data: Sequence[DataSet]) -> str:
-    rows = [
-        [_shown(item.name), item.use, source.name, source.licence or "not stated", source.attribution]
-        for item in data
-        for source in item.sources
-    ]
+def _data_table(data: Sequence[DataSet], noted: Mapping[str, Mapping[str, Any]]) -> str:
+    """The data sets, and of each training file what its run has noted: language, questions, weight."""
+    head = ["file", "use", "data set", "licence", "to name", *(["language", "questions", "weight"] if noted else [])]
+    rows = []
+    for item in data:
+        found = noted.get(item.name, {}) if item.use == "train" else {}
+        more = [found.get("language") or "-", f"{found['questions']:,}", f"{found['weight']:g}"] if found else ["-"] * 3
+        for source in item.sources:
+            row = [_shown(item.name), item.use, source.name, source.licence or "not stated", source.attribution]
+            rows.append(row + more if noted else row)
     if not rows:
         return "Nothing is known of what it was trained on."
     licence, _ = licence_of(data)
     rule = f"The weights carry the strictest licence of the training data, {licence}."
     if licence == "other":
         rule = "Some licence is not stated, so none is claimed for the weights: ask whoever publishes them."
-    return f"{_table(['file', 'use', 'data set', 'licence', 'to name'], rows)}\n\n{rule}"
+    return f"{_table(head, rows)}\n\n{rule}"
+
+
+def _noted_files(model: Provenance) -> dict[str, Mapping[str, Any]]:
+    """What the run of a model, or of the one that it was exported from, has noted of its training files."""
+    source = model.metadata.get("source", {})
+    return {str(each["file"]): each for each in source.get("files") or source.get("source", {}).get("files", ())}
 
 
 def _limits(model: Provenance, data: Sequence[DataSet], scores: Sequence[Mapping[str, Any]]) -> list[str]:

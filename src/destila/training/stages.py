@@ -1,33 +1,65 @@
-"""Several trainings in a row from one settings file: each is a plain run, of the student that the one before left.
+"""Several trainings in a row from one settings file: each is a plain run, of the model that the one before left.
 
 Mental model: a stage is the file's settings with some of its tables changed, a directory of its own (`output`-name; the
-last: `output`) and `student.name` set to the directory of the stage before. So each stage has its own settings.toml,
-metrics, checkpoints and best model, and can be repeated alone. With `--resume`, stages that have finished are skipped,
-the one that was interrupted goes on, and the rest begin.
+last: `output`), and it starts from the directory of the stage before. So each stage has its own settings.toml, metrics,
+checkpoints and best model, and can be repeated alone. When a run is resumed, stages that have finished are skipped, the
+one that was interrupted goes on, and the rest begin.
 
-This module trains nothing.
+This module trains nothing itself.
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from destila.config import DistillSettings
+from destila.config import DistillSettings, FinetuneSettings
 from destila.config.loader import resolve
 from destila.core.errors import UserError
 from destila.core.runs import RUN_FILE, read_json
+from destila.training.task import TrainingResult
+
+Staged = TypeVar("Staged", DistillSettings, FinetuneSettings)
+# What a stage starts from, when another one came before it.
+START = {DistillSettings: ("student", {}), FinetuneSettings: ("model", {"grow": False, "revision": None})}
 
 
-def stages_to_do(settings: DistillSettings) -> list[DistillSettings]:
+def run_stages(
+    settings: Staged,
+    run: Callable[[Staged], TrainingResult],
+    *,
+    check: Callable[[Staged], None] = lambda stage: None,
+) -> TrainingResult:
+    """Train every stage that has not finished. Returns how the last one that ran ended, those before it in `earlier`.
+
+    Args:
+        run: trains one stage.
+        check: refuses the settings of a stage; all are checked before the first is trained.
+
+    Raises:
+        UserError: as `stages_to_do`, `check` and `run` do.
+    """
+    stages = stages_to_do(settings)
+    for stage in stages:
+        check(stage)
+    results: list[TrainingResult] = []
+    for stage in stages:
+        results.append(run(stage))
+        if not results[-1].finished:
+            break
+    return dataclasses.replace(results[-1], earlier=tuple(results[:-1]))
+
+
+def stages_to_do(settings: Staged) -> list[Staged]:
     """The settings of every stage that has not finished, without stages of their own; at least the last.
 
     Raises:
         UserError: a stage changes what there is not, two have one name, or there are runs that may not be replaced.
     """
-    stages = _expanded(settings)
+    stages = stages_of(settings)
     if len(stages) == 1:
         return stages
-    states = [_state(stage) for stage in stages]
+    states = [_state(stage.output) for stage in stages]
     if not settings.resume:
         taken = [stage.output for stage, state in zip(stages, states, strict=True) if state]
         if taken and not settings.overwrite:
@@ -43,27 +75,33 @@ def stages_to_do(settings: DistillSettings) -> list[DistillSettings]:
     ]
 
 
-def _state(stage: DistillSettings) -> str:
+def _state(output: str) -> str:
     """The status of the run of a stage; empty if there is none."""
-    path = Path(stage.output) / RUN_FILE
+    path = Path(output) / RUN_FILE
     return str(read_json(path)["status"]) if path.exists() else ""
 
 
-def _expanded(settings: DistillSettings) -> list[DistillSettings]:
+def stages_of(settings: Staged) -> list[Staged]:
+    """The settings of every stage; of one training without stages, its own.
+
+    Raises:
+        UserError: a stage changes what there is not, or two have one name.
+    """
     names = [stage.name for stage in settings.stages]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UserError("stages", f"the name {repeated[0]!r} stands twice", "Give each stage a name of its own.")
     if not names:
         return [settings]
-    expanded: list[DistillSettings] = []
+    (start, reset), stages = START[type(settings)], list[Staged]()
     for stage in settings.stages:
         values: dict[str, Any] = dataclasses.asdict(settings) | {"stages": []}
-        for table in ("data", "teacher", "unlabelled", "loss", "training"):
-            values[table] |= getattr(stage, table)
+        for table, changes in dataclasses.asdict(stage).items():
+            if table != "name":
+                values[table] |= changes
         if stage is not settings.stages[-1]:
             values["output"] = f"{settings.output}-{stage.name}"
-        if expanded:
-            values["student"]["name"] = expanded[-1].output
-        expanded.append(resolve(DistillSettings, values, where=f"stage {stage.name!r}"))
-    return expanded
+        if stages:
+            values[start] |= {"name": stages[-1].output, **reset}
+        stages.append(resolve(type(settings), values, where=f"stage {stage.name!r}"))
+    return stages
