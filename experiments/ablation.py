@@ -9,7 +9,6 @@ teacher is shared by all cells. `experiments/ablation.sh` says what the environm
 `experiments/ablation_table.py` makes the table of what is finished.
 """
 
-import contextlib
 import os
 import sys
 import tomllib
@@ -199,7 +198,8 @@ def train(plan: Plan, job: int = 0, jobs: int = 1) -> None:
     """Train the cells that are not finished, and keep what each answers."""
     from dataclasses import replace
 
-    from destila.cli import distill
+    from destila import distill
+    from destila.core.progress import on_stderr
 
     examples = plan.examples()
     plan.out.mkdir(parents=True, exist_ok=True)
@@ -211,8 +211,10 @@ def train(plan: Plan, job: int = 0, jobs: int = 1) -> None:
             continue
         print(f"\n== {number} of {len(mine)}: {LABELS[row]}, seed {seed}", file=sys.stderr, flush=True)
         settings = settings_of(plan, row, seed)
-        with contextlib.redirect_stdout(sys.stderr):
-            distill.run(replace(settings, resume=any(cell.glob("run*/run.json"))))
+        with on_stderr():
+            result = distill(replace(settings, resume=any(cell.glob("run*/run.json"))))
+        if not result.finished:
+            sys.exit(75 if result.signal is None else 128 + result.signal)
         answer(cell / "run", examples, cell / "predictions.json", always=plan.answerable)
     if job == 0 and not (plan.out / "teacher.json").exists():
         answer(Path(plan.teacher), examples, plan.out / "teacher.json", always=plan.answerable)

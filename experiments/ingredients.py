@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from destila import Reader
-from destila.cli import finetune, pretrain
+from destila import Reader, finetune, pretrain
 from destila.config import FinetuneSettings, PretrainSettings, VariationSettings
-from destila.config.loader import parse_arguments, read_toml
+from destila.config.flags import parse_arguments
+from destila.config.loader import read_toml
 from destila.core.errors import UserError
 from destila.core.formatting import with_interval
+from destila.core.progress import on_stderr
 from destila.core.runs import write_json, write_text
 from destila.data.sources import load_examples
 from destila.data.squad import save
@@ -117,7 +118,7 @@ def encode(row: Row, settings: PretrainSettings, out: Path) -> str:
     for part, count, questions in parts:
         output = directory / part
         if count and not (output / "model.safetensors").exists():
-            pretrain.run(
+            pretrain(
                 replace(
                     settings,
                     cloze=questions,
@@ -159,7 +160,7 @@ def train(name: str, row: Row, arguments: argparse.Namespace) -> None:
     model = replace(reader.model, name=start, tokenizer=tokenizer)
     files, epochs = labelled(row, arguments)
     data, training = replace(reader.data, train=files), replace(reader.training, epochs=epochs)
-    finetune.run(replace(reader, model=model, data=data, training=training, output=str(output), overwrite=True))
+    finetune(replace(reader, model=model, data=data, training=training, output=str(output), overwrite=True))
 
 
 def evaluate(names: list[str], arguments: argparse.Namespace) -> None:
@@ -207,9 +208,10 @@ def main() -> None:
     arguments = parser.parse_args()
     order = sorted(arguments.rows, key=lambda name: name != REFERENCE)  # its tokenizer serves those without text
     try:
-        for name in order:
-            train(name, ROWS[name], arguments)
-        evaluate(arguments.rows, arguments)
+        with on_stderr():
+            for name in order:
+                train(name, ROWS[name], arguments)
+            evaluate(arguments.rows, arguments)
     except UserError as error:
         parser.error(str(error))
 

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from statistics import median
 
-from destila import Example, Reader
-from destila.cli import distill
+from destila import Example, Reader, distill
 from destila.config import DistillSettings
-from destila.config.loader import parse_arguments
+from destila.config.flags import parse_arguments
+from destila.core.progress import on_stderr
 from destila.core.records import Report
 from destila.data.sources import load_examples
 from destila.evaluation.benchmark import load_candidate
@@ -43,7 +43,8 @@ def train_all() -> dict[str, Path]:
         if name == "baseline":
             arguments += ["--student.initial", "random"]  # nothing of the teacher's, but its tokenizer
         arguments += ["--output", str(OUTPUT / name), "--overwrite"]
-        distill.run(parse_arguments(DistillSettings, arguments, command="destila distill"))
+        with on_stderr():
+            distill(parse_arguments(DistillSettings, arguments, command="destila distill"))
     return {"teacher": TEACHER, "baseline": OUTPUT / "baseline", "student": OUTPUT / "student", "shipped": SHIPPED}
 
 

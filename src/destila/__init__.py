@@ -1,10 +1,13 @@
 """Destila distills a large Spanish reader into a small one and answers questions with it.
 
->>> from destila import Reader
->>> reader = Reader.load("runs/student")                # doctest: +SKIP
->>> reader.answer("¿Quién fundó la ciudad?", context)   # doctest: +SKIP
+>>> import destila
+>>> reader = destila.Reader.load()  # the bundled model
+>>> reader.answer("¿Quién fundó Lima?", "Lima fue fundada por Francisco Pizarro en 1535.").text
+'Francisco Pizarro'
 
-Importing this package loads neither torch nor transformers; names are fetched when they are used.
+`finetune`, `pretrain`, `distill`, `evaluate`, `export` and `benchmark` do what the commands do, return what they found
+and print nothing: progress goes to the function that `progress` names, messages to the logger "destila". Importing this
+package loads neither torch nor transformers; names are fetched when they are used.
 """
 
 from importlib import import_module
@@ -12,14 +15,54 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from destila.core.errors import UserError
+    from destila.core.progress import Progress
     from destila.core.records import Answer, Example, Prediction, Report
+    from destila.evaluation.scoring import Evaluation, evaluate
+    from destila.evaluation.timing import Benchmark, benchmark
+    from destila.export.export import Exported, export
     from destila.inference.reader import Reader
     from destila.integrations.transformers_pipeline import pipeline
+    from destila.training.distill import distill
+    from destila.training.finetune import finetune
+    from destila.training.losses import Loss
+    from destila.training.pretrain import pretrain
+    from destila.training.task import TrainingResult
 
-__all__ = ["Answer", "Example", "Prediction", "Reader", "Report", "UserError", "pipeline"]
+__all__ = [
+    "Answer",
+    "Benchmark",
+    "Evaluation",
+    "Example",
+    "Exported",
+    "Loss",
+    "Prediction",
+    "Progress",
+    "Reader",
+    "Report",
+    "TrainingResult",
+    "UserError",
+    "benchmark",
+    "distill",
+    "evaluate",
+    "export",
+    "finetune",
+    "pipeline",
+    "pretrain",
+]
 
 _HOME = {
     "UserError": "core.errors",
+    "Progress": "core.progress",
+    "evaluate": "evaluation.scoring",
+    "Evaluation": "evaluation.scoring",
+    "benchmark": "evaluation.timing",
+    "Benchmark": "evaluation.timing",
+    "Exported": "export.export",
+    "distill": "training.distill",
+    "finetune": "training.finetune",
+    "pretrain": "training.pretrain",
+    "Loss": "training.losses",
+    "TrainingResult": "training.task",
     "Reader": "inference.reader",
     "pipeline": "integrations.transformers_pipeline",
     "Answer": "core.records",
@@ -30,6 +73,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "export":  # a package of that name, which can be called
+        return import_module("destila.export")
     if name in _HOME:
         return getattr(import_module(f"destila.{_HOME[name]}"), name)
     if name == "__version__":

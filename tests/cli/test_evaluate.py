@@ -1,5 +1,8 @@
 """`destila evaluate` from end to end: files of predictions without a model, and tiny readers."""
 
+import contextlib
+import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -8,14 +11,28 @@ from pathlib import Path
 
 import pytest
 
-from destila.cli.evaluate import run
+from destila.cli.evaluate import run as print_evaluation
 from destila.cli.main import dispatch
 from destila.config import EvaluateSettings
 from destila.core.errors import UserError
-from destila.core.records import Example
+from destila.core.records import Example, Report
 from destila.data.squad import save
 from destila.inference.reader import Reader
 from tiny import tiny_examples, tiny_reader
+
+
+def run(settings: EvaluateSettings) -> list[Report]:
+    """What the command prints, as the records that it is made of."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        print_evaluation(settings)
+    print(said.getvalue(), end="")
+    fields = {field.name for field in dataclasses.fields(Report)}
+    return [
+        Report(**{name: value for name, value in report.items() if name in fields})
+        for report in last_line(said.getvalue())["reports"]
+    ]
+
 
 RIGHT = {
     "fundador": "Pizarro",

@@ -16,10 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import destila
 from browsing import PHONE, static_server, visiting
-from destila.cli import export
-from destila.config import ExportSettings
-from destila.config.loader import resolve
 from destila.core.errors import UserError
 from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
 from destila.inference.reader import Reader
@@ -34,7 +32,7 @@ NOWHERE = "https?://(?!localhost:8000/)"
 
 
 def make(output, **settings):
-    return export.run(resolve(ExportSettings, {"format": "web", "output": str(output), **settings}))
+    return destila.export(output=output, format="web", **settings)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +46,7 @@ def folder(root, runtime):
     """A page made from a reader with weights for torch, in int8."""
     tiny_reader(root / "reader", metadata=METADATA)
     found = make(root / "site" / "sub" / "page", model=str(root / "reader"), skip_accuracy=True)
-    assert found["precision"] == "int8"
+    assert found.precision == "int8"
     return root / "site" / "sub" / "page"
 
 
@@ -83,7 +81,7 @@ def test_the_folder_holds_what_the_page_needs_and_names_no_other_place(root, fol
         assert not re.search(NOWHERE, text.replace("http://www.w3.org/2000/svg", "")), name
         assert "somebody" not in text, "where the reader came from is nobody's business"
         assert str(root) not in text
-    served = Path(export.__file__).parents[1] / "serving" / "page"
+    served = Path(destila.__file__).parent / "serving" / "page"
     for name in ("files.js", "page.js", "page.css"):
         assert (folder / name).read_bytes() == (served / name).read_bytes()
     assert f'VERSION = "{settings["version"]}"' in (folder / "offline.js").read_text()

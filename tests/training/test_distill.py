@@ -9,7 +9,8 @@ import pytest
 from destila import Reader
 from destila.cli.main import dispatch
 from destila.config import DistillSettings
-from destila.config.loader import parse_arguments, read_toml, resolve
+from destila.config.flags import parse_arguments
+from destila.config.loader import read_toml, resolve
 from destila.core.errors import UserError
 from destila.data.squad import save
 from destila.training.stages import stages_to_do

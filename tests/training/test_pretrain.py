@@ -1,6 +1,5 @@
 """Pre-training from end to end on text made in code: losses, determinism, resuming, and what finetune gets."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -18,7 +17,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from destila.cli import pretrain
 from destila.config import PretrainSettings, ShapeSettings, TextSettings, TrainingSettings
 from destila.config.loader import read_toml, resolve, to_toml
 from destila.core.errors import UserError
@@ -27,6 +25,7 @@ from destila.data.synthetic.rows import Rows
 from destila.data.synthetic.token_table import SPECIAL_COUNT
 from destila.models.files import load_reader
 from destila.reporting.provenance import trace
+from destila.training.pretrain import pretrain
 from destila.training.pretraining_loss import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
 from destila.training.task import Objective
 from pretraining import settings_of, write_sources
@@ -41,7 +40,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "encoder"
-    pretrain.run(settings_of(text, path))
+    pretrain(settings_of(text, path))
     return path
 
 
@@ -156,7 +155,7 @@ def test_an_encoder_goes_on_from_another_with_its_tokenizer_and_shape(
 ) -> None:
     settings = settings_of(text, tmp_path / "on", steps=1, learning_rate=1e-9, evaluate_every=0)
     settings = replace(settings, model=replace(settings.model, name=str(trained), length=64))
-    pretrain.run(settings)
+    pretrain(settings)
     before, after = load_reader(str(trained)), load_reader(str(tmp_path / "on"))
     assert after.tokenizer.to_str() == before.tokenizer.to_str()
     assert after.model.config.hidden_size == before.model.config.hidden_size
@@ -173,7 +172,7 @@ def test_an_encoder_grows_and_goes_on_and_slices_end_where_one_run_does(
     shape = ShapeSettings(layers=3, heads=2, hidden=64, feed_forward=128)
     settings = settings_of(text, tmp_path / "whole", steps=3)
     settings = replace(settings, model=replace(settings.model, name=str(trained), shape=shape, grow=True))
-    pretrain.run(settings)
+    pretrain(settings)
     grown = load_reader(str(tmp_path / "whole")).model
     assert (grown.config.num_hidden_layers, grown.config.hidden_size) == (3, 64)
     words = grown.roberta.embeddings.word_embeddings.weight.detach()
@@ -182,8 +181,7 @@ def test_an_encoder_grows_and_goes_on_and_slices_end_where_one_run_does(
     assert not torch.equal(words, before.repeat(1, 2))
     sliced = replace(settings, output=str(tmp_path / "sliced"), stop_after_seconds=1e-6)  # one step a call
     for resume in (False, True, True):
-        with contextlib.suppress(SystemExit):
-            pretrain.run(replace(sliced, resume=resume))
+        pretrain(replace(sliced, resume=resume))
     assert same(tmp_path / "whole", tmp_path / "sliced")
 
 
@@ -191,9 +189,9 @@ def test_an_encoder_that_cannot_be_gone_on_from_is_refused(trained: Path, text: 
     settings = settings_of(text, tmp_path / "on")
     longer = replace(settings.model, name=str(trained), length=4096)
     with pytest.raises(UserError, match=r"model.length.*4096.* 96 tokens"):
-        pretrain.run(replace(settings, model=longer))
+        pretrain(replace(settings, model=longer))
     with pytest.raises(UserError, match=r"text.tokenizer.*beside model.name"):
-        pretrain.run(
+        pretrain(
             replace(
                 settings,
                 model=replace(settings.model, name=str(trained)),
@@ -202,7 +200,7 @@ def test_an_encoder_that_cannot_be_gone_on_from_is_refused(trained: Path, text: 
         )
     tiny_reader(tmp_path / "bert", "bert")
     with pytest.raises(UserError, match=r"model.name.*tokenizer of .*bert"):
-        pretrain.run(replace(settings, model=replace(settings.model, name=str(tmp_path / "bert"), length=32)))
+        pretrain(replace(settings, model=replace(settings.model, name=str(tmp_path / "bert"), length=32)))
 
 
 def test_a_finished_encoder_is_a_reader_that_finetune_loads(trained: Path, text: Path) -> None:
@@ -218,33 +216,27 @@ def test_a_finished_encoder_is_a_reader_that_finetune_loads(trained: Path, text:
 
 
 def test_the_same_file_and_seed_give_the_same_weights(trained: Path, text: Path, tmp_path: Path) -> None:
-    pretrain.run(settings_of(text, tmp_path / "again"))
+    pretrain(settings_of(text, tmp_path / "again"))
     assert same(trained, tmp_path / "again")
-    pretrain.run(settings_of(text, tmp_path / "other", seed=2))
+    pretrain(settings_of(text, tmp_path / "other", seed=2))
     assert not same(trained, tmp_path / "other")
 
 
 def test_slices_end_where_one_run_does(trained: Path, text: Path, tmp_path: Path) -> None:
     settings = replace(settings_of(text, tmp_path / "sliced"), stop_after_seconds=1e-6)  # one step a call
-    codes = []
-    for _ in range(6):
-        try:
-            pretrain.run(replace(settings, resume=bool(codes)))
-        except SystemExit as stop:
-            codes.append(stop.code)
-    assert codes == [75] * 5
+    results = [pretrain(replace(settings, resume=bool(number))) for number in range(6)]
+    assert [(result.finished, result.signal) for result in results] == [(False, None)] * 5 + [(True, None)]
     assert same(trained, tmp_path / "sliced")
 
 
 def test_a_budget_in_seconds_ends_and_goes_on_where_it_was(text: Path, tmp_path: Path) -> None:
     settings = settings_of(text, tmp_path / "timed", steps=0, seconds=0.4, checkpoint_every=1000)
     settings = replace(settings, dev_rows=0)
-    with pytest.raises(SystemExit):
-        pretrain.run(replace(settings, stop_after_seconds=0.2))
+    assert not pretrain(replace(settings, stop_after_seconds=0.2)).finished
     state = next((tmp_path / "timed" / "checkpoints").glob("step-*")) / "state.pt"
     spent = torch.load(state, weights_only=True)["position"]["seconds"]
     assert 0 < spent < 0.4
-    pretrain.run(replace(settings, resume=True))
+    pretrain(replace(settings, resume=True))
     lines = [json.loads(line) for line in (tmp_path / "timed" / "metrics.jsonl").read_text().splitlines()]
     rates = [line["learning_rate"] for line in lines]
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
@@ -255,7 +247,7 @@ def test_a_budget_in_seconds_ends_and_goes_on_where_it_was(text: Path, tmp_path:
 
 def test_a_budget_in_tokens_is_one_in_steps(text: Path, tmp_path: Path) -> None:
     settings = replace(settings_of(text, tmp_path / "tokens", steps=0), tokens=3 * 8 * 96 - 5)
-    assert pretrain.run(settings).steps == 3
+    assert pretrain(settings).steps == 3
 
 
 @pytest.mark.slow

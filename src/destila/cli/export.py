@@ -1,170 +1,19 @@
-"""`destila export`: a reader -> a directory that answers without torch, proven equal or nearly equal.
-
-fp32 is checked against torch; bf16 and int8 are also judged by F1 on the user's data. A page for browsers ("web") is
-made from an ONNX export, which is made first where there is none. Invariant: nothing is written that failed a check.
-"""
+"""`destila export`: a reader -> a directory that answers without torch, proven equal or nearly equal."""
 
 import json
-import shutil
 import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from destila.config import ExportSettings
-from destila.core.errors import UserError
-from destila.core.metadata import ModelMetadata
-from destila.core.records import Example
-from destila.core.runs import atomic_directory
-from destila.data.sources import load_examples
-from destila.inference.backends import LoadedBackend, load_backend
-from destila.inference.backends.files import ONNX_FILE
-from destila.inference.reader import Reader, name_of, place_of
-from destila.models.hub import locate
+from destila.export.export import export
 from destila.reporting.card import write_card
 
 
-def run(settings: ExportSettings) -> dict[str, Any]:
-    """Export, and print what was written as one JSON object.
-
-    Raises:
-        UserError: contradictory settings, a missing library, an export that differs from torch or loses too much.
-    """
-    _check_output(settings)
-    if settings.format != "web":
-        settings = replace(settings, precision=settings.precision or "fp32")
-        _check_conversion(settings)
-    with atomic_directory(Path(settings.output)) as directory:
-        found = _write_page(settings, directory) if settings.format == "web" else _convert(settings, directory)
-        if settings.overwrite:
-            shutil.rmtree(settings.output, ignore_errors=True)
-    size = sum(file.stat().st_size for file in Path(settings.output).iterdir())
-    if settings.format != "web":
-        write_card(Path(settings.output))
-    found |= {"output": settings.output, "format": settings.format, "bytes": size}
-    print(json.dumps(found))
-    return found
-
-
-def _write_page(settings: ExportSettings, directory: Path) -> dict[str, Any]:
-    """Fill a directory with a page whose reader runs in the browser."""
-    from destila.export.web.folder import write_folder
-    from destila.export.web.runtime import onnxruntime_web
-
-    runtime = onnxruntime_web(settings.runtime)  # first: it costs less than what follows
-    name = name_of(settings.model or None)
-    source = locate(place_of(settings.model or None), settings.revision).directory
-    with tempfile.TemporaryDirectory() as temporary:
-        found: dict[str, Any] = {}
-        if not (source / ONNX_FILE).exists():
-            onnx = replace(settings, format="onnx", precision=settings.precision or "int8")
-            _check_conversion(onnx)
-            source = Path(temporary)
-            found = _convert(onnx, source)
-        loaded = load_backend(str(source), "onnx")
-        precision = loaded.metadata.precision
-        if settings.precision not in (None, precision):
-            problem = f"holds an {ONNX_FILE} in {precision}, which the page would run, and not {settings.precision}"
-            raise UserError(name, problem, "Leave --precision out, or give a reader with weights for torch.")
-        write_folder(Reader.of(loaded, name=name), source, directory, precision=precision, runtime=runtime)
-    print(f"Try it: python3 -m http.server --directory {settings.output}", file=sys.stderr)
-    return found | {"precision": precision}
-
-
-def _convert(settings: ExportSettings, directory: Path) -> dict[str, Any]:
-    """Fill a directory with an export to ONNX or OpenVINO."""
-    convert = _import_exporter(settings)
-    examples = convert.spread(load_examples(settings.data), settings.max_examples) if settings.data else []
-    reference = load_backend(settings.model, "torch", revision=settings.revision)
-    convert.write_fp32(reference, directory, format=settings.format, name=settings.model)
-    found = {"parity": convert.check_parity(reference, directory, name=settings.model)}
-    if settings.precision != "fp32":
-        found |= _lower(settings, convert, reference=reference, examples=examples, directory=directory)
-    return found | {"precision": settings.precision}
-
-
-def _lower(
-    settings: ExportSettings, convert: Any, *, reference: LoadedBackend, examples: Sequence[Example], directory: Path
-) -> dict[str, Any]:
-    """Lower the precision by the fastest recipe that passes the accuracy gate; returns the recipe and the scores."""
-    reader = Reader.of(reference, name=settings.model)
-    judged = [example for example in examples if example.labelled and not settings.skip_accuracy]
-    if not judged and not settings.skip_accuracy:
-        problem = "holds no labelled question, so what it costs cannot be measured"
-        raise UserError(", ".join(settings.data), problem, "Give data with answers, or --skip-accuracy.")
-    before = convert.f1_of(reader, judged) if judged else {}
-    calibration = convert.calibration_batches(reader, examples, count=settings.calibration_windows)
-    after: dict[str, float] = {}
-    for recipe in convert.recipes(settings.format, settings.precision):
-        convert.write_lower(reference, directory, calibration, precision=settings.precision, recipe=recipe)
-        if not judged:
-            return {"recipe": recipe, "scores": None}
-        after = convert.f1_of(Reader.load(directory), judged)
-        print(f"{settings.precision}, {recipe}: F1 {before['f1']:.2f} -> {after['f1']:.2f}", file=sys.stderr)
-        if before["f1"] - after["f1"] <= settings.max_loss:
-            found = {"recipe": recipe, "scores": {"n": len(judged), "before": before, "after": after}}
-            convert.write_metadata(directory, **found)
-            return found
-    problem = f"loses too much: F1 {before['f1']:.2f} -> {after['f1']:.2f} on {len(judged)} questions"
-    other = "--format openvino, or --precision fp32" if settings.format == "onnx" else "--precision bf16"
-    other = "--precision fp32" if settings.precision == "bf16" else other
-    remedy = f"Nothing was written. Try {other}, or accept it with a --max-loss above {settings.max_loss:g}."
-    raise UserError(settings.model, f"{settings.precision} {problem}", remedy)
-
-
-# ---------------------------------------------------------------------------------------------------- settings
-def _check_output(settings: ExportSettings) -> None:
-    problems, path = [], Path(settings.output)
-    needed = ["output"] if settings.format == "web" else ["model", "output"]
-    problems += [f"--{name}: is required" for name in needed if not getattr(settings, name)]
-    if settings.runtime and settings.format != "web":
-        problems.append("--runtime: is the page's, so it needs --format web")
-    if settings.output and path.exists():
-        ours = path.is_dir() and (not any(path.iterdir()) or _is_export(path))
-        if not ours:
-            problems.append(f"--output: {path} exists and is no export, so it is not replaced")
-        elif not settings.overwrite and any(path.iterdir()):
-            problems.append(f"--output: {path} holds an export already; replace it with --overwrite")
-    _refuse(problems)
-
-
-def _check_conversion(settings: ExportSettings) -> None:
-    """What onnx and openvino ask of precision and data."""
-    problems = []
-    if settings.format == "onnx" and settings.precision == "bf16":
-        problems.append("--precision bf16: onnxruntime has no bf16 on CPUs; take int8, or --format openvino")
-    if settings.precision != "fp32" and not settings.data and not settings.skip_accuracy:
-        problems.append(f"--data: is required, to measure what {settings.precision} costs; or give --skip-accuracy")
-    elif settings.precision == "int8" and settings.format == "openvino" and not settings.data:
-        problems.append("--data: is required, to calibrate int8 on (answers are not needed for that)")
-    _refuse(problems)
-
-
-def _refuse(problems: Sequence[str]) -> None:
-    if problems:
-        raise UserError.from_problems("destila export", problems, "Run it with --help for every setting.")
-
-
-def _is_export(path: Path) -> bool:
-    return ModelMetadata.read(path).is_export
-
-
-def _import_exporter(settings: ExportSettings) -> Any:
-    """`destila.export.convert`, after checking that all libraries that this export needs are there."""
-    extra = "openvino" if settings.format == "openvino" else "export"
-    try:
-        if extra == "openvino":
-            from destila.inference.backends import openvino as openvino_backend  # noqa: F401
-
-            if settings.precision == "int8":
-                import nncf  # noqa: F401
-        else:
-            import onnx  # noqa: F401
-            import onnxscript  # noqa: F401
-        from destila.export import convert
-    except ImportError as error:
-        remedy = f"Install it: pip install 'destila[train,{extra}]'."
-        raise UserError("destila export", f"needs {error.name}, which is not installed", remedy) from error
-    return convert
+def run(settings: ExportSettings) -> None:
+    """Export, write the card, and print what was written as one JSON object."""
+    made = export(settings=settings)
+    if made.format == "web":
+        print(f"Try it: python3 -m http.server --directory {made.path}", file=sys.stderr)
+    else:
+        write_card(made.path)
+    sizes = {"precision": made.precision, "output": str(made.path), "format": made.format, "bytes": made.bytes}
+    print(json.dumps({**made.checks, **sizes}))

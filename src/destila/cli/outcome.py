@@ -1,10 +1,11 @@
-"""What the command line does when a training has returned: write the card, say how it ended, and leave."""
+"""What the command line does when a training has returned: write the cards, say how it ended, and leave."""
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from destila.config import RunSettings
+from destila.core.runs import RUN_FILE, read_json
 from destila.reporting.card import write_card
 from destila.reporting.card_metadata import CARD_FILE
 from destila.training.loop import is_main_process
@@ -13,23 +14,29 @@ from destila.training.task import TrainingResult
 SLICE_OVER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
 
 
-def report_reader(settings: RunSettings, result: TrainingResult) -> None:
-    """Write the card of a reader whose training has finished, unless it has one, and say how training ended."""
-    path = Path(settings.output)
-    if result.finished and is_main_process() and not (path / CARD_FILE).exists():
-        write_card(path)
-    report(settings, result)
+def report_readers(outputs: Sequence[str], result: TrainingResult) -> None:
+    """Write the card of every stage that has finished, unless it has one, and say how training ended.
+
+    Args:
+        outputs: the directories of all stages.
+    """
+    for path in map(Path, outputs if is_main_process() else ()):
+        finished = (path / RUN_FILE).exists() and read_json(path / RUN_FILE)["status"] == "finished"
+        if finished and not (path / CARD_FILE).exists():
+            write_card(path)
+    report(result)
 
 
-def report(settings: RunSettings, result: TrainingResult, *, score: str = "dev_f1") -> None:
-    """Say how training ended, as one JSON object on stdout.
+def report(result: TrainingResult, *, score: str = "dev_f1") -> None:
+    """Say how training ended, as one JSON object on stdout for each stage.
 
     After a signal, leave with 128 + its number; at the end of a time slice, with 75: both are to be resumed.
     """
     if not is_main_process():
         return
-    if not result.finished:
-        print(f"stopped at step {result.steps}; everything is saved: continue with --resume", file=sys.stderr)
-        sys.exit(SLICE_OVER if result.signal is None else 128 + result.signal)
-    summary_line = {"run": settings.output, "steps": result.steps, "best_step": result.best_step}
-    print(json.dumps({**summary_line, score: result.best_score}))
+    for stage in (*result.earlier, result):
+        if not stage.finished:
+            print(f"stopped at step {stage.steps}; everything is saved: continue with --resume", file=sys.stderr)
+            sys.exit(SLICE_OVER if stage.signal is None else 128 + stage.signal)
+        summary = {"run": str(stage.path), "steps": stage.steps, "best_step": stage.best_step}
+        print(json.dumps({**summary, score: stage.best_score}))

@@ -10,8 +10,8 @@ processes: each part's loss (a mean over its own rows) is weighted by its share 
 The loop knows nothing of questions: rows, collation, loss, evaluation and saving are handed in.
 """
 
+import logging
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -30,16 +30,18 @@ from destila.core.progress import Progress
 from destila.core.runs import Run
 from destila.core.signals import caught_signals
 from destila.training.checkpoints import Checkpoints, publish_model
+from destila.training.memory import keep_freed_memory
 from destila.training.optimizer import learning_rate_factor, optimizer_for
 from destila.training.task import Objective, Position, Row, Task, TrainingResult
 from destila.training.throughput import Meter, compiling_pays, device_name
 from destila.training.trackers import Boards, require_trackers
 
+LOG = logging.getLogger(__name__)
 OUT_OF_TIME = 1000  # stands among the signals for the end of a time slice; no signal has this number
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes and prints."""
+    """Whether this process is the one that writes and speaks."""
     return bool(PartialState().is_main_process)
 
 
@@ -89,6 +91,8 @@ def train(
         UserError: the loss or the gradient is not finite; the precision does not work here; a checkpoint is damaged.
     """
     deadline = time.monotonic() + (stop_after_seconds or math.inf)
+    if device_of(settings).type == "cpu":
+        keep_freed_memory()
     loop = Loop(task, settings=settings, run=run, deadline=deadline, trackers=trackers)
     loop.restore()
     total = None if settings.seconds else loop.steps
@@ -127,7 +131,7 @@ class Loop(Generic[Row]):
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer_for(objective, settings))
         compiled, reason = compiling_pays(settings.compile, self.accelerator.device, task.tokens_per_row)
         if self.main and reason:
-            print(reason, file=sys.stderr)
+            LOG.info(reason)
         # The state stays that of the plain module: a run may be resumed with or without compiling.
         self.forward = torch.compile(self.objective) if compiled else self.objective
         self.epoch_steps = task.batches.steps_per_epoch
@@ -246,7 +250,7 @@ class Loop(Generic[Row]):
             self.log({f"dev_{name}": value for name, value in self.scores.items()})
             name, position = self.task.criterion, self.position
             score = float(self.scores[name])
-            print(f"step {position.step}: dev {name.upper()} {score:.2f}", file=sys.stderr, flush=True)
+            LOG.info(f"step {position.step}: dev {name.upper()} {score:.2f}")
             if position.best_score is None or score > position.best_score:
                 position.best_score, position.best_step = score, position.step
                 if self.settings.keep_best:
@@ -300,7 +304,7 @@ class Loop(Generic[Row]):
         """Record that a signal, or the end of a time slice, ended training before its time."""
         if self.main:
             self.run.update(status="interrupted")
-        return TrainingResult(self.position.step, self.position.best_step, self.position.best_score, number, False)
+        return self._result(signal=number, finished=False)
 
     def finish(self) -> TrainingResult:
         """Put the chosen model into the run directory."""
@@ -314,7 +318,13 @@ class Loop(Generic[Row]):
             best = {"best_step": position.best_step, f"best_{self.task.criterion}": position.best_score}
             self.run.update(status="finished", steps=position.step, **best)
         self.accelerator.wait_for_everyone()
-        return TrainingResult(position.step, position.best_step, position.best_score)
+        return self._result()
+
+    def _result(self, *, signal: int | None = None, finished: bool = True) -> TrainingResult:
+        position = self.position
+        return TrainingResult(
+            self.run.path, position.step, position.best_step, position.best_score, signal=signal, finished=finished
+        )
 
     def _save_model(self, kind: str) -> Path:
         step = self.position.step

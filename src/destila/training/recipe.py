@@ -4,8 +4,8 @@ A run starts from models that are loaded by name, and their commits on the hub a
 means whatever the hub holds today, and a run may be resumed tomorrow: it goes on with the commit that run.json noted.
 """
 
+import logging
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +24,7 @@ from destila.config import (
 from destila.core.errors import UserError
 from destila.core.records import Example, Prediction
 from destila.core.runs import RUN_FILE, destila_version, read_json
-from destila.data.sources import load_examples
-from destila.data.windows import Window, WindowBatches, WindowBuilder, collate, longest_window
+from destila.data.windows import Window, WindowBuilder, collate, longest_window
 from destila.evaluation.evaluate import make_report, signature
 from destila.evaluation.metrics import score, summary, with_threshold
 from destila.evaluation.threshold import best_f1
@@ -33,35 +32,13 @@ from destila.inference.backends.torch import TorchModel
 from destila.inference.reader import Reader
 from destila.models.files import LoadedModel, load_reader, save_reader
 from destila.models.growth import grow
+from destila.training.data import TrainingData, data_record
 from destila.training.loop import device_of, is_main_process, open_run, train
 from destila.training.losses import TorchBatch, to_tensors
 from destila.training.task import Batches, Task, TrainingResult
 
+LOG = logging.getLogger(__name__)
 MAX_WORKERS = 12
-
-
-def load_training_data(
-    settings: TrainingCommandSettings, *, unlabelled: bool = False, optional: bool = False
-) -> tuple[list[Example], list[Example]]:
-    """The training examples (labelled ones alone, unless asked otherwise) and the dev examples.
-
-    Args:
-        optional: there may be no training data, because other rows are trained on.
-
-    Raises:
-        UserError: no training data is named, or it cannot be read or holds no labelled question.
-    """
-    data = settings.data
-    if not data.train and not optional:
-        raise UserError("data.train", "names no data", "Give a file or a named source to train on.")
-    train_examples = load_examples(data.train, repair=data.repair, limit=data.max_train_examples) if data.train else []
-    dev_examples = load_examples(data.dev, repair=data.repair, limit=data.max_dev_examples) if data.dev else []
-    if not data.unanswerable:
-        train_examples = [example for example in train_examples if example.answers or not example.labelled]
-    labelled = [example for example in train_examples if example.labelled]
-    if not labelled and not optional:
-        raise UserError("data.train", "has no labelled question", "Give data with answers.")
-    return train_examples if unlabelled else labelled, dev_examples
 
 
 def window_builder(reader: LoadedModel, settings: TrainingCommandSettings) -> WindowBuilder:
@@ -88,7 +65,7 @@ def training_windows(
     windows = without_some_negatives(window_builder(reader, settings).build(examples), settings.data.negatives)
     device_of(settings.training)  # decided before anything asks for the process
     if is_main_process():
-        print(f"{len(examples):,} questions, {len(windows):,} windows", file=sys.stderr)
+        LOG.info(f"{len(examples):,} questions, {len(windows):,} windows")
     return windows
 
 
@@ -101,11 +78,6 @@ def without_some_negatives(windows: Sequence[Window], share: float) -> list[Wind
         return list(windows)
     drawn = np.random.default_rng(0).random(len(windows)) < share
     return [window for window, kept in zip(windows, drawn, strict=True) if kept or window.starts or not window.labelled]
-
-
-def window_batches(windows: Sequence[Window], settings: TrainingCommandSettings) -> WindowBatches:
-    """The order in which windows are trained on."""
-    return WindowBatches(windows, batch_size=settings.training.batch_size, seed=settings.training.seed)
 
 
 def worker_count(workers: int, training: TrainingSettings) -> int:
@@ -122,8 +94,7 @@ def fit(
     *,
     settings: TrainingCommandSettings,
     batches: Batches[Window],
-    train_examples: Sequence[Example],
-    dev_examples: Sequence[Example],
+    data: TrainingData,
     source: Mapping[str, Any],
     prepare: Callable[[TorchBatch, Sequence[Window]], TorchBatch] = lambda batch, rows: batch,
 ) -> TrainingResult:
@@ -138,8 +109,9 @@ def fit(
     Raises:
         UserError: as `open_run` and `train` do.
     """
-    window, pad_id = settings.window, int(reader.model.config.pad_token_id)
-    has_unanswerable = any(example.labelled and not example.answers for example in train_examples)
+    window, pad_id, dev_examples = settings.window, int(reader.model.config.pad_token_id), data.dev
+    source = {**source, "files": data_record(data, settings.data)}
+    has_unanswerable = any(example.labelled and not example.answers for example in data.train)
 
     def predict(student: Any) -> dict[str, Prediction]:
         judged = Reader(TorchModel(student), reader.tokenizer, window=window, pad_id=pad_id, no_answer_threshold=None)

@@ -13,13 +13,6 @@ from torch import Tensor, nn
 
 Row = TypeVar("Row")
 Row_co = TypeVar("Row_co", covariant=True)
-STATE_FILE = "state.pt"
-MODEL_FILES = (
-    "model.safetensors",
-    "tokenizer.json",
-    "destila.json",
-    "config.json",
-)  # config.json last: it makes a model whole
 
 
 class Loss(Protocol):
@@ -44,18 +37,22 @@ class TrainingResult:
     """How training ended.
 
     Attributes:
+        path: directory of the run; when it has finished, of the model, too.
         steps: optimizer steps done.
         best_step: step of the best evaluation; 0 if there was none.
         best_score: its F1 in percent.
         signal: the signal that interrupted training, if one did.
-        finished: whether training came to its end; if not, everything is saved.
+        finished: whether training came to its end; if not, everything is saved, and `resume` goes on.
+        earlier: how the stages before this one ended, where there were several.
     """
 
+    path: Path
     steps: int
     best_step: int
     best_score: float | None
     signal: int | None = None
     finished: bool = True
+    earlier: "tuple[TrainingResult, ...]" = ()
 
 
 @dataclass
