@@ -260,7 +260,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 def test_without_evaluation_the_last_weights_are_kept(tmp_path: Path) -> None:
     student = toy_student()
     result = train(toy_task(student=student, evaluate=None), settings=SETTINGS, run=start(tmp_path / "run"))
-    assert result == TrainingResult(steps=12, best_step=0, best_score=None)
+    assert result == TrainingResult(tmp_path / "run", steps=12, best_step=0, best_score=None)
     assert same(weights(tmp_path / "run"), student.state_dict())
 
 

@@ -81,7 +81,7 @@ def distill(
     """
     function = loss if callable(loss) else None
     if loss is not None:
-        changes["loss"] = {"function": name_of(function)} if function else loss
+        changes["loss"] = loss if function is None else {"function": name_of(function)}
     resolved = settings_of(DistillSettings, settings, changes)
     if not resolved.teacher.name:
         remedy = "Give a fine-tuned reader; also without distillation, for its tokenizer and configuration."
@@ -103,7 +103,7 @@ def _check_stage(settings: DistillSettings) -> None:
 def _one_stage(settings: DistillSettings, function: LossFunction | None) -> TrainingResult:
     if settings.loss.function and function is None:
         function = load_loss(settings.loss.function)
-    own = OwnLoss(function, name=settings.loss.function) if function else None
+    own = OwnLoss(function, name=settings.loss.function) if function is not None else None
     alone = settings.unlabelled.alone
     data = load_training_data(settings, unlabelled=is_taught(settings), optional=alone)
     teachers = load_teachers(settings, data.train)
