@@ -166,7 +166,7 @@ def test_broken_models(
         (("¿Cuándo?", "--context", "latin.txt"), "UTF-8"),
         (("¿Cuándo?", "--context", "nul.txt"), "NUL"),
         (("¿Cuándo\udcff?", "--context", "text.txt"), "UTF-8"),
-        (("¿Cuándo?", "--context", "text.txt", "--top-k", "0"), "top_k"),
+        (("¿Cuándo?", "--context", "text.txt", "--top-k", "0"), "--top-k = '0'"),
         (("¿Cuándo?", "--context", "text.txt", "--topk", "3"), "--top-k"),
     ],
 )

@@ -49,9 +49,9 @@ def test_examples_know_their_file_also_those_that_were_made_of_others(files: dic
 
 
 def test_long_contexts_are_cut_for_training_alone(files: dict[str, str]) -> None:
-    data = load_training_data(settings(files, crop=80, dev=[files["es"]]))
-    assert max(len(each.context) for each in data.train) <= 80
-    assert max(len(each.context) for each in data.dev) > 80
+    data = load_training_data(settings(files, crop=98, dev=[files["es"]]))
+    assert max(len(each.context) for each in data.train) <= 98
+    assert max(len(each.context) for each in data.dev) > 98
     for each in data.train:
         assert all(answer.text == each.context[answer.start : answer.end] for answer in each.answers)
 
