@@ -144,7 +144,7 @@ def test_contradictory_settings_are_all_named() -> None:
         run(EvaluateSettings(model=["some/hub-id"], data=["d"], fit_threshold="f1", write=True))
     with pytest.raises(UserError, match="no fitted threshold to write"):
         run(EvaluateSettings(model=["m"], data=["d"], write=True))
-    with pytest.raises(UserError, match="fit_threshold = 'true'"):
+    with pytest.raises(UserError, match="--fit-threshold = 'true'"):
         dispatch(["evaluate", "--data", "d", "--fit-threshold", "true"])
 
 
