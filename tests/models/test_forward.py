@@ -199,7 +199,8 @@ def test_the_fast_attention_of_bf16_on_a_cpu_is_the_kernels(
     mask = mask if padded else torch.ones_like(mask)
     reader.model.eval()  # no dropout
     fast = trained_in_bf16(reader, mask)
-    assert len(calls) == (0 if reader.model.config.model_type == "modernbert" else 4)
+    sliding = reader.model.config.model_type == "modernbert"  # but for its global layers
+    assert 0 < len(calls) < 4 if sliding else len(calls) == 4
     monkeypatch.setattr(forward_module, "_products_are_faster", lambda *_, **__: False)
     kernel = trained_in_bf16(reader, mask)
     assert len(fast) == len(kernel)
