@@ -8,10 +8,10 @@ BASE := $(VENV)/.base-installed
 .PHONY: help demo serve test lint install install-train audit docs fuzz screenshot report bench clean
 
 help:
-	@echo "make demo     distill a small Spanish reader on two cores, score it, ask it a question (under ten minutes)"
+	@echo "make demo     an answer, then distill a small reader on two cores, then the paper's table (under four minutes)"
 	@echo "make test     lint, type check and run every test"
 	@echo "make serve    open a page where you ask questions about your own text (MODEL=DIRECTORY for another reader)"
-	@echo "make report   a page about the reader that ships: scores, errors, speed, cost (TEACHER=DIRECTORY to compare with)"
+	@echo "make report   a page about the bundled model: scores, errors, speed, cost (TEACHER=DIRECTORY to compare with)"
 	@echo "make install  the base package alone: answers questions, no torch"
 	@echo "make docs     the documentation as a static site, with a reference made of the docstrings"
 	@echo "make audit    compare what is installed with the known vulnerabilities"
@@ -34,8 +34,10 @@ install: $(BASE)
 
 install-train: $(DEV)
 
+# QUESTION and TEXT travel through the environment: quotes in them survive.
+export QUESTION TEXT
 demo: $(DEV)
-	$(BIN)/python scripts/demo.py $(if $(QUESTION),"$(QUESTION)") $(if $(TEXT),"$(TEXT)")
+	$(BIN)/python scripts/demo.py
 
 # The reader that ships; while there is none, the demo's student.
 MODEL ?= $(if $(wildcard src/destila/inference/shipped/model.onnx),,$(wildcard runs/demo/student))

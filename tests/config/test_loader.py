@@ -9,7 +9,15 @@ from pydantic import TypeAdapter
 
 import destila.config
 from destila.cli.main import COMMANDS
-from destila.config import DistillSettings, EvaluateSettings, FinetuneSettings, LossSettings, PretrainSettings, loader
+from destila.config import (
+    DataAugmentSettings,
+    DistillSettings,
+    EvaluateSettings,
+    FinetuneSettings,
+    LossSettings,
+    PretrainSettings,
+    loader,
+)
 from destila.config.bundled import bundled, find_config
 from destila.config.flags import help_texts, parse_arguments
 from destila.config.loader import leaves, read_toml, resolve, to_toml
@@ -23,7 +31,8 @@ def test_every_shipped_config_resolves() -> None:
     assert len(paths) >= 8
     for path in paths:
         values = read_toml(str(path))
-        kind = PretrainSettings if "text" in values else FinetuneSettings if "model" in values else DistillSettings
+        own = {"text": PretrainSettings, "model": FinetuneSettings, "variation": DataAugmentSettings}
+        kind = next((own[table] for table in own if table in values), DistillSettings)
         resolve(kind, values, where=str(path))
         assert path.read_text(encoding="utf-8").startswith("# "), f"{path} does not open by saying what it is"
 
@@ -35,7 +44,11 @@ NAMES = [
     "baselines/beto",
     "baselines/multilingual-bert",
     "baselines/student-alone",
+    "reader/others",
     "reader/quickstart",
+    "reader/student",
+    "reader/teacher",
+    "reader/typed",
     "reader/raw-text/pretrain",
     "reader/raw-text/teacher",
     "reader/raw-text/reader",

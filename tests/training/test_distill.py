@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from destila import Reader
 from destila.cli.main import dispatch
@@ -13,6 +14,7 @@ from destila.config.flags import parse_arguments
 from destila.config.loader import read_toml, resolve
 from destila.core.errors import UserError
 from destila.data.squad import save
+from destila.models.files import load_reader
 from destila.training.stages import stages_to_do
 from tiny import tiny_examples
 
@@ -170,6 +172,33 @@ def test_a_student_with_a_trimmed_vocabulary(teacher: Path, tmp_path: Path) -> N
     assert sizes[0] < sizes[1]
     answer = Reader.load(str(tmp_path / "trimmed")).answer("¿Quién?", "Lo hizo Ωmega 日本.")
     assert answer.text is None or answer.text in "Lo hizo Ωmega 日本."
+
+
+def test_a_student_of_the_teachers_layers_and_some_of_its_tokens(teacher: Path, tmp_path: Path) -> None:
+    config = json.loads((teacher / "config.json").read_text())
+    save(tiny_examples(unanswerable=False)[:3], tmp_path / "texts.json")
+    dispatch(["trim", str(teacher), "--data", str(tmp_path / "texts.json"), "--output", str(tmp_path / "pieces")])
+    shape = ["--student.shape.layers", "1", "--student.shape.heads", str(config["num_attention_heads"])]
+    shape += ["--student.shape.hidden", str(config["hidden_size"])]
+    shape += ["--student.shape.feed_forward", str(config["intermediate_size"])]
+    flags = ["--student.initial", "layers", "--student.tokenizer", str(tmp_path / "pieces"), "--loss.hidden", "0"]
+    flags += ["--loss.attention", "0", "--training.steps", "1", "--training.learning_rate", "1e-12"]
+    distill(teacher, tmp_path / "student", *flags, *shape)
+    start, origin = load_reader(str(tmp_path / "student")), load_reader(str(teacher))
+    tokens = start.tokenizer.get_vocab()
+    assert set(tokens) < set(origin.tokenizer.get_vocab())
+    ours, theirs = (one.model.get_input_embeddings().weight for one in (start, origin))
+    for token, number in tokens.items():
+        assert torch.allclose(ours[number], theirs[origin.tokenizer.token_to_id(token)], atol=1e-6), token
+    last = config["num_hidden_layers"] - 1
+    ours, theirs = start.model.state_dict(), origin.model.state_dict()
+    copied = [name for name in ours if ".layer.0." in name]
+    assert copied
+    for name in copied:
+        assert torch.allclose(ours[name], theirs[name.replace(".layer.0.", f".layer.{last}.")], atol=1e-6), name
+
+    with pytest.raises(UserError, match=r"has \d+ tokens that"):
+        distill(tmp_path / "pieces", tmp_path / "wrong", *flags[:2], "--student.tokenizer", str(teacher), *flags[4:])
 
 
 def test_rows_that_only_the_teacher_labels(teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

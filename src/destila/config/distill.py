@@ -36,8 +36,9 @@ class StudentSettings:
     shape: ShapeSettings = field(default_factory=ShapeSettings)
     """Shape of the student."""
     initial: Literal["random", "layers", "teacher"] = "random"
-    """random: all weights random (the paper); layers: the mapped layers of a teacher of the same width, as they are;
-    teacher: the mapped layers, pruned to the student's shape by what matters over real windows."""
+    """random: all weights random (the paper); layers: the mapped layers of a teacher of the same width, as they are,
+    also with a tokenizer of some of its tokens (`destila trim --keep`); teacher: the mapped layers, pruned to the
+    student's shape by what matters over real windows."""
     vocabulary: list[str] = strings()
     """Files or named sources whose texts, with those of the training data, say which of the teacher's tokens the
     student keeps; empty: it keeps all."""

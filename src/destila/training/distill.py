@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from destila.config import DistillSettings
 from destila.config.loader import settings_of
@@ -170,11 +171,8 @@ def trimmed(
         raise UserError("student.vocabulary", "trims teachers of one tokenizer", "Leave the others out, or this.")
     if settings.student.name:  # the tokens that an earlier stage has kept
         kept = load_reader(settings.student.name).tokenizer
-        tokens = [str(kept.id_to_token(number)) for number in range(kept.get_vocab_size())]
-        if not set(tokens) <= set(vocabulary):
-            problem = f"{settings.student.name} has tokens that {teachers[0].name} has not"
-            raise UserError("student.name", problem, "Leave student.vocabulary empty.")
-        smaller = Trimmed(kept, [vocabulary[token] for token in tokens])
+        where, remedy = f"student.name {settings.student.name}", "Leave student.vocabulary empty."
+        smaller = among_teachers(kept, teachers[0], where=where, remedy=remedy)
     else:
         examples = [*train_examples, *load_examples(settings.student.vocabulary, repair=settings.data.repair)]
         texts = [text for example in examples for text in (example.question, example.context)]
@@ -192,7 +190,7 @@ def starting_student(settings: DistillSettings, teacher: LoadedModel) -> tuple[L
     if own.name:
         student = load_reader(own.name, dropout=own.dropout)
     elif own.tokenizer:
-        student = foreign_student(settings)
+        student = foreign_student(settings, teacher)
     if student and student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
         return student, ()
     layers = student.model.config.num_hidden_layers if own.name and student else own.shape.layers
@@ -204,13 +202,21 @@ def starting_student(settings: DistillSettings, teacher: LoadedModel) -> tuple[L
     return student, mapping
 
 
-def foreign_student(settings: DistillSettings) -> LoadedModel:
-    """A random student with a tokenizer of its own."""
-    own = settings.student
-    if own.initial != "random":
-        problem = f"is {own.initial!r}, and the teacher's embeddings are of other tokens than {own.tokenizer}"
-        raise UserError("student.initial", problem, 'Take "random", or leave student.tokenizer empty.')
+def foreign_student(settings: DistillSettings, teacher: LoadedModel) -> LoadedModel:
+    """A student with a tokenizer of its own: random, or of the teacher's layers where its tokens are some of theirs."""
+    own, seed = settings.student, settings.training.seed
     tokenizer = load_tokenizer(own.tokenizer)
+    if own.initial == "layers":
+        remedy = 'Take student.initial = "random", or a tokenizer that destila trim made of the teacher\'s.'
+        smaller = among_teachers(tokenizer, teacher, where=f"student.tokenizer {own.tokenizer}", remedy=remedy)
+        layers = teacher.model.config.num_hidden_layers
+        mapping = layer_map(settings.loss.layer_map, teacher_layers=layers, student_layers=own.shape.layers)
+        model = build_student(teacher, own, mapping=mapping, seed=seed)
+        trim_embeddings(model, smaller)
+        return LoadedModel(model, tokenizer, metadata=ModelMetadata(), name=own.tokenizer)
+    if own.initial != "random":
+        problem = f"is {own.initial!r}, and the student reads other tokens than the teacher"
+        raise UserError("student.initial", problem, 'Take "random" or "layers", or leave student.tokenizer empty.')
     model = random_model(
         own.shape,
         architecture=own.architecture,
@@ -218,9 +224,18 @@ def foreign_student(settings: DistillSettings) -> LoadedModel:
         pad_id=pad_id(tokenizer, {}),
         longest=settings.window.length,
         dropout=own.dropout,
-        seed=settings.training.seed,
+        seed=seed,
     )
     return LoadedModel(model, tokenizer, metadata=ModelMetadata(), name=own.tokenizer)
+
+
+def among_teachers(tokenizer: Tokenizer, teacher: LoadedModel, *, where: str, remedy: str) -> Trimmed:
+    """A tokenizer whose tokens are some of the teacher's, with the teacher's ids of them."""
+    vocabulary = teacher.tokenizer.get_vocab()
+    tokens = [str(tokenizer.id_to_token(number)) for number in range(tokenizer.get_vocab_size())]
+    if strange := [token for token in tokens if token not in vocabulary]:
+        raise UserError(where, f"has {len(strange):,} tokens that {teacher.name} has not, first {strange[0]!r}", remedy)
+    return Trimmed(tokenizer, [vocabulary[token] for token in tokens])
 
 
 def check_tokens(
