@@ -161,7 +161,7 @@ def test_every_encoding_gives_the_same_answer(model, context, tmp_path, monkeypa
         (["--input", "/nowhere/x.jsonl"], "no such file"),
         (["--input", "CONTEXT", "--output", "DIRECTORY"], "is a directory"),
         (["--input", "CONTEXT", "--output", "CONTEXT"], "is the input, too"),
-        ([QUESTION, "--context", "CONTEXT", "--top-k", "0"], "top_k"),
+        ([QUESTION, "--context", "CONTEXT", "--top-k", "0"], "--top-k"),
         ([QUESTION, "--context", "CONTEXT", "--model", "/nowhere/model"], "/nowhere/model"),
     ],
 )

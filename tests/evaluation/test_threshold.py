@@ -12,7 +12,7 @@ from destila.core.records import Answer, Example, Prediction
 from destila.data.negatives import paired
 from destila.evaluation.threshold import area, equal_errors, fit_threshold, write_threshold
 from destila.inference.reader import Reader
-from tiny import tiny_examples, tiny_reader
+from tiny import predicted, tiny_examples, tiny_reader
 
 
 def test_as_many_are_refused_with_an_answer_as_are_answered_without() -> None:
@@ -45,7 +45,7 @@ class Sure:
 
     def about(self, example: Example, odds: float) -> Prediction:
         best = example.answers[0] if example.answers else Answer.at(example.context, 0, 4, 0.5)
-        return Prediction(best, best, odds)
+        return predicted(best, best, odds)
 
 
 def test_off_topic_questions_are_answerable_ones_before_another_paragraph() -> None:

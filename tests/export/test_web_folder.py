@@ -32,7 +32,7 @@ NOWHERE = "https?://(?!localhost:8000/)"
 
 
 def make(output, **settings):
-    return destila.export(output=output, format="web", **settings)
+    return destila.export(output=output, **{"format": "web"} | settings)
 
 
 @pytest.fixture(scope="module")

@@ -192,15 +192,16 @@ def test_the_threshold_decides_about_no_answer(tmp_path):
     assert best == always.answer(question, context)
 
 
-def test_window_settings_come_from_the_model_and_its_limits(tmp_path, capsys):
+def test_window_settings_come_from_the_model_and_its_limits(tmp_path, caplog):
+    caplog.set_level("INFO", logger="destila")
     window = {"length": 100, "stride": 16, "max_answer_tokens": 3}
     directory = tiny_reader(tmp_path / "model", metadata={"window": window})
     assert Reader.load(directory).window == WindowSettings(length=100, stride=16, max_answer_tokens=3)
     assert Reader.load(directory, window_length=80).window.length == 80
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""
     (directory / "destila.json").unlink()
     assert Reader.load(directory).window == WindowSettings(length=128)  # 130 positions, two of them before the first
-    assert "windows of 128 tokens" in capsys.readouterr().err
+    assert "windows of 128 tokens" in caplog.text
     with pytest.raises(UserError, match="more than the 128"):
         Reader.load(directory, window_length=129)
     with pytest.raises(UserError, match="length = 5"):

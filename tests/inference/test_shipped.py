@@ -71,8 +71,9 @@ def test_it_says_no_answer_by_its_threshold(shipped: Path, text: Path, tmp_path:
     monkeypatch.setattr(reader_module, "SHIPPED", strict)
     dispatch(["answer", QUESTION, "--context", str(text)])
     dispatch(["answer", QUESTION, "--context", str(text), "--json"])
-    line, answers = capsys.readouterr().out.splitlines()
+    line, *guess, answers = capsys.readouterr().out.splitlines()
     assert line.startswith("no answer (score ")
+    assert len(guess) == 1  # the best one behind the refusal
     assert json.loads(answers)["answers"][0]["text"] is None
 
 

@@ -93,6 +93,9 @@ def _log_to(stream: Any) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    serving = logging.getLogger("destila.serving")
+    serving.addHandler(handler)
+    serving.propagate = False  # else what the command line shows of other messages would show these once more
 
 
 def _listen(settings: ServeSettings) -> socket.socket:
