@@ -25,7 +25,7 @@ from destila.inference.reader import SHIPPED, SHIPPED_NAME
 from tiny import TEXTS, tiny_examples, tiny_reader
 
 QUESTION = "¿Quién fundó Lima?"
-MOST_BYTES = 12_000_000
+MOST_BYTES = 25_000_000
 METADATA = {"window": {"length": 96, "stride": 16, "max_answer_tokens": 10}, "no_answer_threshold": 1000.0}
 
 
