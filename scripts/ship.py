@@ -304,7 +304,8 @@ def put(given: argparse.Namespace) -> list[Path]:
     """Copy all of it; returns the directories that were written."""
     project, notes = given.project.resolve(), Notes(read_notes(given.notes))
     for run in (given.teacher, given.student):
-        if trace(str(run)).status not in ("finished", ""):  # a trimmed model has no run; what made it is looked up below
+        # A trimmed model has no run: what made it is looked up below.
+        if trace(str(run)).status not in ("finished", ""):
             raise UserError(str(run), "is not a finished run", "Finish it with --resume.")
     behind = {run: records_behind(trace(str(run)), notes) for run in (given.teacher, given.student)}
     if strange := [note.name for note in notes.notes if note.name not in notes.used]:
