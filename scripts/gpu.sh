@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The bundled reader on a machine with one large GPU and no network, in minutes. Two halves:
+# The bundled reader on a machine with one large GPU and no network. Two halves:
 #
 #   ENCODER=DIR TRAIN="es.json" OTHERS="en.json fr.json" DEV=dev.json scripts/gpu.sh pack     here: build/parcel, 64 MiB at most
 #   scripts/gpu.sh run                                                                        there: the rest; run it again to go on

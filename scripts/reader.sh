@@ -8,7 +8,7 @@
 #   OTHERS   question files in other languages, which teach the reading of Spanish, too; none unless given
 #   TEXT     Spanish text files or directories: with the questions they say which pieces the reader keeps
 #   DEV      question files to score on
-#   SIZE     cpu (two cores, about four hours), gpu (one large GPU, minutes) or small (two cores, minutes: the same steps, and
+#   SIZE     cpu (two cores, hours), gpu (one large GPU) or small (two cores: the same steps on a few questions, and
 #            nothing worth having)
 #   SLICE    seconds after which a step ends with exit code 75, to be continued by another call; 0: never
 set -euo pipefail

@@ -26,7 +26,7 @@ from destila.data.sources import load_examples
 from destila.data.synthetic.examples import text_examples, text_store, windows_by_step
 from destila.data.tokenizers import load_tokenizer, pad_id
 from destila.data.windows import Window, WindowBuilder, collate, longest_window
-from destila.models.files import LoadedModel, build_student, layer_map, load_reader, random_model
+from destila.models.files import LoadedModel, build_student, layer_map, load_reader
 from destila.models.importance import WINDOWS
 from destila.models.pruning import born_from
 from destila.models.vocabulary_trimming import Trimmed, trim_embeddings, trim_tokenizer
@@ -40,6 +40,7 @@ from destila.training.recipe import (
     commits,
     fit,
     load_start,
+    random_start,
     training_windows,
     window_builder,
     worker_count,
@@ -194,39 +195,33 @@ def starting_student(settings: DistillSettings, teacher: LoadedModel) -> tuple[L
     if student and student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
         return student, ()
     layers = student.model.config.num_hidden_layers if own.name and student else own.shape.layers
-    teacher_layers = teacher.model.config.num_hidden_layers
-    mapping = layer_map(settings.loss.layer_map, teacher_layers=teacher_layers, student_layers=layers)
+    mapping = mapped_layers(settings, teacher, student_layers=layers)
     if not student:
         model = build_student(teacher, own, mapping=mapping, seed=seed)
         student = LoadedModel(model, teacher.tokenizer, metadata=ModelMetadata(), name=teacher.name)
     return student, mapping
 
 
+def mapped_layers(settings: DistillSettings, teacher: LoadedModel, *, student_layers: int) -> tuple[int, ...]:
+    """The teacher layer of each student layer, as the settings say."""
+    teacher_layers = teacher.model.config.num_hidden_layers
+    return layer_map(settings.loss.layer_map, teacher_layers=teacher_layers, student_layers=student_layers)
+
+
 def foreign_student(settings: DistillSettings, teacher: LoadedModel) -> LoadedModel:
     """A student with a tokenizer of its own: random, or of the teacher's layers where its tokens are some of theirs."""
-    own, seed = settings.student, settings.training.seed
-    tokenizer = load_tokenizer(own.tokenizer)
+    own, tokenizer = settings.student, load_tokenizer(settings.student.tokenizer)
     if own.initial == "layers":
         remedy = 'Take student.initial = "random", or a tokenizer that destila trim made of the teacher\'s.'
         smaller = among_teachers(tokenizer, teacher, where=f"student.tokenizer {own.tokenizer}", remedy=remedy)
-        layers = teacher.model.config.num_hidden_layers
-        mapping = layer_map(settings.loss.layer_map, teacher_layers=layers, student_layers=own.shape.layers)
-        model = build_student(teacher, own, mapping=mapping, seed=seed)
+        mapping = mapped_layers(settings, teacher, student_layers=own.shape.layers)
+        model = build_student(teacher, own, mapping=mapping, seed=settings.training.seed)
         trim_embeddings(model, smaller)
         return LoadedModel(model, tokenizer, metadata=ModelMetadata(), name=own.tokenizer)
     if own.initial != "random":
         problem = f"is {own.initial!r}, and the student reads other tokens than the teacher"
         raise UserError("student.initial", problem, 'Take "random" or "layers", or leave student.tokenizer empty.')
-    model = random_model(
-        own.shape,
-        architecture=own.architecture,
-        vocabulary_size=tokenizer.get_vocab_size(),
-        pad_id=pad_id(tokenizer, {}),
-        longest=settings.window.length,
-        dropout=own.dropout,
-        seed=seed,
-    )
-    return LoadedModel(model, tokenizer, metadata=ModelMetadata(), name=own.tokenizer)
+    return random_start(own, tokenizer, settings, name=own.tokenizer)
 
 
 def among_teachers(tokenizer: Tokenizer, teacher: LoadedModel, *, where: str, remedy: str) -> Trimmed:

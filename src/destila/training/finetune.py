@@ -6,14 +6,13 @@ from typing import Any
 
 from destila.config import FinetuneSettings
 from destila.config.loader import settings_of
-from destila.core.metadata import ModelMetadata
 from destila.core.progress import Listener, listening
 from destila.core.records import Example
-from destila.data.tokenizers import load_tokenizer, pad_id, train_tokenizer
-from destila.models.files import LoadedModel, random_model
+from destila.data.tokenizers import load_tokenizer, train_tokenizer
+from destila.models.files import LoadedModel
 from destila.training.data import load_training_data, window_batches
 from destila.training.losses import TaskLoss
-from destila.training.recipe import commits, fit, grown, load_start, training_windows
+from destila.training.recipe import commits, fit, grown, load_start, random_start, training_windows
 from destila.training.stages import run_stages
 from destila.training.task import TrainingResult
 
@@ -73,13 +72,4 @@ def starting_model(settings: FinetuneSettings, examples: Sequence[Example]) -> L
     else:
         texts = dict.fromkeys(text for example in examples for text in (example.context, example.question))
         tokenizer = train_tokenizer(list(texts), vocabulary_size=model.vocabulary_size)
-    random = random_model(
-        model.shape,
-        architecture=model.architecture,
-        vocabulary_size=tokenizer.get_vocab_size(),
-        pad_id=pad_id(tokenizer, {}),
-        longest=settings.window.length,
-        dropout=model.dropout,
-        seed=settings.training.seed,
-    )
-    return LoadedModel(model=random, tokenizer=tokenizer, metadata=ModelMetadata(), name="random")
+    return random_start(model, tokenizer, settings, name="random")

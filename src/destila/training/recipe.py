@@ -7,30 +7,34 @@ means whatever the hub holds today, and a run may be resumed tomorrow: it goes o
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 from destila.config import (
     ModelSettings,
     PretrainedModelSettings,
     RunSettings,
+    StudentSettings,
     TrainingCommandSettings,
     TrainingSettings,
 )
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
 from destila.core.records import Example, Prediction
 from destila.core.runs import RUN_FILE, destila_version, read_json
+from destila.data.tokenizers import pad_id as find_pad_id
 from destila.data.windows import Window, WindowBuilder, collate, longest_window
 from destila.evaluation.evaluate import make_report, signature
 from destila.evaluation.metrics import score, summary, with_threshold
 from destila.evaluation.threshold import best_f1
 from destila.inference.backends.torch import TorchModel
 from destila.inference.reader import Reader
-from destila.models.files import LoadedModel, load_reader, save_reader
+from destila.models.files import LoadedModel, load_reader, random_model, save_reader
 from destila.models.growth import grow
 from destila.training.data import TrainingData, data_record
 from destila.training.loop import device_of, is_main_process, open_run, train
@@ -88,6 +92,22 @@ def worker_count(workers: int, training: TrainingSettings) -> int:
     return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) - 2)) if on_gpu else 0
 
 
+def random_start(
+    own: ModelSettings | StudentSettings, tokenizer: Tokenizer, settings: TrainingCommandSettings, *, name: str
+) -> LoadedModel:
+    """A random model for the tokens of a tokenizer, in the shape and family that the settings give."""
+    model = random_model(
+        own.shape,
+        architecture=own.architecture,
+        vocabulary_size=tokenizer.get_vocab_size(),
+        pad_id=find_pad_id(tokenizer, {}),
+        longest=settings.window.length,
+        dropout=own.dropout,
+        seed=settings.training.seed,
+    )
+    return LoadedModel(model, tokenizer, metadata=ModelMetadata(), name=name)
+
+
 def fit(
     reader: LoadedModel,
     loss_fn: Callable[..., Any],
@@ -122,11 +142,7 @@ def fit(
 
     def save(student: Any, directory: Path, scores: Mapping[str, Any]) -> None:
         metadata = {
-            "window": {
-                "length": window.length,
-                "stride": window.stride,
-                "max_answer_tokens": window.max_answer_tokens,
-            },
+            "window": asdict(window),
             "no_answer_threshold": scores.get("no_answer_threshold", 0.0 if has_unanswerable else None),
             "dev": dict(scores),
             "source": dict(source),
