@@ -30,7 +30,7 @@ Table = dict[str, Any]
 SHAPE = "layers = 4\nheads = 4\nhidden = 96\nfeed_forward = 384"
 INSIDE = {"task": 0.0, "soft": 1.0, "hidden": 1.0, "attention": 1.0, "relations": 1.0}
 ANSWERS: Table = {"task": 0.2, "soft": 0.8, "hidden": 0.0, "attention": 0.0, "relations": 0.0}
-ANSWERS |= {"scale": "none", "temperature": 2.0, "doubt": 0.5, "soft_positions": "context"}
+ANSWERS |= {"scale": "none", "temperature": 2.0, "gold_discount": 0.5, "soft_positions": "context"}
 # Every row but the first two and the last has all that the row above it has, and what is named here.
 LABELS = {
     "alone": "fine-tuned alone, without a teacher",
@@ -158,7 +158,7 @@ def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
     }
     if row == "own":
         values["student"] = {"name": plan.encoder, "dropout": 0.0}
-        values["loss"] = ANSWERS | {"temperature": 1.0, "doubt": 0.0, "task": 0.5, "soft": 0.5}
+        values["loss"] = ANSWERS | {"temperature": 1.0, "gold_discount": 0.0, "task": 0.5, "soft": 0.5}
         values["unlabelled"]["questions"] = plan.questions if plan.text else 0
         return resolve(DistillSettings, values, where=f"row {row!r}")
     if row == "alone":
@@ -189,7 +189,7 @@ def stages(plan: Plan, *, general: bool, inputs: bool) -> list[Table]:
         {"name": "answers", "loss": ANSWERS, "training": {"steps": plan.steps - first - inside}, **more},
     ]
     if general:
-        alone = {"unlabelled": {"alone": True}, "loss": {**INSIDE, "attention": 0.0}}
+        alone = {"unlabelled": {"text_only": True}, "loss": {**INSIDE, "attention": 0.0}}
         found.insert(0, {"name": "general", "training": {"steps": first}, **alone})
     return found
 

@@ -45,7 +45,7 @@ class Row:
     initial: Literal["random", "matching"] = "matching"
     masking: float = 0.0
     cloze: float = 1.0
-    stays: float = 0.9
+    keep_answer_sentence: float = 0.9
     steps: float = 1.0
     asking: float = 0.0
     knowing: bool = True
@@ -61,10 +61,10 @@ class Row:
 ROWS = {
     "labels": Row("labels alone, random start", initial="random", steps=0),
     "masked": Row("masked words", initial="random", masking=0.15, cloze=0.0),
-    "recurring": Row("masked words and recurring spans", initial="random", masking=0.15, stays=0.0),
-    "phrases": Row("phrases whose sentence stays", initial="random"),
+    "recurring": Row("masked words and recurring spans", initial="random", masking=0.15, keep_answer_sentence=0.0),
+    "phrases": Row("phrases whose sentence keep_answer_sentence", initial="random"),
     "start": Row("matching start, hardly any text", steps=0.01),
-    "start-recurring": Row("matching start, recurring spans", stays=0.0),
+    "start-recurring": Row("matching start, recurring spans", keep_answer_sentence=0.0),
     "phrases-start": Row("matching start, phrases"),
     "recipe": Row("matching start, phrases, then as people ask: the recipe", asking=0.5),
     "words-dropped": Row("the recipe, whose questions drop words and know none", asking=0.5, knowing=False),
@@ -110,7 +110,12 @@ def encode(row: Row, settings: PretrainSettings, out: Path) -> str:
     directory = out / next(other for other, known in ROWS.items() if known.encoder == row.encoder)
     steps, start = max(1, round(row.steps * settings.training.steps)), ""
     asked = round(row.asking * steps)
-    cloze = replace(settings.cloze, share=row.cloze, stays=row.stays, dropped=0.7 if row.stays else 0.0)
+    cloze = replace(
+        settings.cloze,
+        share=row.cloze,
+        keep_answer_sentence=row.keep_answer_sentence,
+        dropped=0.7 if row.keep_answer_sentence else 0.0,
+    )
     people = replace(settings.cloze, **read_toml(ASKING)["cloze"])
     if not row.knowing:
         people = replace(people, synonyms=0.0, kinds=0.0, clauses=0.0)

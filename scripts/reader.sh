@@ -72,7 +72,7 @@ done
 
 # The pieces that Spanish uses most, and the student: every second layer of the teacher.
 [ -e "$OUT/pieces/config.json" ] || $destila trim "${models[0]}" "${texts[@]}" --keep "$keep" --output "$OUT/pieces"
-mapfile -t more < <(each --teacher.others "${models[@]:1}")
+mapfile -t more < <(each --teacher.ensemble "${models[@]:1}")
 step distill "$OUT/student" --config configs/reader/student.toml --teacher.name "${models[0]}" "${more[@]}" --teacher.cache "$OUT/cache" \
   --student.tokenizer "$OUT/pieces" "${train[@]}" --data.train "$OUT/typed.json" "${others[@]}" "${student[@]}"
 

@@ -80,7 +80,7 @@ if [ "$SIZE" = cpu ]; then
   step finetune "$OUT/teacher" --config reader/raw-text/teacher-cpu --model.name "$OUT/student-alone" \
     "${questions[@]}" --data.train "$OUT/varied-2.json" "${dev[@]}" "${teacher[@]}"
   student=("${alone[@]}" "${more[@]}" --data.train "$OUT/varied-3.json" --student.name "$OUT/student-alone"
-    --teacher.others "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
+    --teacher.ensemble "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
     --teacher.cache "$OUT/cache")
 else
   # Teach the encoder to answer questions: the teacher.

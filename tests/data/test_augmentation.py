@@ -13,7 +13,9 @@ from destila.config import VariationSettings
 from destila.core.records import Answer, Example
 from destila.data.synthetic.augmentation import Augmenter, variations
 
-STILL = VariationSettings(names=0, numbers=0, synonyms=0, moved=0, left_out=0, strangers=0, typed=0, plain=0, opening=0)
+STILL = VariationSettings(
+    names=0, numbers=0, synonyms=0, moved=0, left_out=0, distractors=0, typed=0, plain=0, opening=0
+)
 TEXTS = [
     "En 1987 abrió en Villarreal la biblioteca que dirige Carmen Ledesma. "
     "Carmen Ledesma nació en Montalbán. Tiene 42 libros.",
@@ -89,7 +91,7 @@ def test_places_stay_places_where_the_word_before_tells() -> None:
 
 
 def test_sentences_move_and_go_and_strangers_come() -> None:
-    moved = replace(STILL, moved=1.0, left_out=1.0, strangers=1.0)
+    moved = replace(STILL, moved=1.0, left_out=1.0, distractors=1.0)
     augmenter, contexts = Augmenter(EXAMPLES, moved), set[str]()
     for seed in range(40):
         made = augmenter.variation(EXAMPLES[1], np.random.default_rng(seed))

@@ -137,7 +137,7 @@ def test_a_plain_row_is_the_passage() -> None:
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32), length=st.integers(96, 384))
 def test_a_sentence_that_stays_holds_the_answer_and_all_words_of_the_question(seed: int, length: int) -> None:
-    row = ask(seed, length, ClozeSettings(unanswerable=0.0, interrogative=0.0, stays=1.0, dropped=0.6))
+    row = ask(seed, length, ClozeSettings(unanswerable=0.0, interrogative=0.0, keep_answer_sentence=1.0, dropped=0.6))
     if row is None:
         return
     original = passage(seed % 97, length)
@@ -152,7 +152,9 @@ def test_a_sentence_that_stays_holds_the_answer_and_all_words_of_the_question(se
 
 def test_dropping_words_makes_questions_shorter() -> None:
     def mean(dropped: float) -> float:
-        settings = ClozeSettings(unanswerable=0.0, interrogative=1.0, neighbourhood=0.0, stays=1.0, dropped=dropped)
+        settings = ClozeSettings(
+            unanswerable=0.0, interrogative=1.0, neighbourhood=0.0, keep_answer_sentence=1.0, dropped=dropped
+        )
         rows = [row for seed in range(200) if (row := ask(seed, 256, settings))]
         return float(np.mean([row.context for row in rows]))
 
@@ -160,7 +162,7 @@ def test_dropping_words_makes_questions_shorter() -> None:
 
 
 FORMS = WordForms(np.array(TOKENIZER.encode(spanish.text(7), add_special_tokens=False).ids), LEXICON)
-WHOLE = ClozeSettings(unanswerable=0.0, interrogative=1.0, neighbourhood=0.0, stays=1.0)
+WHOLE = ClozeSettings(unanswerable=0.0, interrogative=1.0, neighbourhood=0.0, keep_answer_sentence=1.0)
 
 
 def question_of(text: str, answer: str, settings: ClozeSettings) -> str:

@@ -145,7 +145,7 @@ scale = "start"
 
 [[stages]]
 name = "general"
-unlabelled = { alone = true }
+unlabelled = { text_only = true }
 loss = { task = 0.0, attention = 0.0, relations = 1.0 }
 training = { steps = 4, keep_best = false }
 
@@ -220,7 +220,7 @@ def test_rows_of_text_alone_need_no_questions(
 ) -> None:
     file = tmp_path / "alone.toml"
     file.write_text("[data]\ntrain = []\ndev = []\n")
-    loss = ["--loss.task", "0", "--loss.hidden", "0", "--loss.attention", "0", "--unlabelled.alone"]
+    loss = ["--loss.task", "0", "--loss.hidden", "0", "--loss.attention", "0", "--unlabelled.text_only"]
     dispatch([*flags_of(teacher, text, tmp_path / "run"), "--config", str(file), *loss, "--training.steps", "2"])
     assert [set(line) >= {"soft"} for line in metrics(tmp_path / "run")] == [True, True]
     assert np.isfinite([line["loss"] for line in metrics(tmp_path / "run")]).all()

@@ -100,7 +100,7 @@ def test_pretraining_can_start_so_and_read_longer_windows_later(tmp_path: Path) 
         settings,
         text=text,
         model=model,
-        cloze=replace(settings.cloze, stays=0.9, dropped=0.5),
+        cloze=replace(settings.cloze, keep_answer_sentence=0.9, dropped=0.5),
         masking=replace(settings.masking, share=0.0),
         output=str(tmp_path / "encoder"),
     )

@@ -62,12 +62,12 @@ def test_teachers_that_are_asked_once(teacher: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").glob("logits-*.npy"))) == 1
     again = distill(teacher, tmp_path / "again", *logits_alone)
     assert [line.get("soft") for line in first] == [line.get("soft") for line in again]
-    both = distill(teacher, tmp_path / "both", *logits_alone, "--teacher.others", str(second))
+    both = distill(teacher, tmp_path / "both", *logits_alone, "--teacher.ensemble", str(second))
     assert len(list((tmp_path / "cache").glob("logits-*.npy"))) == 2
     assert both[0]["soft"] != first[0]["soft"]
     assert both[0]["task"] == first[0]["task"]
-    with pytest.raises(UserError, match=r"teacher\.others: can be averaged in a loss of logits alone"):
-        distill(teacher, tmp_path / "no", "--teacher.others", str(second))
+    with pytest.raises(UserError, match=r"teacher\.ensemble: can be averaged in a loss of logits alone"):
+        distill(teacher, tmp_path / "no", "--teacher.ensemble", str(second))
 
 
 STAGES = """
@@ -78,7 +78,7 @@ training = { steps = 4 }
 
 [[stages]]
 name = "answers"
-loss = { hidden = 0.0, attention = 0.0, doubt = 0.5 }
+loss = { hidden = 0.0, attention = 0.0, gold_discount = 0.5 }
 training = { steps = 3, learning_rate = 5e-4 }
 """
 
@@ -132,8 +132,10 @@ def test_stages_resume_where_they_were(teacher: Path, tmp_path: Path, capsys: py
 
 def test_mistakes_in_stages_come_before_training(teacher: Path, tmp_path: Path) -> None:
     file = tmp_path / "wrong.toml"
-    file.write_text(STAGES.replace("doubt", "dout"))
-    with pytest.raises(UserError, match=r"(?s)stage 'answers'.*loss.dout: no such setting; did you mean loss.doubt"):
+    file.write_text(STAGES.replace("gold_discount", "gold_discont"))
+    with pytest.raises(
+        UserError, match=r"(?s)stage 'answers'.*loss.gold_discont: no such setting; did you mean loss.gold_discount"
+    ):
         distill(teacher, tmp_path / "run", "--config", str(file))
     file.write_text(STAGES.replace('"answers"', '"inside"'))
     with pytest.raises(UserError, match="the name 'inside' stands twice"):
@@ -155,7 +157,11 @@ def test_the_better_recipe_is_two_stages_of_the_papers_shape() -> None:
 def test_a_general_stage_lies_over_the_better_recipe() -> None:
     files = ["--config", "best", "--config", "general", "--unlabelled.files", "textos"]
     text, inside, answers = stages_to_do(parse_arguments(DistillSettings, files, command="destila distill"))
-    assert (text.unlabelled.alone, inside.unlabelled.alone, answers.unlabelled.alone) == (True, False, False)
+    assert (text.unlabelled.text_only, inside.unlabelled.text_only, answers.unlabelled.text_only) == (
+        True,
+        False,
+        False,
+    )
     assert (text.student.initial, inside.student.name) == ("teacher", "runs/best-general-text")
     assert (text.loss.relations, text.loss.attention, text.loss.task, text.loss.scale) == (1.0, 0.0, 0.0, "start")
     assert inside.unlabelled.questions == answers.unlabelled.questions > 0

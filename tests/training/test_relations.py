@@ -156,7 +156,7 @@ def test_the_last_layer_learns_the_relations_of_the_chosen_one(layer: int) -> No
 
 def test_micro_batches_give_the_loss_of_the_batch() -> None:
     student, teacher = model(), model(layers=4, hidden=12, seed=2)
-    settings = {"task": 1.0, "soft": 1.0, "attention": 1.0, "relations": 1.0, "relation_heads": 4, "doubt": 0.5}
+    settings = {"task": 1.0, "soft": 1.0, "attention": 1.0, "relations": 1.0, "relation_heads": 4, "gold_discount": 0.5}
     loss_fn = objective(student, teacher, **settings, attention_error="divergence", soft_positions="context")
     whole = loss_fn(student, batch())
     parts = [
@@ -177,7 +177,7 @@ def test_options_reach_their_terms() -> None:
     spans = [(o.start_logits, o.end_logits) for o in (ours, theirs)]
     where = rows.context_mask.clone()
     where[:, 0] = True
-    loss = objective(student, teacher, task=1.0, soft=1.0, doubt=0.7, soft_positions="context")(student, rows)
+    loss = objective(student, teacher, task=1.0, soft=1.0, gold_discount=0.7, soft_positions="context")(student, rows)
     assert loss.parts["soft"].item() == pytest.approx(soft_loss(*spans[0], *spans[1], where, 1.0).item(), rel=1e-12)
     golds = (rows.start_positions, rows.end_positions)
     trust = [trust_in_gold(z, marks, MASK, 0.7) for z, marks in zip(spans[1], golds, strict=True)]

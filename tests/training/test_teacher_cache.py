@@ -17,7 +17,7 @@ from destila.training.teacher_cache import cached_logits, mean_distribution
 from tiny import pad_token_id, tiny_examples, tiny_model, tiny_tokenizer
 
 PAD = pad_token_id()
-LOGITS_ALONE = LossSettings(soft=1.0, hidden=0.0, attention=0.0, temperature=2.0, doubt=0.5)
+LOGITS_ALONE = LossSettings(soft=1.0, hidden=0.0, attention=0.0, temperature=2.0, gold_discount=0.5)
 
 
 def reader(seed: int = 0, layers: int = 2) -> Any:

@@ -324,7 +324,7 @@ def test_a_student_of_a_teacher_with_another_tokenizer(tmp_path: Path, monkeypat
     # Teachers of both tokenizers, averaged; and a later stage goes on with the student, whose tokens are not the
     # teacher's either.
     second = tiny_reader(tmp_path / "second", "roberta", seed=5)
-    more = ["--teacher.others", str(second), "--overwrite", "--training.steps", "2"]
+    more = ["--teacher.ensemble", str(second), "--overwrite", "--training.steps", "2"]
     distill(*answers, *more)
     assert len(list((tmp_path / "cache").glob("carried-*"))) == 1
     assert len(list((tmp_path / "cache").glob("logits-*"))) == 2

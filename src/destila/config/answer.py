@@ -151,7 +151,7 @@ class VariationSettings:
     """Share of the contexts whose sentences change places."""
     left_out: Share = 0.5
     """Share of the contexts that lose sentences other than the answer's."""
-    strangers: Share = 0.3
+    distractors: Share = 0.3
     """How often sentences of other contexts stand before the context, and how often after it."""
     typed: Share = 0.5
     """Share of the questions that are written as people type: small letters, no accents or marks, slips."""

@@ -16,7 +16,7 @@ class TeacherSettings:
     """A local directory or a hub id of a fine-tuned reader."""
     revision: str | None = None
     """Commit of the hub repository; pin it."""
-    others: list[str] = strings()
+    ensemble: list[str] = strings()
     """More readers, such as other seeds; what all say is averaged. For losses of logits alone."""
     other_paragraphs: CountOrZero = 0
     """So many other paragraphs that each training question is read in, too, labelled by the teacher alone."""
@@ -62,7 +62,7 @@ class LossSettings:
     """Temperature of the soft targets."""
     soft_positions: Literal["all", "context"] = "all"
     """Where the soft targets are compared: at all real tokens, or at the context and position 0 alone."""
-    doubt: Annotated[float, Ge(0), Le(1)] = 0.0
+    gold_discount: Annotated[float, Ge(0), Le(1)] = 0.0
     """How much less a gold answer counts where the teacher is sure of another: the share of its weight that goes."""
     attention_error: Literal["squares", "divergence"] = "squares"
     """How attention matrices are compared: mean squared error (the paper), or KL divergence of each row."""
@@ -94,7 +94,7 @@ class UnlabelledSettings:
     """Directory of the tokenised text, one subdirectory for each set of files and tokenizer."""
     workers: Annotated[int, Ge(-1)] = -1
     """Processes that tokenise and make rows ahead of training; -1: as many as the cores and the device want."""
-    alone: bool = False
+    text_only: bool = False
     """Train on rows of this text alone, laid out as question and context, without gold answers: the general stage."""
     questions: CountOrZero = 0
     """So many questions made of this text that stand beside those of the data, labelled by the teacher alone."""

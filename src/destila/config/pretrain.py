@@ -42,8 +42,8 @@ class ClozeSettings:
     """Share of the questions that are cut to some words on both sides of the gap."""
     interrogative: Share = 0.3
     """Share of the questions that open with an interrogative instead of showing the gap."""
-    stays: Share = 0.0
-    """Share of the answerable questions whose sentence stays in the context: to find it is to match words."""
+    keep_answer_sentence: Share = 0.0
+    """Share of the answerable questions whose sentence stays in the context: finding it is matching words."""
     dropped: Share = 0.0
     """Highest share of a question's words that are left out; each question draws its own up to this."""
     varied: Share = 0.0

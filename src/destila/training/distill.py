@@ -95,18 +95,18 @@ def distill(
 def _check_stage(settings: DistillSettings) -> None:
     """Refuse, before any stage has begun, what can be seen in the settings."""
     text = settings.unlabelled
-    if (text.alone or text.questions) and not text.files:
+    if (text.text_only or text.questions) and not text.files:
         raise UserError("unlabelled.files", "names no text, and a stage wants some", "Give files or directories.")
-    if text.alone and settings.loss.function:
+    if text.text_only and settings.loss.function:
         problem = "has no stored answers of the teacher, which a loss of your own is given"
-        raise UserError("unlabelled.alone", problem, "Set it to false, or leave loss.function empty.")
+        raise UserError("unlabelled.text_only", problem, "Set it to false, or leave loss.function empty.")
 
 
 def _one_stage(settings: DistillSettings, function: LossFunction | None) -> TrainingResult:
     if settings.loss.function and function is None:
         function = load_loss(settings.loss.function)
     own = OwnLoss(function, name=settings.loss.function) if function is not None else None
-    alone = settings.unlabelled.alone
+    alone = settings.unlabelled.text_only
     data = load_training_data(settings, unlabelled=is_taught(settings), optional=alone)
     teachers = load_teachers(settings, data.train)
     student, mapping = starting_student(settings, teachers[0])
@@ -156,7 +156,7 @@ def is_taught(settings: DistillSettings) -> bool:
 def load_teachers(settings: DistillSettings, train_examples: Sequence[Example]) -> list[LoadedModel]:
     """The teacher and those that are averaged with it, with a smaller vocabulary if the settings ask for it."""
     teacher = load_start(settings, settings.teacher.name, revision=settings.teacher.revision, dropout=0.0)
-    teachers = [teacher, *(load_start(settings, name, dropout=0.0) for name in settings.teacher.others)]
+    teachers = [teacher, *(load_start(settings, name, dropout=0.0) for name in settings.teacher.ensemble)]
     return trimmed(teachers, settings, train_examples) if settings.student.vocabulary else teachers
 
 
@@ -241,11 +241,12 @@ def check_tokens(
         return
     if len(teachers) > 1:
         remedy = "Set loss.hidden, loss.attention and loss.relations to 0, and loss.soft above 0."
-        raise UserError("teacher.others", "can be averaged in a loss of logits alone", remedy)
+        raise UserError("teacher.ensemble", "can be averaged in a loss of logits alone", remedy)
     if teachers[0].tokenizer.get_vocab() != student.tokenizer.get_vocab():
         problem = f"{teachers[0].name} has another tokenizer than {student.name}, so only its answers can be compared"
         remedy = (
-            "Set loss.hidden, loss.attention and loss.relations to 0, loss.soft above 0 and unlabelled.alone to false."
+            "Set loss.hidden, loss.attention and loss.relations to 0, loss.soft above 0 "
+            "and unlabelled.text_only to false."
         )
         raise UserError("teacher.name", problem, remedy)
 

@@ -42,7 +42,7 @@ def looks_inside(settings: LossSettings) -> bool:
 
 def logits_alone(settings: LossSettings) -> bool:
     """Whether the teacher's logits are all that is looked at: they can be computed once and stored."""
-    return not looks_inside(settings) and bool(settings.soft or (settings.task and settings.doubt))
+    return not looks_inside(settings) and bool(settings.soft or (settings.task and settings.gold_discount))
 
 
 class DistillationLoss(torch.nn.Module):
@@ -202,10 +202,10 @@ class DistillationLoss(torch.nn.Module):
         golds = (batch.start_positions, batch.end_positions)
         if weights.task:
             trust = None
-            if weights.doubt:
+            if weights.gold_discount:
                 trust = (
-                    trust_in_gold(theirs.start_logits, batch.start_positions, mask, weights.doubt),
-                    trust_in_gold(theirs.end_logits, batch.end_positions, mask, weights.doubt),
+                    trust_in_gold(theirs.start_logits, batch.start_positions, mask, weights.gold_discount),
+                    trust_in_gold(theirs.end_logits, batch.end_positions, mask, weights.gold_discount),
                 )
             terms["task"] = task_loss(*spans, *golds, mask, trust=trust)
         if weights.soft:

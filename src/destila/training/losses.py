@@ -112,19 +112,19 @@ def task_loss(
     return (start.mean() + end.mean()) / 2
 
 
-def trust_in_gold(logits: Tensor, gold: Tensor, mask: Tensor, doubt: float) -> Tensor:
-    """1 - doubt (p_max - p_gold): how much the gold of each row counts, given what the teacher believes, (B,).
+def trust_in_gold(logits: Tensor, gold: Tensor, mask: Tensor, discount: float) -> Tensor:
+    """1 - discount (p_max - p_gold): how much the gold of each row counts, given what the teacher believes, (B,).
 
-    Where the teacher is unsure or agrees it is about one; where it is sure of another answer, about 1 - doubt.
+    Where the teacher is unsure or agrees it is about one; where it is sure of another answer, about 1 - discount.
 
     Args:
         logits, gold: (B, T) of the teacher, and bool.
         mask: (B, T).
-        doubt: in [0, 1].
+        discount: in [0, 1].
     """
     beliefs = _log_probabilities(logits, mask.bool()).exp()
     mass = (beliefs * gold).sum(dim=-1)
-    return 1 - doubt * (beliefs.amax(dim=-1) - mass).clamp(min=0)
+    return 1 - discount * (beliefs.amax(dim=-1) - mass).clamp(min=0)
 
 
 def _gold_loss(logits: Tensor, gold: Tensor, mask: Tensor) -> Tensor:

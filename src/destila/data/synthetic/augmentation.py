@@ -30,7 +30,7 @@ NAMED = 2.0  # how much more often a name has a capital letter than not
 POOL = 5  # names that must have been seen after a word to take one from them
 LEFT_OUT = 0.25  # share of the sentences that are left out, where some are
 BEYOND_YEAR = 2  # digits of a year that stay, so that it is one
-MIN_STRANGER, MAX_STRANGER = 40, 300  # characters of a sentence of another text
+MIN_DISTRACTOR, MAX_DISTRACTOR = 40, 300  # characters of a sentence of another text
 FUNCTION = frozenset(STOP_WORDS.split())
 
 
@@ -44,15 +44,22 @@ class Augmenter:
     def __init__(self, examples: Sequence[Example], settings: VariationSettings) -> None:
         self.settings = settings
         self._changes = any(
-            (settings.names, settings.numbers, settings.synonyms, settings.moved, settings.left_out, settings.strangers)
+            (
+                settings.names,
+                settings.numbers,
+                settings.synonyms,
+                settings.moved,
+                settings.left_out,
+                settings.distractors,
+            )
         )
         contexts = list(dict.fromkeys(example.context for example in examples))
         self._names, self._after = _names(contexts)
-        self._strangers = [
+        self._distractors = [
             context[start:end]
             for context in contexts
             for start, end in sentences(context)
-            if MIN_STRANGER <= end - start <= MAX_STRANGER
+            if MIN_DISTRACTOR <= end - start <= MAX_DISTRACTOR
         ]
         texts = [*contexts, *dict.fromkeys(example.question for example in examples)]
         words = dict.fromkeys(found for text in texts for found in WORD.findall(text) if found.islower())
@@ -127,10 +134,10 @@ class Augmenter:
 
     def _some(self, generator: np.random.Generator) -> list[str]:
         """One or two sentences of other texts, or none."""
-        if not self._strangers or generator.random() >= self.settings.strangers:
+        if not self._distractors or generator.random() >= self.settings.distractors:
             return []
         count = int(generator.integers(1, 3))
-        return [self._strangers[place] for place in generator.integers(len(self._strangers), size=count)]
+        return [self._distractors[place] for place in generator.integers(len(self._distractors), size=count)]
 
     def _others(self, context: str, generator: np.random.Generator) -> dict[str, str]:
         """For the names and numbers of a context, what stands in their place."""

@@ -73,7 +73,7 @@ def cloze_row(
     """
     words = words_of(passage[: length + SPARE], lexicon)
     answerable = generator.random() >= settings.unanswerable
-    stays = answerable and generator.random() < settings.stays
+    stays = answerable and generator.random() < settings.keep_answer_sentence
     # Answers must lie where the context surely reaches, even after the longest question.
     reach = last_word_before(words, length - (3 + MAX_QUESTION if stays else 16))
     found = sentences(words, reach)
