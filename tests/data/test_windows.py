@@ -1,13 +1,14 @@
 """Windows of real tokenizers: offsets, golds, cuts, batches."""
 
 import itertools
+import unicodedata
 from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import processors
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 
 from destila.core.errors import UserError
 from destila.core.records import Answer, Example
@@ -74,6 +75,79 @@ def test_lone_surrogates_keep_every_position():
     (start,), (end,) = windows[0].starts, windows[0].ends
     offsets = windows[0].offsets
     assert context[offsets[start - windows[0].context_start, 0] : offsets[end - windows[0].context_start, 1]] == "tres"
+
+
+# Each puts a space in front of words in its own way; each trims its offsets in its own way, or not at all.
+SPLITTERS = {
+    "plain": pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False),
+    "prefix": pre_tokenizers.ByteLevel(add_prefix_space=True, trim_offsets=False),
+    "prefix-trimmed": pre_tokenizers.ByteLevel(add_prefix_space=True),
+    "prefix-of-words": pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=True)]
+    ),
+    "prefix-of-parts": pre_tokenizers.Sequence(
+        [pre_tokenizers.Punctuation(), pre_tokenizers.Digits(), pre_tokenizers.ByteLevel(add_prefix_space=True)]
+    ),
+}
+TEMPLATE = processors.TemplateProcessing(
+    single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+)
+TRIMMERS = {
+    "template": TEMPLATE,
+    **{
+        f"roberta-{trim:d}{prefix:d}": processors.RobertaProcessing(
+            ("</s>", 2), ("<s>", 0), trim_offsets=trim, add_prefix_space=prefix
+        )
+        for trim in (False, True)
+        for prefix in (False, True)
+    },
+    **{
+        f"bytes-{trim:d}{prefix:d}": processors.Sequence(
+            [processors.ByteLevel(trim_offsets=trim, add_prefix_space=prefix), TEMPLATE]
+        )
+        for trim in (False, True)
+        for prefix in (False, True)
+    },
+    "twice": processors.Sequence(
+        [processors.ByteLevel(), processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=True)]
+    ),
+}
+NORMALIZERS = {
+    "none": None,
+    "nfc": normalizers.NFC(),
+    "prepend": normalizers.Prepend(" "),
+    "spaced": normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("ñ", " ñ")]),
+}
+WORDS = st.lists(
+    st.sampled_from(["a", "1", "Lima", "año", "ñ", "😀", "1535,", "(y)", "e\u0301l", "--", "x2y"]), min_size=1
+)
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+@pytest.mark.parametrize("trimmer", TRIMMERS)
+@pytest.mark.parametrize("splitter", SPLITTERS)
+@settings(max_examples=8, deadline=None)
+@given(words=WORDS, white=st.sampled_from([" ", "  ", "\n", " \t"]), front=st.sampled_from(["", " ", "\n"]))
+def test_no_way_to_add_spaces_or_trim_offsets_cuts_a_word(splitter, trimmer, normalizer, words, white, front):
+    tokenizer = Tokenizer.from_str(tiny_tokenizer().to_str())
+    tokenizer.pre_tokenizer, tokenizer.post_processor = SPLITTERS[splitter], TRIMMERS[trimmer]
+    tokenizer.normalizer = NORMALIZERS[normalizer]
+    tokenizer.add_tokens(["(y)"])  # what follows it gets a space in front, too
+    context = front + white.join(words)
+    ends = list(itertools.accumulate(len(word) + len(white) for word in words))
+    golds = [
+        Answer.at(context, (last := len(front) + end - len(white)) - len(word), last)
+        for word, end in zip(words, ends, strict=True)
+    ]
+    examples = [Example(str(k), "¿a?", context, (gold,)) for k, gold in enumerate(golds)]
+    windows = WindowBuilder(tokenizer, pad_id=1).build(examples)
+    for window, gold in zip(windows, golds, strict=True):
+        (start,), (end,) = window.starts, window.ends
+        first, last = window.offsets[start - window.context_start, 0], window.offsets[end - window.context_start, 1]
+        assert context[first:last] == gold.text
+        tokens = [tokenizer.id_to_token(int(token)) for token in window.input_ids[start : end + 1]]
+        said = decoders.ByteLevel().decode(tokens)
+        assert said.replace(" ", "") == unicodedata.normalize("NFC", gold.text)
 
 
 # ---------------------------------------------------------------------------------------------------- golds

@@ -95,6 +95,42 @@ def test_distill_trains_a_student_and_the_baseline(
     assert sizes[0] == sizes[1]
 
 
+def long_answers(path: Path, answers: dict[str, str]) -> Path:
+    """A file of one text of 300 words, about which is asked once for each answer; "" for a question without one."""
+    words = " ".join(f"palabra{number}" for number in range(300))
+    questions = [
+        {
+            "id": name,
+            "question": "¿Qué?",
+            "answers": [{"text": text, "answer_start": words.index(text)}] if text else [],
+        }
+        | {"is_impossible": not text}
+        for name, text in answers.items()
+    ]
+    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": words, "qas": questions}]}]}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("verb", ["finetune", "distill"])
+def test_answers_that_fit_into_no_window_are_counted(
+    teacher: Path, tmp_path: Path, verb: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [f"palabra{number}" for number in range(300)]
+    short = {"corta": "palabra7", "nada": ""}
+    long = {"larga": " ".join(words[:80]), "otra": " ".join(words[90:190])}
+    start = [*DISTILL, "--teacher.name", str(teacher)] if verb == "distill" else FINETUNE
+    for name, answers in (("some", short | long), ("none", short)):
+        caplog.clear()
+        data = long_answers(tmp_path / f"{name}.json", answers)
+        files = ["--data.train", str(data), "--data.dev", str(data), "--output", str(tmp_path / f"{name}-{verb}")]
+        dispatch([*start, *files, "--training.steps", "1"])
+        lines = [line for line in caplog.messages if "answerable" in line]
+        assert len(lines) == (name == "some")
+        for line in lines:
+            assert line.startswith('2 of 3 answerable questions are trained as "no answer"')
+            assert "first: id larga. Raise window.length (96) or window.stride (32)." in line
+
+
 def wait_for_steps(path: Path, steps: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 120
     metrics = path / "metrics.jsonl"

@@ -1,14 +1,15 @@
 """Tokenizers: load the one that lies beside a model, or train one on texts; find its special tokens.
 
 A tokenizer is a `tokenizers.Tokenizer` everywhere. Invariant: one that comes from here neither truncates nor pads
-(whatever its file says: `destila.data.windows` cuts texts, and must see all of them), and reads a special token that is
-spelled out in a user's text as plain text (but for Unigram models, whose pieces include their special tokens). This
-module knows no model; which names exist on a hub is not its concern.
+(whatever its file says: `destila.data.windows` cuts texts, and must see all of them), reads a special token that is
+spelled out in a user's text as plain text (but for Unigram models, whose pieces include their special tokens), and
+gives offsets that cut no letter off a token. This module knows no model; which names exist on a hub is not its concern.
 
 Special tokens are known by what the tokenizer does with a pair of texts, then by the names that files beside it give
 them, then by the usual names; never by ids in a model's config.json, which many published encoders get wrong.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from destila.core.errors import UserError
 from destila.core.runs import read_json
@@ -76,11 +77,41 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
 
 
 def plain(tokenizer: Tokenizer) -> Tokenizer:
-    """The same tokenizer without truncation, padding, and special tokens in users' texts; changes it in place."""
+    """The same tokenizer without truncation, padding, special tokens in users' texts, and shifted offsets; in place."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
+    _keep_letters(tokenizer)
     return tokenizer
+
+
+def _keep_letters(tokenizer: Tokenizer) -> None:
+    """Let no post-processor trim offsets where trimming may cut letters off.
+
+    It takes each space at the front of a token for a character of the text, also one that was put there: by
+    add_prefix_space, or by a normalizer. It does no harm where the one pre-tokenizer adds a space to the whole text
+    alone, and the post-processor knows of it. `destila.data.windows` takes white space off the edges anyway.
+    """
+    if tokenizer.post_processor is None:
+        return
+    post = json.loads(tokenizer.post_processor.__getstate__())
+    trimming = [part for part in post.get("processors", [post]) if part.get("trim_offsets")]
+    if not trimming or (len(trimming) == 1 and _trims_well(tokenizer, prefix=bool(trimming[0]["add_prefix_space"]))):
+        return
+    for part in trimming:
+        part["trim_offsets"] = False
+    untrimmed = processors.ByteLevel()  # of whatever kind: the state says which
+    untrimmed.__setstate__(json.dumps(post).encode())
+    tokenizer.post_processor = untrimmed
+
+
+def _trims_well(tokenizer: Tokenizer, *, prefix: bool) -> bool:
+    first = tokenizer.pre_tokenizer
+    if not isinstance(first, pre_tokenizers.ByteLevel) or first.add_prefix_space != prefix:
+        return False
+    # A space is put at the front of what follows an added token, too.
+    in_texts = prefix and any(not token.special for token in tokenizer.get_added_tokens_decoder().values())
+    return isinstance(tokenizer.normalizer, normalizers.NFC | normalizers.Lowercase | None) and not in_texts
 
 
 def encodable(text: str) -> str:

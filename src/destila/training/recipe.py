@@ -61,16 +61,33 @@ def window_builder(reader: LoadedModel, settings: TrainingCommandSettings) -> Wi
 def training_windows(
     reader: LoadedModel, settings: TrainingCommandSettings, examples: Sequence[Example]
 ) -> list[Window]:
-    """The windows of the training examples.
+    """The windows of the training examples; says how many questions have an answer that stands whole in none.
 
     Raises:
         UserError: as `window_builder` and `WindowBuilder.build` do.
     """
-    windows = without_some_negatives(window_builder(reader, settings).build(examples), settings.data.negatives)
+    built = window_builder(reader, settings).build(examples)
+    windows = without_some_negatives(built, settings.data.negatives)
     device_of(settings.training)  # decided before anything asks for the process
     if is_main_process():
         LOG.info(f"{len(examples):,} questions, {len(windows):,} windows")
+        if lost := lost_answers(examples, built, settings):
+            LOG.warning(lost)
     return windows
+
+
+def lost_answers(examples: Sequence[Example], windows: Sequence[Window], settings: TrainingCommandSettings) -> str:
+    """One line on the answerable questions of which no window holds a whole answer; empty if there is none."""
+    held = {window.example for window in windows if window.starts}
+    answerable = [(place, example.id) for place, example in enumerate(examples) if example.answers]
+    if not (lost := [name for place, name in answerable if place not in held]):
+        return ""
+    window = settings.window
+    return (
+        f'{len(lost):,} of {len(answerable):,} answerable questions are trained as "no answer": their answers stand '
+        f"whole in no window; first: id {lost[0]}. Raise window.length ({window.length}) or window.stride "
+        f"({window.stride})."
+    )
 
 
 def without_some_negatives(windows: Sequence[Window], share: float) -> list[Window]:

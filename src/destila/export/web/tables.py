@@ -61,6 +61,7 @@ def tokenizer_tables(tokenizer: Tokenizer, *, where: str) -> dict[str, Any]:
     """The steps of a tokenizer's normalizer, and its byte-level BPE or its Unigram with a metaspace.
 
     Args:
+        tokenizer: of a reader: it trims no offsets, or as RoBERTa does (`destila.data.tokenizers.plain`).
         where: the reader's name, for messages.
 
     Returns:
@@ -71,10 +72,10 @@ def tokenizer_tables(tokenizer: Tokenizer, *, where: str) -> dict[str, Any]:
     """
     content = json.loads(tokenizer.to_str())
     kind, first, last = content["model"]["type"], content["pre_tokenizer"] or {}, content["post_processor"] or {}
-    trimming = [part for part in last.get("processors", [last]) if part.get("trim_offsets")]
+    trims = any(part.get("trim_offsets") for part in last.get("processors", [last]))
     problems = {"BPE": _byte_level_problems, "Unigram": _unigram_problems}.get(kind, _model_problem)
     steps, others = normalizer_steps(content["normalizer"])
-    found = [*problems(content["model"], first, trimming), *others]
+    found = [*problems(content["model"], first), *others]
     found += [
         f"its added token {token['content']!r} is cut out of texts"
         for token in content["added_tokens"]
@@ -86,35 +87,31 @@ def tokenizer_tables(tokenizer: Tokenizer, *, where: str) -> dict[str, Any]:
             f"its tokenizer cannot run in a browser, where byte-level BPE and Unigram are read: {'; '.join(found)}"
         )
         raise UserError(where, problem, remedy)
-    model = _byte_level if kind == "BPE" else _unigram
-    return {"normalizers": steps} | model(content["model"], first, trimming)
+    read = _byte_level(content["model"], first, trims) if kind == "BPE" else _unigram(content["model"], first)
+    return {"normalizers": steps} | read
 
 
-def _model_problem(model: Fields, first: Fields, trimming: list[Fields]) -> Iterator[str]:
+def _model_problem(model: Fields, first: Fields) -> Iterator[str]:
     yield f"its model is {model['type']}"
 
 
 # ------------------------------------------------------------------------------------- byte-level BPE
-def _byte_level_problems(model: Fields, first: Fields, trimming: list[Fields]) -> Iterator[str]:
+def _byte_level_problems(model: Fields, first: Fields) -> Iterator[str]:
     """What keeps a tokenizer from being the byte-level BPE of RoBERTa."""
     yield from (f"its model has {name} = {model[name]!r}" for name in VARIANTS if model.get(name))
     if first.get("type") != "ByteLevel" or not first.get("use_regex", True):
         yield f"its words are cut by {first.get('type', 'nothing')} and not by the pattern of byte-level BPE"
     elif missing := BYTES - model["vocab"].keys():
         yield f"its vocabulary lacks {len(missing)} of the 256 bytes"
-    if any(bool(part["add_prefix_space"]) != bool(first.get("add_prefix_space")) for part in trimming):
-        yield "its pre-tokenizer and its post-processor disagree on add_prefix_space"
-    if len(trimming) > 1:
-        yield "it trims its offsets more than once"
 
 
-def _byte_level(model: Fields, first: Fields, trimming: list[Fields]) -> dict[str, Any]:
-    flags = {"prefix": bool(first["add_prefix_space"]), "trims": bool(trimming)}
+def _byte_level(model: Fields, first: Fields, trims: bool) -> dict[str, Any]:
+    flags = {"prefix": bool(first["add_prefix_space"]), "trims": trims}
     return {"bpe": {"vocab": model["vocab"], "merges": model["merges"], **flags}}
 
 
 # ------------------------------------------------------------------------------------- Unigram
-def _unigram_problems(model: Fields, first: Fields, trimming: list[Fields]) -> Iterator[str]:
+def _unigram_problems(model: Fields, first: Fields) -> Iterator[str]:
     """What keeps a tokenizer from being the Unigram of XLM-R."""
     if model["unk_id"] is None:
         yield "its model has no unknown token"
@@ -122,11 +119,9 @@ def _unigram_problems(model: Fields, first: Fields, trimming: list[Fields]) -> I
         yield "its model spells unknown characters as bytes"
     if first.get("type") != "Metaspace":
         yield f"its words are cut by {first.get('type', 'nothing')} and not by Metaspace"
-    if trimming:
-        yield "its post-processor trims offsets"
 
 
-def _unigram(model: Fields, first: Fields, trimming: list[Fields]) -> dict[str, Any]:
+def _unigram(model: Fields, first: Fields) -> dict[str, Any]:
     pieces, scores = zip(*model["vocab"], strict=True)
     # Python's floats are written in as many digits as they need: the page reads the same numbers.
     settings = {"unknown": model["unk_id"], "space": first["replacement"], "split": first["split"]}
