@@ -143,7 +143,7 @@ def write_lower(
     if (fp32 := directory / "fp32.onnx").exists() or path.exists():
         path.rename(fp32)
         # ModernBERT's masks also say which neighbours a token sees; all others only hide padding.
-        quantize_onnx(fp32, path, masked="local_attention" in loaded.config)
+        quantize_onnx(fp32, path, masked="local_attention" in loaded.config, calibration=calibration)
         fp32.unlink()
     elif precision == "bf16":
         _save_openvino(openvino_model(model), directory, half=True)

@@ -1,8 +1,9 @@
 """From fp32 to int8 after training: weights per channel, activations per tensor, embeddings per row.
 
-Two ways, one for each run time. onnxruntime: dynamic, activations are scaled anew in every call, so no data is needed.
-OpenVINO: post-training quantization by NNCF, activation ranges come from calibration windows; it is faster, and costs
-some F1, so there are two recipes, the fastest first, and the caller tries them in order.
+Two ways, one for each run time. onnxruntime: dynamic, activations are scaled anew in every call; calibration windows
+only show which of their channels are too large for int8. OpenVINO: post-training quantization by NNCF, activation
+ranges come from the windows; it is faster, and costs some F1, so there are two recipes, the fastest first, and the
+caller tries them in order.
 
 The same answer on every processor: x86 without VNNI multiplies unsigned activations by signed weights with VPMADDUBSW,
 which adds two neighbouring products in 16 bits and saturates. So two neighbours among the weights of an output are
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from destila.data.windows import Batch
+from destila.export.outliers import split_outliers
 from destila.inference.backends.files import INPUTS
 
 SINGLE_FILE = 100_000_000  # bytes in fp32; int8 weights of a larger model get a file of their own
@@ -34,13 +36,14 @@ LARGEST = 127  # of an int8 weight, and of two neighbours before they are rounde
 NARROW = 16
 
 
-def quantize_onnx(source: Path, target: Path, *, masked: bool) -> None:
+def quantize_onnx(source: Path, target: Path, *, masked: bool, calibration: Sequence[Batch] = ()) -> None:
     """Write the model of `source` with dynamically quantized matrix products and int8 embeddings.
 
     Args:
         target: a file; large weights go into a second one beside it, which onnxruntime maps instead of copying.
         masked: keep the masks of attention. Without them rows must come without padding, as `OnnxModel` sends them in
             int8, and onnxruntime then runs attention in blocks that stay in the caches.
+        calibration: windows that show which channels of the inputs are outliers; none: all are taken as equals.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -52,6 +55,7 @@ def quantize_onnx(source: Path, target: Path, *, masked: bool) -> None:
     _quantize_embeddings(model.graph)
     weights = {name: each for name, each in _weights(model.graph, "MatMul", 1).items() if each.shape[1] >= NARROW}
     weights = {name: each for name, each in weights.items() if name not in _first_comparison(model.graph, weights)}
+    weights = split_outliers(model, weights, calibration)
     products = [node for node in model.graph.node if node.op_type == "MatMul"]
     with quiet(), tempfile.TemporaryDirectory() as temporary:
         quantize_dynamic(
