@@ -3,9 +3,9 @@
     make demo
     make demo QUESTION='¿Quién...?' TEXT=my-text.txt
 
-The teacher is the project's own (models/teacher). The student is born from some of its layers and learns its answers to
-a few hundred questions; the same shape from random weights learns the gold answers without a teacher. All are scored on
-questions that none has seen. QUESTION and TEXT come through the environment, so that quotes in them survive.
+The teacher is the project's own (models/teacher). The student begins as the bundled model and learns the teacher's
+answers to a few hundred questions; the baseline begins there, too, and learns the gold answers without a teacher. All
+are scored on questions that none has seen. QUESTION and TEXT come through the environment, so that quotes in them survive.
 """
 
 import os
@@ -66,8 +66,6 @@ def train_all() -> dict[str, Path]:
     for number, (name, configs) in enumerate(files.items(), start=2):
         print(f"\n== {number} of 4: the {name} ({' + '.join(configs)})", file=sys.stderr)
         arguments = [part for file in configs for part in ("--config", file)]
-        if name == "baseline":
-            arguments += ["--student.initial", "random"]  # nothing of the teacher's, but its tokenizer
         arguments += ["--output", str(OUTPUT / name), "--overwrite"]
         distill(parse_arguments(DistillSettings, arguments, command="destila distill"))
     return {"teacher": TEACHER, "baseline": OUTPUT / "baseline", "student": OUTPUT / "student", "bundled": SHIPPED}
