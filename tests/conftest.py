@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from browsing import CHROMIUM
 from destila.core.errors import UserError
 from destila.core.progress import on_stderr
 from destila.export.web import runtime as web_runtime
+
+settings.register_profile("destila", deadline=None)  # what an example takes is up to the machine
+settings.load_profile("destila")
 
 
 @pytest.fixture(scope="module")  # no longer: its event loop would forbid others to tests of other files

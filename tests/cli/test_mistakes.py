@@ -224,6 +224,96 @@ def test_an_output_that_cannot_be_written(
     assert blocked.read_text() == "I am no directory"
 
 
+def writing_to(output: str, reader: Path, data: Path) -> dict[str, tuple[str, ...]]:
+    """A command line for every verb that writes, short of `push` and those that write into what is there."""
+    lines = data.with_name("lines.jsonl")
+    lines.write_text('{"question": "¿Cuándo?", "context": "Lima se fundó en 1535."}\n')
+    configs = Path(__file__).parents[2] / "configs" / "tiny"
+    train = ("--data.train", str(data), "--data.dev", str(data), "--training.steps", "1", "--output", output)
+    return {
+        "answer": ("answer", "--input", str(lines), "--model", str(reader), "--output", output, "--overwrite"),
+        "evaluate": ("evaluate", "--model", str(reader), "--data", str(data), "--predictions", output),
+        "bench": (
+            "bench",
+            "--model",
+            str(reader),
+            "--lengths",
+            "64",
+            "--rounds",
+            "1",
+            "--cold=false",
+            "--plot",
+            output,
+        ),
+        "convert": ("data", "convert", str(data), output, "--overwrite"),
+        "augment": ("data", "augment", str(data), "--output", output, "--overwrite"),
+        "fetch": ("data", "fetch", "sqac/dev", "--cache", output),
+        "report": ("report", str(reader), "--data", str(data), "--output", output, "--overwrite"),
+        "export": ("export", "--model", str(reader), "--output", output, "--overwrite"),
+        "trim": ("trim", str(reader), "--data", str(data), "--output", output),
+        "finetune": ("finetune", "--config", str(configs / "finetune.toml"), *train),
+        "distill": ("distill", "--config", str(configs / "distill.toml"), "--teacher", str(reader), *train),
+    }
+
+
+VERBS = (
+    "answer",
+    "evaluate",
+    "bench",
+    "convert",
+    "augment",
+    "fetch",
+    "report",
+    "export",
+    "trim",
+    "finetune",
+    "distill",
+)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_device_in_the_place_of_an_output(
+    verb: str, reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, output = tmp_path / "data.json", tmp_path / "full.json"
+    data.write_text(json.dumps(GOOD))
+    output.symlink_to("/dev/full")
+    monkeypatch.chdir(tmp_path)
+    arguments = writing_to(str(output), reader, data)[verb]
+    code, _, err = run(*arguments, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2, err
+    problem = err.splitlines()[-1]
+    assert "full.json" in problem, err
+    assert "Traceback" not in err
+    assert Path("/dev/full").is_char_device()
+    assert output.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("data", "check", "--help"),
+        ("data", "check", "data.json"),
+        ("answer", "¿Cuándo?", "--context", "text.txt", "--json"),
+        ("answer", "--input", "lines.jsonl"),
+    ],
+)
+def test_a_standard_output_that_takes_nothing(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "data.json").write_text(json.dumps(GOOD))
+    (tmp_path / "text.txt").write_text("Lima se fundó en 1535.")
+    (tmp_path / "lines.jsonl").write_text('{"question": "¿Cuándo?", "context": "Lima se fundó en 1535."}\n')
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "destila", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    last = (
+        "destila: standard output: cannot be written: No space left on device. Send it elsewhere; it is not complete."
+    )
+    assert done.stderr.splitlines()[-1] == last
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs privileges")
 @pytest.mark.parametrize("kind", ["full", "read-only"])
 def test_a_disk_that_refuses(

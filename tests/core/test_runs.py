@@ -81,6 +81,30 @@ def test_a_file_where_a_directory_should_be(tmp_path: Path) -> None:
         write_text(tmp_path / "file" / "run.json", "x")
 
 
+def test_a_device_or_a_pipe_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(pipe, "through")
+        assert os.read(reading, 100) == b"through"
+    finally:
+        os.close(reading)
+    with pytest.raises(ZeroDivisionError), atomic_file(pipe) as temporary:
+        temporary.write_text("half")
+        _ = 1 / 0
+    assert pipe.is_fifo()
+    for path in (Path("/dev/full"), tmp_path / "link"):
+        if path.name == "link":
+            path.symlink_to("/dev/full")
+        with pytest.raises(UserError, match="the disk is full"):
+            write_text(path, "x")
+        assert path.is_char_device()
+    write_text(Path("/dev/null"), "x")
+    assert Path("/dev/null").is_char_device()
+    assert remains(tmp_path) == ["link", "pipe"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_directory(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

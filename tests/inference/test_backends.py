@@ -213,8 +213,23 @@ def test_quotas_of_control_groups_bound_the_cores(
 
 
 def test_threads_can_be_set(exports: Path) -> None:
-    model = load_backend(str(exports / "onnx"), threads=3).model
-    assert model.session.get_session_options().intra_op_num_threads == 3  # type: ignore[attr-defined]
-    assert cpus.thread_count(0) == cpus.usable_cores()
-    with pytest.raises(UserError, match="-1 is negative"):
-        cpus.thread_count(-1)
+    for threads in (1, 0):
+        model = load_backend(str(exports / "onnx"), threads=threads).model
+        wanted = threads or cpus.usable_cores()
+        assert model.session.get_session_options().intra_op_num_threads == wanted  # type: ignore[attr-defined]
+
+
+def test_more_threads_than_cores_are_not_started_and_one_line_says_so(
+    exports: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], messages_on_stderr: None
+) -> None:
+    monkeypatch.setattr(cpus, "usable_cores", lambda: 3)
+    for wanted, taken in ((1, 1), (2, 2), (3, 3), (0, 3)):
+        assert cpus.thread_count(wanted) == taken
+    assert capsys.readouterr().err == ""
+    loads = [load_backend(str(exports / "onnx"), threads=1000).model for _ in range(2)]
+    assert [each.session.get_session_options().intra_op_num_threads for each in loads] == [3, 3]  # type: ignore[attr-defined]
+    said = "threads: 1,000 are more than the cores that this process may use; 3 taken.\n"
+    assert capsys.readouterr().err == said
+    for wrong in (-1, "2", 1.5, True, None):
+        with pytest.raises(UserError, match=f"threads: is {wrong!r}"):
+            cpus.thread_count(wrong)  # type: ignore[arg-type]

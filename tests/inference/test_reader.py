@@ -110,6 +110,31 @@ def test_what_is_no_text_or_says_nothing_is_refused(readers):
     for pair in ("ab", None, ("a",), ("a", "b", "c"), {"question": "a", "context": "b"}):
         with pytest.raises(UserError, match=r"question 1: is .*Give a pair"):
             reader.rank([pair])
+    for pairs in (None, 5, 1.5):
+        with pytest.raises(UserError, match=f"questions: are {pairs}"):
+            reader.answer_batch(pairs)
+    for examples in (None, "ab", 5, ["ab"], [None]):
+        with pytest.raises(UserError, match="examples: are"):
+            reader.predict(examples)
+
+
+@pytest.mark.parametrize("wrong", [-1, "2", 2.5, True, None, float("nan")])
+@pytest.mark.parametrize("setting", ["threads", "window_length"])
+def test_numbers_of_loading_are_checked(readers, setting, wrong, tmp_path):
+    with pytest.raises(UserError, match=f"{setting}: is {wrong!r}. Make it a whole number"):
+        Reader.load(tiny_reader(tmp_path / "model"), **{setting: wrong})
+
+
+@pytest.mark.parametrize("model", [5, b"reader", ["reader"], {}, 1.5])
+def test_a_model_is_named_by_a_text_or_a_path(model):
+    with pytest.raises(UserError, match=r"model: is .*Give a directory or a hub id"):
+        Reader.load(model)
+
+
+@pytest.mark.parametrize("backend", ["tf", "", None, 3])
+def test_an_unknown_backend_lists_those_that_there_are(backend, tmp_path):
+    with pytest.raises(UserError, match=r"backend: is .*Choose one of auto, openvino, onnx, torch"):
+        Reader.load(tiny_reader(tmp_path / "model"), backend=backend)
 
 
 @pytest.mark.parametrize("top_k", [0, -1, "3", None, 2.0, True])
@@ -126,9 +151,11 @@ def test_how_many_answers_must_be_a_number_of_at_least_one(readers, top_k):
     [
         ({"must_answer": True, "no_answer_threshold": 1.0}, "Give one of the two"),
         ({"must_answer": "no"}, "must_answer: is 'no'"),
-        ({"no_answer_threshold": "1"}, "no_answer_threshold is '1'"),
-        ({"no_answer_threshold": float("nan")}, "no_answer_threshold is nan"),
-        ({"no_answer_threshold": True}, "no_answer_threshold is True"),
+        ({"no_answer_threshold": "1"}, "no_answer_threshold: is '1'"),
+        ({"no_answer_threshold": float("nan")}, "no_answer_threshold: is nan"),
+        ({"no_answer_threshold": True}, "no_answer_threshold: is True"),
+        ({"no_answer_threshold": -float("inf")}, "no_answer_threshold: is -inf"),
+        ({"no_answer_threshold": 10**400}, "no_answer_threshold: is 1000"),
     ],
 )
 def test_contradictions_about_refusing_are_told(readers, tmp_path, refusing, problem):

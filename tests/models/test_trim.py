@@ -314,8 +314,8 @@ def test_mistakes_are_said_and_leave_nothing(texts: Path, tmp_path: Path, capsys
         with pytest.raises(UserError, match=message):
             dispatch(["trim", *arguments])
         assert not output.exists()
-    (start / "model.safetensors").rename(start / "pytorch_model.bin")
-    with pytest.raises(UserError, match=r"holds no model\.safetensors"):
+    (start / "model.safetensors").rename(start / "model.onnx")
+    with pytest.raises(UserError, match=r"has no model\.safetensors"):
         trim(str(start), [str(texts)], output)
     (start / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(UserError, match="is truncated or not a safetensors file"):

@@ -14,7 +14,7 @@ from destila.config.flags import parse_arguments
 from destila.config.loader import nearest
 from destila.core.errors import UserError
 from destila.core.progress import on_stderr
-from destila.core.runs import destila_version
+from destila.core.runs import destila_version, refusal
 
 # verb -> (module under destila.cli, its settings class, one line of help)
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -107,7 +107,11 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        dispatch(sys.argv[1:])
+        try:
+            dispatch(sys.argv[1:])
+        except SystemExit:  # of --help, say
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()
     except UserError as error:
         message = str(error)
@@ -116,6 +120,14 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output left; Python must not complain about it at exit
         sys.stdout = None
         sys.exit(0)
+    except OSError as error:  # standard output, or a place that nobody thought of
+        if (reason := refusal(error)) is None:
+            raise
+        if error.filename is None:
+            reason = f"cannot be written: {error.strerror}", "Send it elsewhere; it is not complete."
+        print(f"destila: {UserError(str(error.filename or 'standard output'), *reason)}", file=sys.stderr)
+        sys.stdout = None  # as above: what is still in its buffer cannot be written either
+        sys.exit(2)
     except KeyboardInterrupt:
         print("destila: interrupted", file=sys.stderr)
         sys.exit(130)

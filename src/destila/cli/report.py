@@ -27,6 +27,8 @@ def run(settings: ReportSettings) -> Facts:
     if (directory / PAGE).exists() and not (settings.overwrite or settings.reuse):
         remedy = "Replace it with --overwrite, take its predictions with --reuse, or choose another --output."
         raise UserError(str(directory), "holds a report already", remedy)
+    if directory.exists() and not directory.is_dir():
+        raise UserError(str(directory), "is not a directory", "Choose another --output.")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / PAGE).exists():
         _refuse_other(directory)
     if not settings.reuse:  # predictions of other models would stand beside the new page

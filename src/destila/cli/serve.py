@@ -11,6 +11,7 @@ import webbrowser
 from typing import Any
 
 from destila.config import ServeSettings
+from destila.core.cpus import thread_count
 from destila.core.errors import UserError
 from destila.inference.reader import Reader, name_of, place_of
 
@@ -36,7 +37,8 @@ def run(settings: ServeSettings) -> None:
     _check(settings)
     key = read_key(settings.api_key_file) if settings.api_key_file else None
     place, options = place_of(settings.model), {"backend": settings.backend, "revision": settings.revision}
-    with contextlib.closing(ModelProcess({"name": place, "threads": settings.threads, **options})) as model:
+    threads = thread_count(settings.threads)  # here, for what it says: the model's process says nothing
+    with contextlib.closing(ModelProcess({"name": place, "threads": threads, **options})) as model:
         reader = Reader.of(
             model.loaded,
             name=model.loaded.location.label if settings.model else name_of(None),

@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True)
 def settings(cls: type[T]) -> type[T]:
-    """A frozen dataclass that refuses unknown keys when it is resolved."""
-    cls.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
+    """A frozen dataclass that refuses unknown keys, NaN and infinite numbers when it is resolved."""
+    cls.__pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}  # type: ignore[attr-defined]
     return dataclass(frozen=True)(cls)
 
 

@@ -43,7 +43,7 @@ def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: s
     wanted = {"-h", "--help", "--help-all"}.intersection(arguments)
     parser = _parser(cls, command, helped=bool(wanted), everything="--help-all" in wanted)
     if wanted:
-        parser.print_help()
+        print(parser.format_help(), end="")  # argparse itself would hide that nobody could read it
         raise SystemExit(0)
     known = _flags(cls)
     given, typed = _canonical(arguments, list(known))

@@ -4,12 +4,16 @@ A container's quota and a process' affinity both hide cores that `os.cpu_count()
 wait for one another. This module sets nothing.
 """
 
+import functools
+import logging
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from destila.core.errors import UserError
+from destila.core.checks import whole_number
+
+LOG = logging.getLogger(__name__)
 
 
 def usable_cores(root: Path = Path("/")) -> int:
@@ -22,15 +26,23 @@ def usable_cores(root: Path = Path("/")) -> int:
     return max(1, math.ceil(min([float(allowed), *_quotas(root)])))
 
 
-def thread_count(wanted: int) -> int:
-    """`wanted` threads, or as many as there are usable cores for 0.
+def thread_count(wanted: int, *, what: str = "threads") -> int:
+    """`wanted` threads or processes, but no more than there are usable cores; for 0 as many.
+
+    More would only wait for one another. Where fewer are given than asked for, a warning says so, once.
 
     Raises:
-        UserError: a negative number.
+        UserError: it is no whole number, or negative.
     """
-    if wanted < 0:
-        raise UserError("threads", f"{wanted} is negative", "Give a number of threads, or 0 for one per usable core.")
-    return wanted or usable_cores()
+    cores = usable_cores()
+    if whole_number(what, wanted, least=0) > cores:
+        _say_fewer(what, int(wanted), cores)
+    return min(int(wanted) or cores, cores)
+
+
+@functools.cache
+def _say_fewer(what: str, wanted: int, cores: int) -> None:
+    LOG.warning(f"{what}: {wanted:,} are more than the cores that this process may use; {cores} taken.")
 
 
 def _quotas(root: Path) -> Iterator[float]:

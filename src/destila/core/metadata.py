@@ -8,12 +8,12 @@
 Invariants: what is read has been checked, and what is written can be read; keys that this version does not know stay.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from destila.core.checks import is_finite
 from destila.core.errors import UserError
 from destila.core.runs import METADATA_FILE, read_json, write_json
 
@@ -45,7 +45,7 @@ class ModelMetadata(Mapping[str, Any]):
             if not isinstance(self.content.get(name, {}), Mapping)
         ]
         threshold, parameters = self.content.get("no_answer_threshold"), self.content.get("parameters", 0)
-        if threshold is not None and not _is_finite(threshold):
+        if threshold is not None and not is_finite(threshold):
             problems.append(f"no_answer_threshold is {threshold!r}: it is a finite number, or null to always answer")
         if type(parameters) is not int or parameters < 0:
             problems.append(f"parameters is {parameters!r} and not a whole number")
@@ -129,7 +129,3 @@ class ModelMetadata(Mapping[str, Any]):
     def files(self) -> Mapping[str, int]:
         """Of an export: bytes of the files beside this one."""
         return dict(self.content.get("files", {}))
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -20,6 +20,7 @@ import platform
 import shlex
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -82,7 +83,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _refusal(error)
+        reason = refusal(error)
         if reason is None:
             raise
         raise UserError(str(path), *reason) from error
@@ -94,14 +95,16 @@ def writing(path: Path) -> Iterator[None]:
         raise UserError(str(path), *DISK_FULL) from error
 
 
-def _refusal(error: OSError) -> tuple[str, str] | None:
+def refusal(error: OSError) -> tuple[str, str] | None:
     """What was refused and what to do about it; None if the system is not to blame."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DISK_FULL
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return "cannot be written: permission denied or read-only", "Choose another place."
-    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-        return f"cannot be written: {error.strerror}", "Choose another place."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "cannot be written: a file stands where a directory is needed", "Choose another place."
+    if error.errno == errno.EISDIR:
+        return "cannot be written: it is a directory", "Choose another place."
     return None
 
 
@@ -121,9 +124,22 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def is_special(path: Path) -> bool:
+    """Whether it is a device or a pipe: it can be written to, but never replaced or continued."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same directory; on success it replaces `path`, on failure it vanishes."""
+    """Yield a temporary path in the same directory; on success it replaces `path`, on failure it vanishes.
+
+    A device or a pipe is never replaced: what the temporary file holds is written to it.
+    """
+    if is_special(path):
+        with writing(path), tempfile.TemporaryDirectory() as directory:
+            yield Path(directory, path.name)
+            path.write_bytes(Path(directory, path.name).read_bytes())
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with writing(path):
@@ -171,13 +187,16 @@ def read_json(path: Path) -> Any:
     """Read a JSON file that a program wrote.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing, cannot be read or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(str(path), "does not exist", "Check the path.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+        raise UserError(str(path), problem, "Check what it is, and its permissions.") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or numbers and brackets beyond all reason
         raise UserError(str(path), f"is not JSON ({error})", "Was it cut short? Make or download it again.") from error
 
 

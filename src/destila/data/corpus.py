@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from destila.config import TextSettings
+from destila.core.cpus import thread_count, usable_cores
 from destila.core.errors import UserError
 from destila.core.progress import track
 from destila.core.runs import atomic_directory, read_json
@@ -213,7 +214,8 @@ def _build(directory: Path, first: _FirstPass, tokenizer: Tokenizer) -> None:
 
 
 def _workers(settings: TextSettings, files: int) -> int:
-    return min(os.cpu_count() or 1 if settings.workers < 0 else settings.workers, files)
+    workers = usable_cores() if settings.workers < 0 else settings.workers
+    return min(thread_count(workers, what="workers") if workers else 0, files)
 
 
 def _map(function: Callable[[Any], Result], jobs: Sequence[Any], workers: int, *, what: str) -> list[Result]:

@@ -15,7 +15,7 @@ from destila.config import AnswerSettings
 from destila.core.errors import UserError
 from destila.core.journal import Journal
 from destila.core.progress import Progress
-from destila.core.runs import atomic_file, destila_version
+from destila.core.runs import atomic_file, destila_version, is_special, writing
 from destila.core.signals import caught_signals
 from destila.inference.jsonl import Answered, Position, answer_piece, pieces
 from destila.inference.reader import Reader, place_of
@@ -47,7 +47,7 @@ def answer_file(settings: AnswerSettings, reader: Reader, *, workers: Workers | 
     if target != "-":
         _check_target(source, Path(target))
     with open_binary(source) as file:
-        if target == "-" or not Path(source).is_file() or _is_special(Path(target)):
+        if target == "-" or not Path(source).is_file() or is_special(Path(target)):
             _refuse_workers(workers)
             counts = _pass_on(settings, reader, file, target)
         else:
@@ -80,11 +80,6 @@ def _check_target(source: str, target: Path) -> None:
         raise UserError(str(target), "is a directory", "Give --output a file.")
     if source != "-" and target.exists() and Path(source).exists() and target.samefile(source):
         raise UserError(str(target), "is the input, too", "Give --output another file.")
-
-
-def _is_special(path: Path) -> bool:
-    """Whether it is a pipe or a device: it can be written, but not replaced or continued."""
-    return path.exists() and not path.is_file()
 
 
 # ------------------------------------------------------------------------------------------ through kills
@@ -189,8 +184,8 @@ def _stream_to(name: str, *, overwrite: bool) -> Iterator[BinaryIO]:
     if name == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
-    elif _is_special(Path(name)):
-        with open(name, "wb") as file:
+    elif is_special(Path(name)):
+        with writing(Path(name)), open(name, "wb") as file:
             yield file
     else:
         if Path(name).exists() and not overwrite:

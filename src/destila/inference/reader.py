@@ -11,16 +11,17 @@ nothing.
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from destila.config import WindowSettings
 from destila.config.loader import resolve
+from destila.core.checks import is_finite, whole_number
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.progress import Progress
@@ -162,7 +163,12 @@ class Reader:
         return [answers for _, answers in self.read(examples_of(pairs), top_k=top_k, **refusing)]
 
     def predict(self, examples: Sequence[Example]) -> dict[str, Prediction]:
-        """What the reader says about each example, by id."""
+        """What the reader says about each example, by id.
+
+        Raises:
+            UserError: as `read`.
+        """
+        _refuse_unreadable(examples)
         progress = Progress(len(examples), what=f"Reading with {self.name}", unit="questions")
         try:
             read = self.read(examples, top_k=1, logits=lambda windows: self.logits(windows, progress))
@@ -193,7 +199,7 @@ class Reader:
             UserError: a text is none or empty, or a question is too long for a window; `top_k` or `refusing` make no
                 sense; the model gives numbers that are not finite.
         """
-        check_top_k(top_k)
+        whole_number("top_k", top_k, least=1)
         _refuse_unreadable(examples)
         threshold = self.threshold(**refusing)
 
@@ -219,7 +225,10 @@ class Reader:
             return None if must_answer else self.no_answer_threshold
         if must_answer:
             raise UserError("must_answer", "leaves nothing to a no_answer_threshold", "Give one of the two.")
-        return checked_threshold(no_answer_threshold, where="no_answer_threshold")
+        if not is_finite(no_answer_threshold):
+            remedy = "Make it a number, or None for the reader's own."
+            raise UserError("no_answer_threshold", f"is {shown(no_answer_threshold)}", remedy)
+        return float(no_answer_threshold)
 
     def _read(
         self,
@@ -268,8 +277,10 @@ def place_of(model: str | Path | None) -> str:
     """The directory or hub id to load; None: where the reader that ships lies.
 
     Raises:
-        UserError: this installation has no such reader.
+        UserError: it is no name, or this installation has no such reader.
     """
+    if model is not None and not isinstance(model, str | PathLike):
+        raise UserError("model", f"is {shown(model)}", "Give a directory or a hub id.")
     if model is None and not (SHIPPED / ONNX_FILE).is_file():
         problem = f"is missing from this installation (no {ONNX_FILE} in {SHIPPED})"
         raise UserError(SHIPPED_NAME, problem, "Install a release of destila, or name another reader with --model.")
@@ -285,28 +296,16 @@ def examples_of(pairs: Iterable[Pair]) -> list[Example]:
     """The pairs as examples that nobody has labelled.
 
     Raises:
-        UserError: something is no pair.
+        UserError: they are no pairs.
     """
+    if not isinstance(pairs, Iterable):
+        raise UserError("questions", f"are {shown(pairs)}", "Give pairs: [(question, context), ...].")
     examples = []
     for number, pair in enumerate(pairs, 1):
         if isinstance(pair, str | bytes) or not isinstance(pair, Sequence) or len(pair) != 2:
             raise UserError(f"question {number}", f"is {shown(pair)}", "Give a pair: (question, context).")
         examples.append(Example(f"question {number}", *pair, labelled=False))
     return examples
-
-
-def check_top_k(top_k: int) -> None:
-    """Raise a `UserError` unless it is a whole number of at least 1."""
-    if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or top_k < 1:
-        raise UserError("top_k", f"is {top_k!r}", "Make it a whole number of 1 or more.")
-
-
-def checked_threshold(threshold: Any, *, where: str) -> float:
-    """A no-answer threshold as a number; raises a `UserError` if it is none."""
-    is_number = isinstance(threshold, int | float | np.number) and not isinstance(threshold, bool)
-    if not is_number or not math.isfinite(threshold):
-        raise UserError(where, f"no_answer_threshold is {threshold!r}", "Make it a number, or null to always answer.")
-    return float(threshold)
 
 
 def shown(value: object) -> str:
@@ -318,6 +317,8 @@ def shown(value: object) -> str:
 def _refuse_unreadable(examples: Sequence[Example]) -> None:
     """No question is answered from nothing, and none is guessed at: every text is one, and says something."""
     problems = list[tuple[str, str]]()
+    if not isinstance(examples, Sequence) or not all(isinstance(example, Example) for example in examples):
+        raise UserError("examples", f"are {shown(examples)}", "Give a list of Example.")
     for example in examples:
         for name, text in (("question", example.question), ("context", example.context)):
             if not isinstance(text, str):
@@ -335,9 +336,9 @@ def _refuse_unreadable(examples: Sequence[Example]) -> None:
 def _window(name: str, metadata: ModelMetadata, length: int, longest: int) -> WindowSettings:
     """The model's own window settings with another length, if one is given, that the model can read."""
     saved = resolve(WindowSettings, metadata.window, where=f"{name}/{METADATA_FILE}, window")
-    if length > longest:
+    if whole_number("window_length", length, least=0) > longest:
         problem = f"{length} tokens are more than the {longest} that {name} can read at once"
-        raise UserError("window length", problem, f"Choose {longest} or fewer.")
+        raise UserError("window_length", problem, f"Choose {longest} or fewer.")
     if not length and saved.length > longest:
         LOG.info(f"{name}: windows of {longest} tokens, because it has no more positions.")
     chosen = {"length": length or min(saved.length, longest), "stride": saved.stride}

@@ -14,9 +14,10 @@ from typing import Any
 
 from haystack import Document, ExtractedAnswer, component, default_from_dict, default_to_dict
 
+from destila.core.checks import whole_number
 from destila.core.records import Answer
 from destila.inference.ranking import Piece, answers_from
-from destila.inference.reader import Reader, check_top_k
+from destila.inference.reader import Reader
 
 
 @component
@@ -40,7 +41,7 @@ class DestilaReader:
         revision: str | None = None,
         threads: int = 0,
     ) -> None:
-        check_top_k(top_k)
+        whole_number("top_k", top_k, least=1)
         self.model, self.top_k = model, top_k
         self.backend, self.revision, self.threads = backend, revision, threads
         self.reader: Reader | None = None
@@ -77,7 +78,7 @@ class DestilaReader:
             UserError: the question is empty or too long, `top_k` is below 1, or the model cannot be loaded.
         """
         most = self.top_k if top_k is None else top_k
-        check_top_k(most)
+        whole_number("top_k", most, least=1)
         self.warm_up()
         assert self.reader is not None
         pieces = [

@@ -12,7 +12,7 @@ beside the best is left out; what cannot be done is an error that says why.
 This module decides nothing about answers; `destila.inference.reader` does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from destila.config import WindowSettings
 from destila.core.errors import UserError
 from destila.core.records import Answer, Example, Prediction
-from destila.inference.reader import Pair, Reader
+from destila.inference.reader import Pair, Reader, shown
 
 TASK = "question-answering"
 Result = dict[str, Any]
@@ -174,6 +174,9 @@ def _pairs(inputs: tuple[Any, ...], question: Any, context: Any) -> list[Pair]:
 
 
 def _named_pairs(question: Any, context: Any) -> list[Pair]:
+    for name, given in (("question", question), ("context", context)):
+        if given is not None and not isinstance(given, str | Sequence):
+            raise UserError("pipeline", f"{name} is {shown(given)}", "Give a text, or a list of texts.")
     questions = [question] if isinstance(question, str) else list(question or [])
     contexts = [context] * len(questions) if isinstance(context, str) else list(context or [])
     if not questions or len(questions) != len(contexts):

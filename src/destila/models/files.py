@@ -21,11 +21,12 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
+from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING, AutoConfig, AutoTokenizer
 
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
-from destila.core.runs import read_json, write_json
+from destila.core.model_config import CONFIG_FILE, read_config
+from destila.core.runs import write_json
 from destila.data.tokenizers import (
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
@@ -46,7 +47,8 @@ from destila.models.forward import (
     type_separators,
     unwrapped,
 )
-from destila.models.hub import TORCH_INDEX, TORCH_WEIGHTS, VOCABULARIES, Location, locate
+from destila.models.hub import TORCH_INDEX, TORCH_WEIGHTS, VOCABULARIES, Location, locate, torch_weights
+from destila.models.weights import PICKLE, PICKLE_INDEX, read_weights
 
 LOG = logging.getLogger(__name__)
 
@@ -64,8 +66,7 @@ __all__ = [
     "unwrapped",
 ]
 
-CONFIG_FILE = "config.json"
-OTHER_WEIGHTS = (TORCH_INDEX, "pytorch_model.bin", "pytorch_model.bin.index.json")
+OTHER_WEIGHTS = (TORCH_INDEX, PICKLE, PICKLE_INDEX)
 OTHER_TOKENIZERS = VOCABULARIES
 SUPPORTED_TYPES = ("bert", "camembert", "deberta-v2", "electra", "modernbert", "roberta", "xlm-roberta")
 
@@ -88,12 +89,13 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
     if dropout is not None:
         set_dropout(config, dropout)
     with _quiet(), _refusals(name):
-        model, info = AutoModelForQuestionAnswering.from_pretrained(
-            directory,
+        safe = bool(torch_weights(directory))  # else a pickle, which transformers would read into errors of its own
+        model, info = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(config)].from_pretrained(
+            directory if safe else None,
+            state_dict=None if safe else read_weights(directory),
             config=config,
             dtype=torch.float32,  # transformers 5 would take the dtype that it was saved in
             attn_implementation=attention_implementation(config.model_type),
-            trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # `_check_loaded` names them
         )
@@ -216,11 +218,7 @@ def _check_files(directory: Path) -> None:
         raise UserError(str(directory), f"holds no model; {expected}", "Check the path.")
     if missing:
         raise UserError(str(directory), f"has no {' and no '.join(missing)}; {expected}", "Was the run interrupted?")
-    config = read_json(directory / CONFIG_FILE)
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise UserError(
-            str(directory / CONFIG_FILE), "has no model_type", "Is it the configuration of a transformers model?"
-        )
+    read_config(directory)
 
 
 def _load_tokenizer(directory: Path) -> Tokenizer:

@@ -18,18 +18,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
+from destila.core.model_config import CONFIG_FILE, read_config
 from destila.core.runs import atomic_directory, destila_version, read_json, write_json
 from destila.data.texts import Texts
 from destila.data.token_usage import text_batches, token_ids, usage_of
 from destila.data.tokenizers import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, special_tokens
-from destila.models.files import CONFIG_FILE, load_config, tokenizer_config
-from destila.models.hub import TORCH_WEIGHTS, Location, locate, torch_weights
+from destila.models.files import load_config, tokenizer_config
+from destila.models.hub import TORCH_WEIGHTS, Location, locate
 from destila.models.vocabulary_trimming import Rows, Trimmed, refuse_other_tokens, rows_to_keep, trim_to_usage
+from destila.models.weights import read_weights, weight_files
 
 # What transformers may know of a configuration that config.json leaves out.
 SETTLED = ("pad_token_id", "cls_token_id", "sep_token_id", "type_vocab_size", "max_position_embeddings")
@@ -106,16 +108,15 @@ def trim(
     if output.exists():
         raise UserError(str(output), "exists already", "Choose another --output.")
     config, tokenizer = load_config(location)
-    weights = torch_weights(location.directory)
-    if not weights:
-        remedy = "Save it with transformers' save_pretrained, or take the reader that an export was made from."
-        raise UserError(location.label, f"holds no {TORCH_WEIGHTS}", remedy)
+    if not weight_files(location.directory):
+        remedy = "Take the reader that an export was made from."
+        raise UserError(location.label, "holds no weights for torch", remedy)
     texts = Texts(data, where="data")
     others = Texts(held_out, where="held_out") if held_out else None
     trimmed, used, change = _smaller(tokenizer, texts, others, keep=keep, padding=config.pad_token_id)
-    raw = read_json(location.directory / CONFIG_FILE)
-    rows = rows_to_keep(raw | {name: getattr(config, name) for name in SETTLED if hasattr(config, name)}, trimmed)
-    tensors = {name: tensor for path in weights if path.suffix == ".safetensors" for name, tensor in _load(path)}
+    raw = read_config(location.directory)
+    rows = rows_to_keep({**raw, **{name: getattr(config, name) for name in SETTLED if hasattr(config, name)}}, trimmed)
+    tensors = read_weights(location.directory)
     before = sum(tensor.numel() for tensor in tensors.values())
     tensors = trimmed_weights(tensors, rows, where=location.label)
     source: dict[str, Any] = {"command": "trim", "model": model, "data": list(data)}
@@ -192,14 +193,6 @@ def held_out_change(tokenizer: Tokenizer, trimmed: Trimmed, texts: Iterable[str]
 
 
 # ---------------------------------------------------------------------------------------------------- files
-def _load(path: Path) -> list[tuple[str, torch.Tensor]]:
-    try:
-        return list(load_file(path).items())
-    except Exception as error:  # safetensors raises its own kind, and OSError for a missing shard
-        problem = f"is truncated or not a safetensors file ({error})"
-        raise UserError(str(path), problem, "Make or download it again.") from error
-
-
 def trimmed_weights(tensors: dict[str, torch.Tensor], rows: Rows, *, where: str) -> dict[str, torch.Tensor]:
     """The same weights with the rows that stay.
 
@@ -242,5 +235,5 @@ def _write_names(directory: Path, original: Path, config: Any, tokenizer: Tokeni
 
 
 def _bytes(directory: Path) -> int:
-    paths = [*torch_weights(directory), directory / TOKENIZER_FILE]
+    paths = [*weight_files(directory), directory / TOKENIZER_FILE]
     return sum(path.stat().st_size for path in paths if path.exists())

@@ -5,7 +5,6 @@ means whatever the hub holds today, and a run may be resumed tomorrow: it goes o
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from destila.config import (
     TrainingCommandSettings,
     TrainingSettings,
 )
+from destila.core.cpus import thread_count, usable_cores
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.records import Example, Prediction
@@ -104,9 +104,9 @@ def without_some_negatives(windows: Sequence[Window], share: float) -> list[Wind
 def worker_count(workers: int, training: TrainingSettings) -> int:
     """Processes that make rows: a GPU wants many, and a CPU that trains has no core to spare. -1: as many as fit."""
     if workers >= 0:
-        return workers
+        return thread_count(workers, what="workers") if workers else 0
     on_gpu = torch.cuda.is_available() and training.device != "cpu"
-    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) - 2)) if on_gpu else 0
+    return max(1, min(MAX_WORKERS, usable_cores() - 2)) if on_gpu else 0
 
 
 def random_start(

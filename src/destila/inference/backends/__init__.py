@@ -106,6 +106,8 @@ def load_backend(
 
 def _choose(location: Location, backend: str) -> str:
     """Which backend runs the model; says so in the log where there was a choice."""
+    if backend != "auto" and backend not in EXTRAS:
+        raise UserError("backend", f"is {backend!r}", f"Choose one of auto, {', '.join(EXTRAS)}.")
     name, directory = location.label, location.directory
     exported = [choice for choice, file, _ in CHOICES[:2] if (directory / file).is_file()]
     has_weights = any(any(directory.glob(ending)) for ending in ("*.safetensors", "pytorch_model*"))

@@ -10,11 +10,13 @@ Invariant: a file of another length than destila.json says is refused, so that a
 module runs no model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
+from destila.core.model_config import read_config
 
 ONNX_FILE, OPENVINO_FILE = "model.onnx", "openvino.xml"
 ONNX_WEIGHTS = f"{ONNX_FILE}.data"  # of a large model; onnxruntime maps it into memory
@@ -45,6 +47,15 @@ def read_export(directory: Path, file: str) -> ModelMetadata:
     if problems:
         raise UserError.from_problems(str(directory), problems, EXPORT_AGAIN)
     return metadata
+
+
+def read_export_config(directory: Path) -> Mapping[str, Any]:
+    """The config.json of an exported directory, by which texts are cut into what its model can read.
+
+    Raises:
+        UserError: as `read_config`.
+    """
+    return read_config(directory, required=("model_type", "max_position_embeddings"))
 
 
 def check_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:

@@ -16,10 +16,17 @@ import onnxruntime
 
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
-from destila.core.runs import read_json
 from destila.data.tokenizers import load_tokenizer
 from destila.inference.backends import Integers, LoadedBackend, Logits
-from destila.inference.backends.files import EXPORT_AGAIN, INPUTS, ONNX_FILE, OUTPUTS, check_names, read_export
+from destila.inference.backends.files import (
+    EXPORT_AGAIN,
+    INPUTS,
+    ONNX_FILE,
+    OUTPUTS,
+    check_names,
+    read_export,
+    read_export_config,
+)
 from destila.models.hub import Location
 
 # A residual sum fused with its layer norm took 12.6 ms of the 100 of a paper-sized student; apart they take 3.
@@ -111,4 +118,4 @@ def load(location: Location, *, threads: int = 0, spin: bool = True, lean: bool 
     model = OnnxModel(
         directory / ONNX_FILE, one_by_one=metadata.precision == "int8", threads=threads, spin=spin, lean=lean
     )
-    return LoadedBackend(model, load_tokenizer(directory), read_json(directory / "config.json"), metadata, location)
+    return LoadedBackend(model, load_tokenizer(directory), read_export_config(directory), metadata, location)

@@ -16,11 +16,17 @@ import numpy as np
 
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
-from destila.core.runs import read_json
 from destila.data.tokenizers import load_tokenizer, pad_id
 from destila.data.windows import LENGTH_STEP, longest_window
 from destila.inference.backends import Integers, LoadedBackend, Logits
-from destila.inference.backends.files import EXPORT_AGAIN, OPENVINO_FILE, OUTPUTS, check_names, read_export
+from destila.inference.backends.files import (
+    EXPORT_AGAIN,
+    OPENVINO_FILE,
+    OUTPUTS,
+    check_names,
+    read_export,
+    read_export_config,
+)
 from destila.models.hub import Location
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else it reports every use to its makers
@@ -85,7 +91,7 @@ def load(location: Location, *, threads: int = 0) -> LoadedBackend:
     """
     directory = location.directory
     metadata = read_export(directory, OPENVINO_FILE)
-    tokenizer, config = load_tokenizer(directory), read_json(directory / "config.json")
+    tokenizer, config = load_tokenizer(directory), read_export_config(directory)
     model = OpenVinoModel(
         directory / OPENVINO_FILE,
         precision=metadata.precision,

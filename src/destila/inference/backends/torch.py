@@ -59,7 +59,8 @@ def load(location: Location, *, threads: int = 0) -> LoadedBackend:
         UserError: see `destila.models.files.load_reader`.
     """
     loaded = load_reader(location.name, revision=location.commit)
-    torch.set_num_threads(threads or min(torch.get_num_threads(), thread_count(0)))
+    most = thread_count(threads)
+    torch.set_num_threads(most if threads else min(torch.get_num_threads(), most))
     if torch.cuda.is_available():
         LOG.info(f"{location.name} runs on {torch.cuda.get_device_name()}: torch found it.")
         loaded.model.to("cuda")
