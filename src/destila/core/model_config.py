@@ -1,6 +1,6 @@
 """config.json of a model: the few of its fields that this package goes by itself, checked before anyone uses them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from destila.core.runs import read_json
 
 CONFIG_FILE = "config.json"
 # field -> whether a value will do, and what it must be
-FIELDS = {
+FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "model_type": (lambda value: type(value) is str, "a text"),
     "max_position_embeddings": (lambda value: type(value) is int and value > 0, "a whole number above 0"),
     "pad_token_id": (lambda value: value is None or type(value) is int, "a whole number or null"),
