@@ -53,6 +53,7 @@ def test_check_reports_before_and_after(data: Path, capsys: pytest.CaptureFixtur
                 "mended": 1,
                 "merged": 1,
                 "dropped": 2,
+                "unit": "characters",
             }
         ]
     }

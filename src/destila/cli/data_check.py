@@ -6,6 +6,7 @@ from typing import Any
 
 from destila.config import DataCheckSettings
 from destila.core.errors import UserError
+from destila.data.offsets import CHARACTERS
 from destila.data.repair import PROBLEM_KINDS, Counts, Tally
 from destila.data.sources import resolve
 from destila.data.squad import read
@@ -49,6 +50,8 @@ def table(name: str, counts: Counts) -> str:
         rows.append(f"  {label:14}{before:12,}{after:14,}")
     fates = ("kept", "mended", "merged", "dropped")
     rows.append("  answers: " + ", ".join(f"{getattr(counts, fate):,} {fate}" for fate in fates))
+    if counts.unit != CHARACTERS:
+        rows.append(f"  answer_start counts {counts.unit}")
     if not counts.problems:
         rows.append("  no problems")
     rows += [f"  {number:8,} {kind:15} {PROBLEM_KINDS[kind]}" for kind, number in counts.problems.items()]

@@ -12,6 +12,7 @@ export does the same in JavaScript.
 """
 
 import unicodedata
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,16 +49,21 @@ def in_original(offsets: NDArray[np.int32], spans: Spans | None, length: int) ->
     return np.stack([starts[firsts], np.where(lasts > firsts, ends[lasts], starts[firsts])], axis=1).astype(np.int32)
 
 
+def clusters(text: str) -> Iterator[tuple[int, int]]:
+    """First character and one past the last of each cluster: a character and the combining marks that follow it."""
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end == len(text) or not unicodedata.combining(text[end]):
+            yield start, end
+            start = end
+
+
 def _composed(text: str) -> tuple[str, Spans]:
     """NFC of each cluster, and for each character the cluster [start, end), or itself where nothing was composed."""
     pieces, spans = list[str](), list[tuple[int, int]]()
-    start = 0
-    for end in range(1, len(text) + 1):
-        if end < len(text) and unicodedata.combining(text[end]):
-            continue
+    for start, end in clusters(text):
         piece = unicodedata.normalize("NFC", text[start:end])
         pieces.append(piece)
         same = piece == text[start:end]
         spans += zip(range(start, end), range(start + 1, end + 1), strict=True) if same else [(start, end)] * len(piece)
-        start = end
     return "".join(pieces), np.array(spans, np.int32).reshape(-1, 2)

@@ -1,24 +1,35 @@
 """Judge what a data file claims: which answers stand in their context, which can be mended, which are dropped.
 
-Invariant: an `Example` that leaves this module has only answers with `text == context[start:end]`, and it is
-unanswerable only where the file says so; a question whose answers are all worthless is dropped, for nobody knows its
-answer. Problems are of two sorts. *Faults* cannot be taken as they are (an answer that is not where it is said to be);
-unless they are repaired the whole file is refused. *Blemishes* (white space at the ends, half a word, the same answer
-twice) match the context: they are kept as they are unless repaired. This module reads no files.
+Problems are of two sorts. *Faults* cannot be taken as they are (an answer that is not where it is said to be);
+*blemishes* (white space at the ends, half a word, the same answer twice) match the context. What becomes of them:
+
+- "checked": a file with a fault is refused, and blemishes are kept as they are.
+- "repaired": what can be mended is, and the rest is dropped. A question whose answers are all worthless is dropped,
+  for nobody knows its answer.
+- "published", to score with: every answer keeps its text, as the official scripts of SQuAD and MLQA read them, and has
+  no place (start is None) if the context does not hold that text. A question is answerable if it has answers, whatever
+  they are worth.
+
+Invariants: wherever an answer has a place, `text == context[start:end]`; but for the last, all have one, and a question
+is unanswerable only where the file says so. This module reads no files.
 """
 
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from typing import Literal
 
 from destila.core.records import Answer, Example
+from destila.data.mending import locate, mend
+from destila.data.offsets import CHARACTERS, unit_of
+
+Gold = Literal["checked", "repaired", "published"]
 
 # kind -> what it means and what repair does; the order is that of every report
 PROBLEM_KINDS: dict[str, str] = {
     "void": "answers that are empty or white space only: dropped",
     "mismatch": "answers that do not stand at answer_start, but elsewhere in the context: realigned",
+    "look-alike": "answers that the context writes in other characters (accents, spaces, soft hyphens): taken as there",
     "absent": "answers that stand nowhere in the context: dropped",
     "contradiction": "questions marked impossible that have answers: dropped",
     "unanswered": "questions without a usable answer that are not marked impossible: dropped",
@@ -28,11 +39,10 @@ PROBLEM_KINDS: dict[str, str] = {
     "cut": "answers that begin or end inside a word: completed",
     "duplicate": "answers that repeat another of the same question: merged",
 }
-ANSWER_FAULTS = ("void", "mismatch", "absent")
+ANSWER_FAULTS = ("void", "mismatch", "look-alike", "absent")
+QUESTION_FAULTS = ("contradiction", "unanswered", "blank-question", "duplicate-id")
 BLEMISHES = ("spaces", "cut", "duplicate")
-
-# Scripts from here up (Chinese, Japanese...) write no spaces: no letter there says where a word ends.
-UNSPACED_SCRIPTS = "\u2e80"
+UNREADABLE = ("blank-question", "duplicate-id")  # faults that no script can score either
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,7 @@ class Counts:
         problems: occurrences of each kind of problem; an answer may have several.
         kept, mended, merged, dropped: what became of the answers; they add up to `before.answers`. Of
             answers that are equal after mending one is kept or mended, and the others are merged into it.
+        unit: what `answer_start` counts in the file.
     """
 
     before: Tally
@@ -93,6 +104,7 @@ class Counts:
     mended: int
     merged: int
     dropped: int
+    unit: str
 
     @property
     def changes(self) -> str:
@@ -102,93 +114,17 @@ class Counts:
         return ", ".join(f"{number:,} {what}" for what, number in parts.items() if number)
 
 
-# ---------------------------------------------------------------------------------------------------- one answer
-def locate(context: str, text: str, start: int) -> int | None:
-    """Where an answer stands in its context, if anywhere.
-
-    At `start`; else where `start` points if it counts UTF-8 bytes or UTF-16 units; else at the occurrence nearest to
-    `start`, whole words before parts of words. None if the context does not hold the text.
-    """
-    if start >= 0:
-        for candidate in chain((start,), _other_units(context, start)):
-            if context.startswith(text, candidate):
-                return candidate
-    found = list(_occurrences(context, text))
-    if not found:
-        return None
-    return min(found, key=lambda at: (_cuts(context, at, at + len(text)), abs(at - start)))
-
-
-def _other_units(context: str, start: int) -> Iterator[int]:
-    if not context.isascii():
-        yield len(context.encode()[:start].decode(errors="ignore"))
-        yield len(context.encode("utf-16-le")[: 2 * start].decode("utf-16-le", errors="ignore"))
-
-
-def _occurrences(context: str, text: str) -> Iterator[int]:
-    at = context.find(text)
-    while at >= 0:
-        yield at
-        at = context.find(text, at + 1)
-
-
-def complete(context: str, start: int, end: int) -> tuple[int, int]:
-    """Widen a span until it cuts no word.
-
-    Only a border between two letters or two digits is inside a word: `30|km` is not.
-    """
-    while _inside_word(context, start):
-        start -= 1
-    while _inside_word(context, end):
-        end += 1
-    return start, end
-
-
-def _cuts(context: str, start: int, end: int) -> bool:
-    return _inside_word(context, start) or _inside_word(context, end)
-
-
-def _inside_word(context: str, border: int) -> bool:
-    return 0 < border < len(context) and _joined(context[border - 1], context[border])
-
-
-def _joined(left: str, right: str) -> bool:
-    if left >= UNSPACED_SCRIPTS or right >= UNSPACED_SCRIPTS:
-        return False
-    return (_is_letter(left) and _is_letter(right)) or (left.isdigit() and right.isdigit())
-
-
-def _is_letter(character: str) -> bool:
-    return character.isalpha() or unicodedata.combining(character) > 0
-
-
-def mend(context: str, text: str, start: int) -> tuple[tuple[int, int] | None, list[str]]:
-    """The span that an answer means, and the kinds of problem it has; None for an answer that cannot be mended."""
-    trimmed = text.strip()
-    if not trimmed:
-        return None, ["void"]
-    problems = [] if trimmed == text else ["spaces"]
-    if start < 0 or not context.startswith(text, start):
-        problems.append("mismatch")
-    found = locate(context, trimmed, start if start < 0 else start + len(text) - len(text.lstrip()))
-    if found is None:
-        return None, ["absent"]
-    span = found, found + len(trimmed)
-    completed = complete(context, *span)
-    return completed, problems if completed == span else [*problems, "cut"]
-
-
 # ---------------------------------------------------------------------------------------------------- a file of them
 class Judge:
-    """Judges the questions of one file in order and keeps the counts.
+    """Judges the questions of one file in order and keeps the counts; `faults` says why it cannot be taken as it is.
 
     Args:
-        repair: mend what can be mended and drop the rest; otherwise nothing is changed, and `faults` says why the file
-            cannot be taken as it is.
+        gold: what becomes of its answers.
+        unit: what `answer_start` counts in it; see `destila.data.offsets`.
     """
 
-    def __init__(self, *, repair: bool) -> None:
-        self.repair = repair
+    def __init__(self, *, gold: Gold, unit: str = CHARACTERS) -> None:
+        self.gold, self.unit = gold, unit
         self.examples: list[Example] = []
         self.faults: list[Problem] = []
         self._ids: set[str] = set()
@@ -200,36 +136,40 @@ class Judge:
         """The counts so far."""
         problems = {kind: self._problems[kind] for kind in PROBLEM_KINDS if self._problems[kind]}
         outcomes = {name: self._outcomes[name] for name in ("kept", "mended", "merged", "dropped")}
-        return Counts(_tally(self._before), _tally(_sorts(self.examples)), problems, **outcomes)
+        return Counts(_tally(self._before), _tally(_sorts(self.examples)), problems, unit=self.unit, **outcomes)
 
     def add(self, raw: RawExample) -> None:
         """Judge one more question."""
         self._before.update(("examples", _sort(bool(raw.answers), raw.impossible is not None)))
         self._before["answers"] += len(raw.answers)
         answers, problems = self._answers(raw)
-        problems += self._question_problems(raw, usable=bool(answers))
+        problems += self._question_problems(raw, usable=any(answer.start is not None for answer in answers))
         self._problems.update(problem.kind for problem in problems)
-        self.faults += (problem for problem in problems if problem.kind not in BLEMISHES)
-        if any(problem.kind not in (*ANSWER_FAULTS, *BLEMISHES) for problem in problems):
+        unusable = UNREADABLE if self.gold == "published" else QUESTION_FAULTS
+        faults = UNREADABLE if self.gold == "published" else (*ANSWER_FAULTS, *QUESTION_FAULTS)
+        self.faults += (problem for problem in problems if problem.kind in faults)
+        if any(problem.kind in unusable for problem in problems):
             self._outcomes["dropped"] += len(raw.answers)
             return
-        distinct = tuple(dict.fromkeys(answers)) if self.repair else tuple(answers)
+        distinct = tuple(dict.fromkeys(answers)) if self.gold == "repaired" else tuple(answers)
         self._outcomes["merged"] += len(answers) - len(distinct)
         self._outcomes["dropped"] += len(raw.answers) - len(answers)
-        mended = _mended(distinct, raw)
+        mended = _mended(distinct, raw) if self.gold == "repaired" else 0
         self._outcomes.update(mended=mended, kept=len(distinct) - mended)
         labelled = bool(raw.answers) or raw.impossible is not None
         self.examples.append(Example(raw.id, raw.question, raw.context, distinct, raw.title, raw.source, labelled))
 
     def _answers(self, raw: RawExample) -> tuple[list[Answer], list[Problem]]:
-        answers, problems = [], []
-        for text, start in raw.answers:
-            span, kinds = mend(raw.context, text, start)
-            problems += [Problem(kind, _describe(raw, text, start, kind)) for kind in kinds]
-            if span and not self.repair:
-                span = start, start + len(text)
-            if span:
-                answers.append(Answer.at(raw.context, *span))
+        answers, problems = list[Answer](), list[Problem]()
+        mended = mend(raw.context, raw.answers, unit=self.unit)
+        for (text, start), (span, kinds) in zip(raw.answers, mended, strict=True):
+            problems += [Problem(kind, self._describe(raw, text, start, kind)) for kind in kinds]
+            if self.gold == "published":
+                answers.append(_as_published(raw.context, text, start, self.unit))
+            elif span:
+                answers.append(
+                    Answer.at(raw.context, *(span if self.gold == "repaired" else (start, start + len(text))))
+                )
         repeated = len(answers) - len(set(answers))
         return answers, problems + [Problem("duplicate", "")] * repeated
 
@@ -245,6 +185,32 @@ class Judge:
         if not usable and not raw.impossible and (raw.answers or raw.impossible is False):
             problems.append(Problem("unanswered", f"id {raw.id}: no usable answer, and is_impossible is not true"))
         return problems
+
+    def _describe(self, raw: RawExample, text: str, start: int, kind: str) -> str:
+        if kind in BLEMISHES:
+            return ""
+        if kind == "void":
+            return f"id {raw.id}: an answer is empty (answer_start {start})"
+        there = raw.context[start : start + len(text)] if start >= 0 else ""
+        if there == text:
+            return f"id {raw.id}: answer_start {start} gives another {_short(text)} than it does in {self.unit}"
+        more = {"absent": ", which the context does not hold", "look-alike": ", which only looks like what is there"}
+        wrong = f"gives {_short(there)} where the answer is {_short(text)}"
+        return f"id {raw.id}: answer_start {start} {wrong}{more.get(kind, '')}"
+
+
+def judge(raws: Sequence[RawExample], *, gold: Gold) -> Judge:
+    """Judge all questions of a file, and first find out what its `answer_start` counts."""
+    stated = ((raw.context, text, start) for raw in raws for text, start in raw.answers if text.strip())
+    judged = Judge(gold=gold, unit=unit_of(stated))
+    for raw in raws:
+        judged.add(raw)
+    return judged
+
+
+def _as_published(context: str, text: str, start: int, unit: str) -> Answer:
+    span = locate(context, text, start, unit=unit) if text.strip() else None
+    return Answer(text, *(span or (None, None)))
 
 
 def _mended(answers: Iterable[Answer], raw: RawExample) -> int:
@@ -266,16 +232,6 @@ def _sorts(examples: Iterable[Example]) -> Counter[str]:
 
 def _tally(counted: Counter[str]) -> Tally:
     return Tally(*(counted[name] for name in ("examples", "answerable", "unanswerable", "unlabelled", "answers")))
-
-
-def _describe(raw: RawExample, text: str, start: int, kind: str) -> str:
-    if kind in BLEMISHES:
-        return ""
-    if kind == "void":
-        return f"id {raw.id}: an answer is empty (answer_start {start})"
-    there = raw.context[start : start + len(text)] if start >= 0 else ""
-    nowhere = ", which the context does not hold" if kind == "absent" else ""
-    return f"id {raw.id}: answer_start {start} gives {_short(there)} where the answer is {_short(text)}{nowhere}"
 
 
 def _short(text: str) -> str:

@@ -1,7 +1,7 @@
 """Files of questions <-> `Example`s: SQuAD JSON (v1.1 and v2.0), JSONL with one question a line, Parquet as on the hub.
 
 A file is read in three steps: bytes to Python values, values to `RawExample`s (every type checked, every mistake named
-with its place), and those through `repair.Judge`. Invariant: what `save` writes, `read` gives back, equal and in order.
+with its place), and those through `repair.judge`. Invariant: what `save` writes, `read` gives back, equal and in order.
 
 How a file says that a question has no answer: `is_impossible: true`, or, in JSONL and Parquet, an empty list of answers
 (the convention of the hub's squad_v2). A question without answers about which the file says nothing is unlabelled. This
@@ -20,7 +20,8 @@ from destila.core.errors import SHOWN_PROBLEMS, UserError
 from destila.core.json_fields import Fields, parse_json, read_text
 from destila.core.records import Example
 from destila.core.runs import atomic_file
-from destila.data.repair import ANSWER_FAULTS, Counts, Judge, Problem, RawExample
+from destila.data.offsets import CHARACTERS
+from destila.data.repair import ANSWER_FAULTS, Counts, Gold, Problem, RawExample, judge
 
 ENDINGS = (".json", ".jsonl", ".parquet")
 REPAIR_REMEDY = (
@@ -43,24 +44,27 @@ def read(path: Path, *, repair: bool) -> tuple[list[Example], Counts]:
     Raises:
         UserError: all problems of the file at once.
     """
-    fields = Fields()
-    judge = Judge(repair=repair)
-    context = None
+    return read_gold(path, gold="repaired" if repair else "checked")
+
+
+def read_gold(path: Path, *, gold: Gold) -> tuple[list[Example], Counts]:
+    """As `read`; `gold` says what becomes of answers (see `destila.data.repair`)."""
+    fields, raws = Fields(), list[RawExample]()
     for raw in _raw_examples(path, fields):
         # One paragraph has many questions; its text is looked at once.
-        fields.problems += _text_problems(raw, with_context=raw.context != context)
-        context = raw.context
-        judge.add(raw)
-    counts = judge.counts()
+        fields.problems += _text_problems(raw, with_context=not raws or raw.context != raws[-1].context)
+        raws.append(raw)
+    judged = judge(raws, gold=gold)
+    counts = judged.counts()
     if fields.problems:
-        more = [] if repair else [fault.message for fault in judge.faults]
+        more = [fault.message for fault in judged.faults] if gold == "checked" else []
         raise UserError.from_problems(str(path), fields.problems + more, "Mend the file.")
-    if judge.faults and not repair:
-        raise UserError(str(path), _refusal(judge.faults, counts), REPAIR_REMEDY)
-    if not judge.examples:
+    if judged.faults and gold != "repaired":
+        raise UserError(str(path), _refusal(judged.faults, counts), REPAIR_REMEDY)
+    if not judged.examples:
         state = f"has no usable question ({counts.changes})" if counts.before.examples else "has no questions"
         raise UserError(str(path), state, "Give a file with at least one.")
-    return judge.examples, counts
+    return judged.examples, counts
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -98,6 +102,8 @@ def _refusal(faults: Sequence[Problem], counts: Counts) -> str:
     if of_questions:
         parts.append(f"{of_questions:,} of {counts.before.examples:,} questions cannot be used")
     summary = f"{'; '.join(parts)} ({kinds})"
+    if counts.unit != CHARACTERS:
+        summary += f"; answer_start seems to count {counts.unit}"
     if len(faults) == 1:
         return f"{summary}: {faults[0].message}"
     shown = "".join(f"\n  - {fault.message}" for fault in faults[:SHOWN_PROBLEMS])
