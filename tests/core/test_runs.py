@@ -158,3 +158,18 @@ def test_json_round_trip(tmp_path: Path) -> None:
     value = {"ñ": ["¿qué?", 1.5, None]}
     write_json(tmp_path / "x.json", value)
     assert read_json(tmp_path / "x.json") == value
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_of_a_directory_have_the_rights_that_the_umask_gives(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with atomic_directory(tmp_path / "d") as temporary:
+            (temporary / "inner").mkdir()
+            for name in ("a", "inner/b"):
+                (temporary / name).write_text("x")
+                (temporary / name).chmod(0o600)
+    finally:
+        os.umask(before)
+    for name in ("a", "inner/b"):
+        assert (tmp_path / "d" / name).stat().st_mode & 0o777 == 0o666 & ~umask

@@ -164,6 +164,9 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             for file in sorted(temporary.rglob("*")):
+                if file.is_file():
+                    # Some libraries write files that nobody else may read; the directory has what the umask allows.
+                    file.chmod(temporary.stat().st_mode & 0o666)
                 flush(file)
             flush(temporary)
             os.replace(temporary, path)
