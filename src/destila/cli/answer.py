@@ -11,6 +11,7 @@ from typing import Any
 
 from destila.config import AnswerSettings
 from destila.core.errors import UserError
+from destila.core.language import say
 from destila.core.records import Answer
 from destila.inference.answer_file import Workers, answer_file, open_binary
 from destila.inference.documents.document import kind_of
@@ -101,7 +102,7 @@ def _answer_one(settings: AnswerSettings) -> dict[str, Any]:
     result = answer_fields(prediction, answers)
     lines = [_readable(answer) for answer in answers]
     if prediction.guess and len(answers) == 1:
-        lines.append(f"    best guess: {_readable(prediction.guess)}")
+        lines.append(say("    best guess: ") + _readable(prediction.guess))
     print(to_json(result) if settings.json else "\n".join(lines))
     return result
 
@@ -125,7 +126,7 @@ def _read_text(name: str) -> str:
     with open_binary(name) as file:
         document = plain_text(where, file.read())
     if document.note:
-        print(f"{where}: {document.note}.", file=sys.stderr)
+        print(f"{say(where)}: {say(document.note)}.", file=sys.stderr)
     if not document.text.strip():
         raise UserError(where, "holds no text", "Give a text to answer from.")
     return document.text
@@ -133,5 +134,6 @@ def _read_text(name: str) -> str:
 
 def _readable(answer: Answer) -> str:
     if answer.text is None:
-        return f"no answer (score {answer.score:.3f})"
-    return f"{' '.join(answer.text.split())}  (score {answer.score:.3f}, characters {answer.start}-{answer.end})"
+        return say(f"no answer (score {answer.score:.3f})")
+    place = say(f"score {answer.score:.3f}, characters {answer.start}-{answer.end}")
+    return f"{' '.join(answer.text.split())}  ({place})"

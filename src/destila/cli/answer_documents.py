@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from destila.config import AnswerSettings
+from destila.core.language import say, say_error
 from destila.inference.documents.document import DocumentError
 from destila.inference.documents.folder import Folder, FoundAnswer
 from destila.inference.documents.open import read_document
@@ -52,7 +53,7 @@ def answer_documents(settings: AnswerSettings, question: str, reader: Reader) ->
     lines = [_readable(answer) for answer in shown]
     if found[0].answer.text is None:
         guess = {"guess": _fields(found[1]) if len(found) > 1 else None}
-        lines += [f"    best guess: {_readable(answer)}" for answer in found[len(shown) : 2]]
+        lines += [say("    best guess: ") + _readable(answer) for answer in found[len(shown) : 2]]
     result = {"answers": [_fields(answer) for answer in shown], **guess, **result}
     print(to_json(result) if settings.json else "\n".join(lines))
     return result
@@ -70,22 +71,23 @@ def _refusal(error: DocumentError) -> dict[str, str]:
 
 def _tell(refused: Sequence[DocumentError], notes: Mapping[str, str]) -> None:
     for error in refused[:SHOWN]:
-        print(f"skipped: {visible(str(error))}", file=sys.stderr)
+        print(say("skipped: ") + visible(say_error(error)), file=sys.stderr)
     if len(refused) > SHOWN:
-        print(f"skipped: {len(refused) - SHOWN} more files; --json names them all", file=sys.stderr)
+        print(say(f"skipped: {len(refused) - SHOWN} more files; --json names them all"), file=sys.stderr)
     for path, note in islice(notes.items(), SHOWN):
-        print(f"{visible(path)}: {note}.", file=sys.stderr)
+        print(f"{visible(path)}: {say(note)}.", file=sys.stderr)
     if len(notes) > SHOWN:
-        print(f"The same goes for {len(notes) - SHOWN} more files.", file=sys.stderr)
+        print(say(f"The same goes for {len(notes) - SHOWN} more files."), file=sys.stderr)
 
 
 def _readable(found: FoundAnswer) -> str:
     answer = found.answer
     if answer.text is None:
-        return f"no answer (score {answer.score:.3f})"
-    page = f"page {found.page}, " if found.page else ""
-    place = f"{visible(found.file or '')}, {page}characters {answer.start}-{answer.end}"
-    return f"{visible(answer.text)}  (score {answer.score:.3f}, {place})\n    {visible(found.sentence or '')}"
+        return say(f"no answer (score {answer.score:.3f})")
+    places = [f"score {answer.score:.3f}", f"page {found.page}", f"characters {answer.start}-{answer.end}"]
+    score, page, characters = map(say, places)
+    place = ", ".join([score, visible(found.file or ""), *([page] if found.page else []), characters])
+    return f"{visible(answer.text)}  ({place})\n    {visible(found.sentence or '')}"
 
 
 def visible(text: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from destila.config import DataAugmentSettings
 from destila.core.errors import UserError
+from destila.core.language import say
 from destila.data.sources import load_examples
 from destila.data.squad import check_target, save
 from destila.data.synthetic.augmentation import variations
@@ -27,5 +28,5 @@ def run(settings: DataAugmentSettings) -> None:
     made = variations(examples, settings.variation)
     save(made, output)
     answerable = sum(bool(example.answers) for example in made)
-    print(f"{len(made):,} questions, {answerable:,} of them answerable, made of {len(examples):,}: {output}")
+    print(say(f"{len(made):,} questions, {answerable:,} of them answerable, made of {len(examples):,}: {output}"))
     print(json.dumps({"output": str(output), "questions": len(made), "answerable": answerable, "from": len(examples)}))

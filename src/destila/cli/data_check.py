@@ -6,6 +6,7 @@ from typing import Any
 
 from destila.config import DataCheckSettings
 from destila.core.errors import UserError
+from destila.core.language import say, say_error
 from destila.data.offsets import CHARACTERS
 from destila.data.repair import PROBLEM_KINDS, Counts, Tally
 from destila.data.sources import resolve
@@ -29,7 +30,8 @@ def run(settings: DataCheckSettings) -> list[tuple[str, Counts]]:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise UserError("data check", "\n".join([f"{len(errors)} files cannot be read", *map(str, errors)]))
+        problem = say(f"{len(errors)} files cannot be read")
+        raise UserError("data check", "\n".join([problem, *map(say_error, errors)]))
     if not settings.json:
         print("\n\n".join(table(name, counts) for name, counts in results), end="\n\n")
     print(json.dumps({"files": [as_json(name, counts) for name, counts in results]}, ensure_ascii=False))
@@ -43,16 +45,16 @@ def as_json(name: str, counts: Counts) -> dict[str, Any]:
 
 def table(name: str, counts: Counts) -> str:
     """The counts of one file as people read them."""
-    rows = [name, f"  {'':14}{'in the file':>12}{'after repair':>14}"]
+    rows = [name, f"  {'':14}{say('in the file'):>12}{say('after repair'):>14}"]
     for field in dataclasses.fields(Tally):
-        label = "questions" if field.name == "examples" else field.name
+        label = say("questions" if field.name == "examples" else field.name)
         before, after = getattr(counts.before, field.name), getattr(counts.after, field.name)
         rows.append(f"  {label:14}{before:12,}{after:14,}")
     fates = ("kept", "mended", "merged", "dropped")
-    rows.append("  answers: " + ", ".join(f"{getattr(counts, fate):,} {fate}" for fate in fates))
+    rows.append(say("  answers: " + ", ".join(f"{getattr(counts, fate):,} {fate}" for fate in fates)))
     if counts.unit != CHARACTERS:
-        rows.append(f"  answer_start counts {counts.unit}")
+        rows.append(say(f"  answer_start counts {counts.unit}"))
     if not counts.problems:
-        rows.append("  no problems")
-    rows += [f"  {number:8,} {kind:15} {PROBLEM_KINDS[kind]}" for kind, number in counts.problems.items()]
+        rows.append(say("  no problems"))
+    rows += [f"  {number:8,} {kind:15} {say(PROBLEM_KINDS[kind])}" for kind, number in counts.problems.items()]
     return "\n".join(rows)

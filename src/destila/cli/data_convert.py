@@ -5,6 +5,7 @@ from pathlib import Path
 
 from destila.cli.data_check import as_json, table
 from destila.config import DataConvertSettings
+from destila.core.language import say
 from destila.data.repair import Counts
 from destila.data.sources import resolve
 from destila.data.squad import check_target, read, save
@@ -21,6 +22,6 @@ def run(settings: DataConvertSettings) -> Counts:
     examples, counts = read(resolve(settings.source), repair=settings.repair)
     save(examples, target)
     print(table(settings.source, counts), end="\n\n")
-    print(f"written: {target}")
+    print(say(f"written: {target}"))
     print(json.dumps({"files": [{**as_json(settings.source, counts), "target": str(target)}]}, ensure_ascii=False))
     return counts

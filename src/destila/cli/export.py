@@ -4,6 +4,7 @@ import json
 import sys
 
 from destila.config import ExportSettings
+from destila.core.language import say
 from destila.export.export import export
 from destila.reporting.card import write_card
 
@@ -12,7 +13,7 @@ def run(settings: ExportSettings) -> None:
     """Export, write the card, and print what was written as one JSON object."""
     made = export(settings=settings)
     if made.format == "web":
-        print(f"Try it: python3 -m http.server --directory {made.path}", file=sys.stderr)
+        print(say(f"Try it: python3 -m http.server --directory {made.path}"), file=sys.stderr)
     else:
         write_card(made.path)
     sizes = {"precision": made.precision, "output": str(made.path), "format": made.format, "bytes": made.bytes}

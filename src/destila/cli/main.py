@@ -6,6 +6,7 @@ budget. Modules are imported only when their verb is called.
 """
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,6 +14,7 @@ from importlib import import_module
 from destila.config.flags import parse_arguments
 from destila.config.loader import nearest
 from destila.core.errors import UserError
+from destila.core.language import language_of, say, say_error, speak
 from destila.core.progress import on_stderr
 from destila.core.runs import destila_version, refusal
 
@@ -52,14 +54,14 @@ EXTRAS = {
 def usage() -> str:
     """The overview that `destila --help` prints."""
     width = max(map(len, COMMANDS))
-    lines = [f"  destila {verb:{width}}  {text}" for verb, (_, _, text) in COMMANDS.items()]
+    lines = [f"  destila {verb:{width}}  {say(text)}" for verb, (_, _, text) in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: destila VERB [--config FILE.toml] [--setting value]...",
+            say("usage: destila VERB [--config FILE.toml] [--setting value]..."),
             "",
             *lines,
             "",
-            "destila VERB --help shows every setting; destila --version the version.",
+            say("destila VERB --help shows every setting; destila --version the version."),
         ]
     )
 
@@ -106,6 +108,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows its code instead of failing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    speak(language_of(os.environ))
     try:
         try:
             dispatch(sys.argv[1:])
@@ -114,7 +117,7 @@ def main() -> None:
             raise
         sys.stdout.flush()
     except UserError as error:
-        message = str(error)
+        message = say_error(error)
         print(message if message.startswith("destila ") else f"destila: {message}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output left; Python must not complain about it at exit
@@ -129,5 +132,5 @@ def main() -> None:
         sys.stdout = None  # as above: what is still in its buffer cannot be written either
         sys.exit(2)
     except KeyboardInterrupt:
-        print("destila: interrupted", file=sys.stderr)
+        print(say("destila: interrupted"), file=sys.stderr)
         sys.exit(130)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from destila.core.language import say
 from destila.core.runs import RUN_FILE, read_json
 from destila.reporting.card import write_card
 from destila.reporting.card_metadata import CARD_FILE
@@ -36,7 +37,8 @@ def report(result: TrainingResult, *, score: str = "dev_f1") -> None:
         return
     for stage in (*result.earlier, result):
         if not stage.finished:
-            print(f"stopped at step {stage.steps}; everything is saved: continue with --resume", file=sys.stderr)
+            ended = f"stopped at step {stage.steps}; everything is saved: continue with --resume"
+            print(say(ended), file=sys.stderr)
             sys.exit(SLICE_OVER if stage.signal is None else 128 + stage.signal)
         summary = {"run": str(stage.path), "steps": stage.steps, "best_step": stage.best_step}
         print(json.dumps({**summary, score: stage.best_score}))

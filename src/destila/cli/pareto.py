@@ -21,6 +21,7 @@ from destila.config import BenchSettings
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
 from destila.core.formatting import with_interval
+from destila.core.language import say
 from destila.core.metadata import ModelMetadata
 from destila.core.progress import Progress
 from destila.core.records import Example, Prediction
@@ -91,10 +92,10 @@ def run(settings: BenchSettings) -> dict[str, Any]:
     if settings.plot:
         write_text(Path(settings.plot), _chart(points, choice, settings))
     if not settings.json:
-        print(_table(told), why, sep="\n\n", end="\n\n")
+        print(_table(told), say(why), sep="\n\n", end="\n\n")
     print(json.dumps(result))
     if choice is None:
-        print(f"Nothing keeps the budget. {why}", file=sys.stderr)
+        print(say("Nothing keeps the budget."), say(why), file=sys.stderr)
         sys.exit(1)
     return result
 
@@ -124,7 +125,7 @@ def variants(settings: BenchSettings) -> list[Variant]:
             precision = "fp32" if backend == "torch" else ModelMetadata.read(directory).precision
             found.append(Variant(directory, backend, precision))
     for line in missing:
-        print(line, file=sys.stderr)
+        print(say(line), file=sys.stderr)
     if not found:
         raise UserError("--model", "names nothing that can be run here", "Install a run time, or name another.")
     return found
@@ -226,7 +227,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
         quality = "-"
         if row["f1"] is not None:
             quality = with_interval(row["f1"], row["f1_ci"])
-        cells.append([row["name"], f"{row['p50_ms']:.1f}", f"{row['megabytes']:.1f}", quality, row["verdict"]])
+        cells.append([row["name"], f"{row['p50_ms']:.1f}", f"{row['megabytes']:.1f}", quality, say(row["verdict"])])
     notes = list(dict.fromkeys(row["signature"] for row in rows if row["signature"]))
     return "\n".join([table(head, cells), *notes])
 

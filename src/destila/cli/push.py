@@ -16,6 +16,7 @@ from typing import Any
 
 from destila.config import PushSettings
 from destila.core.errors import UserError
+from destila.core.language import say
 from destila.core.metadata import ModelMetadata
 from destila.core.runs import METADATA_FILE, RUN_FILE, destila_version, read_json
 from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE
@@ -123,8 +124,9 @@ def preview(uploads: list[Upload], settings: PushSettings) -> str:
     card = next(upload.content for upload in uploads if upload.name == CARD_FILE)
     assert isinstance(card, bytes)
     total = sum(upload.size for upload in uploads) / 1e6
-    kind = "private" if settings.private else "public"
-    head = f"{settings.directory} -> {settings.repository} ({kind}): {len(uploads)} files, {total:.1f} MB"
+    kind = say("private" if settings.private else "public")
+    amount = say(f"{len(uploads)} files, {total:.1f} MB")
+    head = f"{settings.directory} -> {settings.repository} ({kind}): {amount}"
     return "\n".join([head, *lines, "", f"--- {CARD_FILE} ---", card.decode().rstrip(), "---"])
 
 
@@ -141,7 +143,7 @@ def _confirm(settings: PushSettings) -> None:
         return
     if not sys.stdin.isatty():
         raise UserError("destila push", "asks before it uploads, and nobody can answer here", "Give --yes.")
-    print(f"Upload this to {settings.repository}? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(say(f"Upload this to {settings.repository}? [y/N] "), end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes", "s", "sí", "si"):
         raise UserError("destila push", "was called off", "Nothing was uploaded.")
 

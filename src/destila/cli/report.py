@@ -8,6 +8,7 @@ from typing import Any
 
 from destila.config import ReportSettings
 from destila.core.errors import UserError
+from destila.core.language import say
 from destila.core.runs import write_text
 from destila.reporting import markdown, page
 from destila.reporting.collect import collect
@@ -38,7 +39,7 @@ def run(settings: ReportSettings) -> Facts:
     write_text(directory / PAGE, page.render(document))
     write_text(directory / TEXT, markdown.render(document))
     if not settings.json:
-        print(f"open {(directory / PAGE).resolve().as_uri()}", file=sys.stderr)
+        print(say(f"open {(directory / PAGE).resolve().as_uri()}"), file=sys.stderr)
     print(json.dumps(summary(facts, directory), ensure_ascii=False))
     return facts
 

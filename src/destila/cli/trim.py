@@ -6,6 +6,7 @@ import json
 from destila.config import TrimSettings
 from destila.core.errors import UserError
 from destila.core.formatting import count, share, size
+from destila.core.language import say
 from destila.models.trim import HeldOutChange, TrimResult, trim
 
 
@@ -28,7 +29,7 @@ def run(settings: TrimSettings) -> TrimResult:
     if settings.json:
         print(json.dumps(dataclasses.asdict(result)))
     else:
-        print("\n".join(_lines(result)))
+        print("\n".join(map(say, _lines(result))))
     return result
 
 

@@ -29,6 +29,7 @@ from destila.config.loader import (
     whole_tables,
 )
 from destila.core.errors import UserError
+from destila.core.language import say
 
 DATA_ENDINGS = (".json", ".jsonl", ".parquet")
 
@@ -111,6 +112,11 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(self.prog, f"{name}{sign}{rest}", REMEDY)
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, prefix or say("usage: "))
+
+
 # ---------------------------------------------------------------------------------------------------- flags and help
 def _parser(cls: type, command: str, *, helped: bool, everything: bool) -> _Parser:
     """Takes every setting. All values stay strings until `resolve`.
@@ -120,18 +126,26 @@ def _parser(cls: type, command: str, *, helped: bool, everything: bool) -> _Pars
         everything: with those of all settings; else of those in the class's OFTEN, if it has one.
     """
     often: tuple[str, ...] = getattr(cls, "OFTEN", ())
-    parser = _Parser(prog=command, description=cls.__doc__, allow_abbrev=False, add_help=False)
-    text = "TOML settings file, or a bundled one by its name, such as paper; later ones and flags win"
-    parser.add_argument("--config", action="append", default=[], metavar="FILE", help=text)
+    parser = _Parser(
+        prog=command,
+        description=say(cls.__doc__ or ""),
+        allow_abbrev=False,
+        add_help=False,
+        formatter_class=_HelpFormatter,
+    )
+    text = say("TOML settings file, or a bundled one by its name, such as paper; later ones and flags win")
+    positional, optional = (parser.add_argument_group(say(title)) for title in ("positional arguments", "options"))
+    optional.add_argument("--config", action="append", default=[], metavar=say("FILE"), help=text)
     settings = list(_settings(cls, helped=helped))
     settings.sort(key=lambda each: often.index(each.name) if each.name in often else len(often))
     for each in settings:
-        each.add_to(parser, shown=everything or not often or each.name in often)
-    parser.usage = f"{command} [--config FILE.toml] [--setting value]..."
+        group = positional if each.item.metadata.get("positional") else optional
+        each.add_to(group, shown=everything or not often or each.name in often)
+    parser.usage = command + say(" [--config FILE.toml] [--setting value]...")
     positionals = "".join(f" [{each.name.upper()}]" for each in settings if each.item.metadata.get("positional"))
     parser.usage = parser.usage.replace(command, command + positionals, 1)
     if often and not everything:
-        parser.epilog = f"--help-all shows all {len(settings)} settings."
+        parser.epilog = say(f"--help-all shows all {len(settings)} settings.")
     return parser
 
 
@@ -145,20 +159,20 @@ class _Setting:
     text: str
     short: str
 
-    def add_to(self, parser: argparse.ArgumentParser, *, shown: bool) -> None:
+    def add_to(self, group: "argparse._ArgumentGroup", *, shown: bool) -> None:
         """Add the flag, or the positional."""
         common: dict[str, Any] = {"default": argparse.SUPPRESS, "metavar": self.item.name.upper()}
         common["help"] = self.text if shown else argparse.SUPPRESS
         if self.item.metadata.get("positional"):
             optional = self.item.default is not dataclasses.MISSING or callable(self.item.default_factory)
-            parser.add_argument(self.name, nargs="*" if is_list(self.hint) else "?" if optional else None, **common)
+            group.add_argument(self.name, nargs="*" if is_list(self.hint) else "?" if optional else None, **common)
             return
         flags = [f"--{_flag(self.name)}", *([self.short] if self.short else [])]
         if self.hint is bool:
             common |= {"nargs": "?", "const": "true", "metavar": "BOOL"}
         elif is_list(self.hint):
             common |= {"action": "append"}
-        parser.add_argument(*flags, dest=self.name, **common)
+        group.add_argument(*flags, dest=self.name, **common)
 
 
 def _settings(cls: type, prefix: str = "", *, helped: bool, short: str = "") -> Iterator[_Setting]:
@@ -174,11 +188,11 @@ def _settings(cls: type, prefix: str = "", *, helped: bool, short: str = "") -> 
             flag = "" if prefix else f"--{_flag(name)}"
             yield from _settings(typing.cast(type, hint), name + ".", helped=helped, short=flag)
             continue
-        text = helps.get(item.name, "").replace("%", "%%")
+        text = say(helps.get(item.name, ""))
         shown = item.default is not dataclasses.MISSING and item.default not in (None, "")
         if shown and item.default is not False:  # zero is worth saying, and is what False equals
-            text += f" (default: {item.default})"
-        yield _Setting(name, item, hint, text, short if item.name == main_key(cls) else "")
+            text += say(f" (default: {item.default})")
+        yield _Setting(name, item, hint, text.replace("%", "%%"), short if item.name == main_key(cls) else "")
 
 
 def _flags(cls: type) -> dict[str, str]:

@@ -23,9 +23,7 @@ class UserError(Exception):
         self.where, self.problem, self.remedy = where, problem, remedy
 
     def __str__(self) -> str:
-        joint = "\n" if "\n" in self.problem else " "
-        stop = "" if self.problem.endswith(("?", "!")) else "."
-        return f"{self.where}: {self.problem.rstrip('.')}{stop}{joint}{self.remedy}".rstrip()
+        return sentence(self.where, self.problem, self.remedy)
 
     @classmethod
     def from_problems(cls, where: str, problems: Sequence[str], remedy: str = "") -> "UserError":
@@ -35,3 +33,10 @@ class UserError(Exception):
         shown = "".join(f"\n  - {problem}" for problem in problems[:SHOWN_PROBLEMS])
         more = f"\n  - and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
         return cls(where, f"{len(problems)} problems:{shown}{more}", remedy)
+
+
+def sentence(where: str, problem: str, remedy: str) -> str:
+    """The three parts of an error as people read them."""
+    joint = "\n" if "\n" in problem else " "
+    stop = "" if problem.endswith(("?", "!")) else "."
+    return f"{where}: {problem.rstrip('.')}{stop}{joint}{remedy}".rstrip()

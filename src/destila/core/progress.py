@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from destila.core.language import say
+
 Item = TypeVar("Item")
 
 QUIET_SECONDS = 2.0  # what takes less than this shows nothing
@@ -106,7 +108,7 @@ class _Messages(logging.Handler):
     """Each message on a line of stderr, which may be another one by now (a test's, say)."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        print(say(self.format(record)), file=sys.stderr, flush=True)
 
 
 class _Shown:
@@ -130,7 +132,7 @@ class _Shown:
         elif bar is None:
             from tqdm import tqdm  # its import takes as long as a short answer
 
-            names = {"desc": progress.what, "unit": progress.unit, "initial": progress.initial}
+            names = {"desc": say(progress.what), "unit": say(progress.unit), "initial": progress.initial}
             self._bars[progress] = tqdm(total=progress.total, delay=QUIET_SECONDS, dynamic_ncols=True, **names)
         else:
             if progress.values:
@@ -148,7 +150,8 @@ class _Shown:
 
 def _line(progress: Progress) -> str:
     rate, total = progress.rate, progress.total
-    left = f", {(total - progress.done) / rate:.0f} s left" if total and rate else ""
+    left = say(f", {(total - progress.done) / rate:.0f} s left") if total and rate else ""
+    what, unit = say(progress.what), say(progress.unit)
     shown = "".join(f", {name} {value}" for name, value in progress.values.items())
     share = f"{progress.done:,}/{total:,}" if total else f"{progress.done:,}"
-    return f"{progress.what}: {share} {progress.unit}, {rate:.2f} {progress.unit}/s{left}{shown}"
+    return f"{what}: {share} {unit}, {rate:.2f} {unit}/s{left}{shown}"

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from destila.config.fields import ThresholdCriterion
 from destila.core.formatting import with_interval
+from destila.core.language import say
 from destila.core.records import Example, Prediction, Report
 from destila.core.runs import command_line, destila_version
 from destila.evaluation import bootstrap, metrics
@@ -239,7 +240,7 @@ def format_reports(reports: Sequence[Report]) -> str:
         for report in reports
     ]
     notes = list(dict.fromkeys(note for report in reports for note in [signature(report), *_notes(report)]))
-    return "\n".join([table(head, rows), *notes])
+    return "\n".join([table(head, rows), *map(say, notes)])
 
 
 def _notes(report: Report) -> list[str]:
@@ -298,13 +299,14 @@ def format_breakdowns(reports: Sequence[Report]) -> str:
         for name, whole in groups.items():
             parts = [report.details["breakdown"][kind][name] for report in reports]
             cells = [f"{_number(part['f1'])} / {_number(part['em'])}" for part in parts]
-            rows.append([name or "(not given)", f"{whole['n']:,}", *cells])
+            rows.append([name or say("(not given)"), f"{whole['n']:,}", *cells])
         blocks.append(table([kind.replace("_", " "), "n", *head], rows))
     return "\n\n".join(blocks)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns: the first to the left, the others to the right."""
+    head = [say(title) for title in head]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [
         "  ".join(

@@ -13,6 +13,7 @@ import numpy as np
 from destila.config import BenchSettings
 from destila.config.loader import settings_of
 from destila.core.cpus import thread_count
+from destila.core.language import say
 from destila.core.progress import Listener, Progress, listening
 from destila.core.runs import command_line, environment
 from destila.evaluation import benchmark as clock
@@ -146,7 +147,7 @@ def format_benchmark(found: Benchmark) -> str:
     cells = [[_cell(row[key], form, key) for _, key, form in COLUMNS] for row in rows]
     libraries = ", ".join(f"{name} {version}" for name, version in environment["libraries"].items())
     machine = f"{environment['processor']}, {environment['threads']} threads, Python {environment['python']}"
-    return f"{machine}; {libraries}\n\n{table(head, cells)}"
+    return f"{say(machine)}; {libraries}\n\n{table(head, cells)}"
 
 
 def _cell(value: Any, form: str, key: str) -> str:

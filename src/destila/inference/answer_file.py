@@ -14,6 +14,7 @@ from typing import BinaryIO
 from destila.config import AnswerSettings
 from destila.core.errors import UserError
 from destila.core.journal import Journal
+from destila.core.language import say
 from destila.core.progress import Progress
 from destila.core.runs import atomic_file, destila_version, is_special, writing
 from destila.core.signals import caught_signals
@@ -52,7 +53,7 @@ def answer_file(settings: AnswerSettings, reader: Reader, *, workers: Workers | 
             counts = _pass_on(settings, reader, file, target)
         else:
             counts = _write_through_kills(settings, reader, file, workers)
-    print(f"{source}: {counts['questions']} questions, {counts['errors']} errors", file=sys.stderr)
+    print(say(f"{source}: {counts['questions']} questions, {counts['errors']} errors"), file=sys.stderr)
     return counts
 
 
@@ -98,7 +99,7 @@ def _write_through_kills(settings: AnswerSettings, reader: Reader, file: BinaryI
     with contextlib.closing(journal), caught_signals() as received:
         place = {"lines": 0, "bytes": 0, "questions": 0, "errors": 0} | journal.place
         if place["lines"]:
-            print(f"{settings.output}: going on after line {place['lines']:,} of {lines:,}", file=sys.stderr)
+            print(say(f"{settings.output}: going on after line {place['lines']:,} of {lines:,}"), file=sys.stderr)
         progress = Progress(lines, what="Answering", unit="lines", initial=place["lines"])
         start = Position(place["lines"], place["bytes"])
         answered = workers(Path(file.name), start) if workers else _answered(settings, reader, file, start)
@@ -109,9 +110,8 @@ def _write_through_kills(settings: AnswerSettings, reader: Reader, file: BinaryI
                 journal.append(block.content, place)
                 if received:
                     journal.record()
-                    print(
-                        f"stopped after line {place['lines']:,} of {lines:,}; the same command goes on", file=sys.stderr
-                    )
+                    stopped = f"stopped after line {place['lines']:,} of {lines:,}; the same command goes on"
+                    print(say(stopped), file=sys.stderr)
                     sys.exit(128 + received[0])
         journal.finish()
     return {"questions": place["questions"], "errors": place["errors"]}
