@@ -17,6 +17,8 @@ from destila.export.web import runtime as web_runtime
 settings.register_profile("destila", deadline=None)  # what an example takes is up to the machine
 settings.load_profile("destila")
 
+os.environ["DESTILA_LANG"] = "en"  # whatever the locale here: tests read what the command line says
+
 
 @pytest.fixture(scope="module")  # no longer: its event loop would forbid others to tests of other files
 def browser() -> Iterator[Any]:

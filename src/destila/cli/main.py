@@ -128,7 +128,8 @@ def main() -> None:
             raise
         if error.filename is None:
             reason = f"cannot be written: {error.strerror}", "Send it elsewhere; it is not complete."
-        print(f"destila: {UserError(str(error.filename or 'standard output'), *reason)}", file=sys.stderr)
+        place = str(error.filename or "standard output")
+        print(f"destila: {say_error(UserError(place, *reason))}", file=sys.stderr)
         sys.stdout = None  # as above: what is still in its buffer cannot be written either
         sys.exit(2)
     except KeyboardInterrupt:
