@@ -10,7 +10,7 @@ resample whole articles, because the questions of one article stand or fall toge
 import argparse
 
 from destila import Reader
-from destila.data.sources import load_examples
+from destila.data.sources import load_gold
 from destila.evaluation.evaluate import compare, evaluate_reader, signature
 from destila.evaluation.predictions import answer_texts
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="directory or hub id; none: the bundled model")
     given = parser.parse_args()
 
-    examples = load_examples(given.data)
+    examples = load_gold(given.data)
     answers = []
     for name in given.model or [None]:
         reader = Reader.load(name)

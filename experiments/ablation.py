@@ -22,7 +22,7 @@ from destila.config.loader import resolve
 from destila.core.errors import UserError
 from destila.core.records import Example
 from destila.core.runs import write_json
-from destila.data.sources import load_examples
+from destila.data.sources import load_gold
 from destila.data.squad import save
 from destila.evaluation.predictions import answer_texts
 
@@ -114,7 +114,7 @@ class Plan:
 
     def examples(self) -> list[Example]:
         """The questions that are scored."""
-        return [example for example in load_examples(self.dev) if example.answers or not self.answerable]
+        return [example for example in load_gold(self.dev) if example.answers or not self.answerable]
 
     @property
     def scored(self) -> Path:

@@ -22,7 +22,7 @@ from destila.core.errors import UserError
 from destila.core.formatting import with_interval
 from destila.core.progress import on_stderr
 from destila.core.runs import write_json, write_text
-from destila.data.sources import load_examples
+from destila.data.sources import load_examples, load_gold
 from destila.data.squad import save
 from destila.data.synthetic.augmentation import variations
 from destila.evaluation.evaluate import compare, evaluate_reader, table
@@ -170,7 +170,7 @@ def train(name: str, row: Row, arguments: argparse.Namespace) -> None:
 
 def evaluate(names: list[str], arguments: argparse.Namespace) -> None:
     """Score all readers, and write the table."""
-    examples = [example for example in load_examples(arguments.dev) if example.answers]
+    examples = [example for example in load_gold(arguments.dev) if example.answers]
     examples = examples[:: max(1, len(examples) // arguments.questions)]  # evenly, so that every article is there
     texts, rows = {}, {}
     for name in names:

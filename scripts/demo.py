@@ -20,7 +20,7 @@ from destila.config.flags import parse_arguments
 from destila.core.errors import UserError
 from destila.core.progress import on_stderr
 from destila.core.records import Report
-from destila.data.sources import load_examples
+from destila.data.sources import load_gold
 from destila.evaluation.benchmark import load_candidate
 from destila.evaluation.evaluate import evaluate_reader, table
 from destila.inference.reader import SHIPPED
@@ -120,7 +120,7 @@ def main() -> None:
     with on_stderr():
         paths = train_all()
         print("\n== 4 of 4: scores of all on questions that none has seen", file=sys.stderr)
-        examples = load_examples([TEST])
+        examples = load_gold([TEST])
         candidates = {name: load_candidate(str(path), backend="auto", threads=0) for name, path in paths.items()}
         readers = {name: candidate.reader for name, candidate in candidates.items()}
         reports = {name: evaluate_reader(one, examples, model=name, data=TEST)[0][0] for name, one in readers.items()}

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from destila.config import ExportSettings
 from destila.config.loader import resolve
 from destila.core.errors import UserError
+from destila.core.records import Answer, Example
 from destila.data import squad
 from destila.inference.backends import load_backend
 from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
@@ -41,7 +42,8 @@ def make(model: Path, output: Path, **settings: object) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("export")
-    squad.save(tiny_examples(), root / "data.json")
+    void = Example("vacía", "¿Qué?", "Una respuesta vacía.", (Answer("", None, None),))  # as published: judged, too
+    squad.save([*tiny_examples(), void], root / "data.json")
     for architecture in ARCHITECTURES:
         tiny_reader(root / architecture, architecture, metadata=WINDOW)
     return root
@@ -114,7 +116,7 @@ def test_lower_precisions_pass_the_gate_and_say_what_they_cost(
     metadata = json.loads((tmp_path / "out" / "destila.json").read_text())
     assert metadata["precision"] == precision
     assert metadata["scores"] == made["scores"]
-    assert metadata["scores"]["n"] == len(tiny_examples())
+    assert metadata["scores"]["n"] == len(tiny_examples()) + 1
     assert {"f1", "em"} == set(metadata["scores"]["before"]) == set(metadata["scores"]["after"])
     torch, exported = load_backend(str(root / "roberta")), load_backend(str(tmp_path / "out"))
     ids, mask = rows(Reader.of(torch, name="torch"), batch=4, tokens=40)

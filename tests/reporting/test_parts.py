@@ -52,6 +52,9 @@ def span(piece: str) -> Answer:
 def test_a_mistake_is_sorted_by_where_it_lies(said: Answer, golds: list[str], kind: str) -> None:
     assert kind_of(said, [span(gold) for gold in golds], right=False) == kind
     assert kind_of(said, [span(gold) for gold in golds], right=True) == "right"
+    nowhere = [Answer("Cuzco", None, None)]  # as published: it places no error
+    assert kind_of(said, [*nowhere, *map(span, golds)], right=False) == ("not placed" if kind == "invented" else kind)
+    assert kind_of(said, [Answer("", None, None)], right=False) == ("missed" if said.text is None else "invented")
 
 
 @st.composite

@@ -22,7 +22,7 @@ from destila.config import (
 from destila.config.loader import to_toml
 from destila.core.records import Answer, Example, Prediction
 from destila.core.runs import Run
-from destila.data.sources import load_examples
+from destila.data.sources import load_gold
 from destila.reporting import rawfiles
 from tiny import predicted, tiny_reader
 
@@ -34,8 +34,8 @@ STEPS = 400
 
 @functools.cache
 def examples() -> list[Example]:
-    """The questions, repaired as the command does."""
-    return load_examples([DATA])
+    """The questions, as the command reads them."""
+    return load_gold([DATA])
 
 
 def answers(seed: int, *, skill: float, threshold: float | None) -> dict[str, Prediction]:

@@ -8,7 +8,7 @@ from typing import Any
 from destila.config import CardSettings
 from destila.core.runs import read_json, write_json
 from destila.data.licences import describe_data
-from destila.data.sources import load_examples
+from destila.data.sources import load_gold
 from destila.evaluation import evaluate
 from destila.inference.reader import Reader
 from destila.reporting.card import SCORES_FILE, write_card
@@ -37,7 +37,7 @@ def _measure(directory: Path, data: list[str]) -> None:
     for score in read_json(path) if path.exists() else []:
         found[score["data"], score["normalizer"]] = score
     for name in data:
-        made, _ = evaluate.evaluate_reader(reader, load_examples([name]), model=str(directory), data=name)
+        made, _ = evaluate.evaluate_reader(reader, load_gold([name]), model=str(directory), data=name)
         holds = [source.name for source in describe_data(name, use="judged").sources]
         for report in made:
             kept = {key: value for key, value in asdict(report).items() if key not in ("details", "command", "model")}

@@ -26,7 +26,7 @@ from destila.core.metadata import ModelMetadata
 from destila.core.progress import Progress
 from destila.core.records import Example, Prediction
 from destila.core.runs import METADATA_FILE, command_line, environment, write_text
-from destila.data.sources import load_examples
+from destila.data.sources import load_gold
 from destila.evaluation import benchmark
 from destila.evaluation.evaluate import make_report, signature, table
 from destila.evaluation.metrics import score
@@ -75,7 +75,7 @@ def run(settings: BenchSettings) -> dict[str, Any]:
         raise UserError("destila bench --pareto", "needs --data", "Name questions to judge quality on.")
     budget = Budget(settings.max_ms or math.inf, settings.max_mb or math.inf, settings.min_f1)
     found = variants(settings)
-    examples = [example for example in load_examples(settings.data) if example.labelled]
+    examples = [example for example in load_gold(settings.data) if example.labelled]
     examples = random.Random(1).sample(examples, min(len(examples), settings.max_examples or len(examples)))
     rows = measured(found, budget, settings, examples)
     points = [row["point"] for row in rows]

@@ -53,8 +53,8 @@ class EvaluateSettings(RunTimeSettings):
     """Score this {id: text} file instead of a model, as the official scripts do; "" means no answer."""
     predictions: str | None = None
     """Write each model's {id: text} predictions here (with several models: NAME gets the model's number)."""
-    repair: bool = True
-    """Mend gold answers that do not match their context."""
+    repair: bool = False
+    """Score with mended gold answers, and without those that cannot be mended; false: as they were published."""
     fit_threshold: ThresholdCriterion | None = None
     """Fit the no-answer threshold on this data and score with it. f1: the threshold with the best F1; equal-errors: the
     one that refuses as many of the answerable questions as it answers of the same questions asked of another paragraph

@@ -33,8 +33,8 @@ class ReportSettings:
     """What runs the readers."""
     threads: CountOrZero = 0
     """Threads of the run time; 0: one for each core that this process may use."""
-    repair: bool = True
-    """Mend gold answers that do not match their context."""
+    repair: bool = False
+    """Score with mended gold answers, and without those that cannot be mended; false: as they were published."""
     max_examples: CountOrZero = 0
     """Judge on the first so many examples only; 0: on all."""
     max_errors: Count = 500

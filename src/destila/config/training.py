@@ -25,7 +25,8 @@ class DataSettings:
     dev: list[str] = strings()
     """Files or named sources to choose the best checkpoint on."""
     repair: bool = True
-    """Mend answers that do not match their context, and drop those that cannot be mended; false: refuse them."""
+    """Mend training answers that do not match their context, and drop those that cannot be mended; false: refuse them.
+    `dev` is always scored as it was published."""
     unanswerable: bool = True
     """Train on unanswerable questions, too; false: leave them out, and the reader always answers."""
     negatives: Share = 1.0

@@ -1,8 +1,9 @@
 """The nouns of Destila: plain frozen records that every layer passes around.
 
 Invariant: character positions are Python string indices (code points) into the context as the user gave it, and
-`answer.text == context[answer.start:answer.end]` wherever an answer has a text. "No answer" is `text is None`, never a
-magic string. This module computes nothing but what follows from a record's own fields (the one rule of "no answer"
+`answer.text == context[answer.start:answer.end]` wherever an answer has a place: every answer with a text, but for gold
+answers that were published with a text that their context does not hold. "No answer" is `text is None`, never a magic
+string. This module computes nothing but what follows from a record's own fields (the one rule of "no answer"
 among it) and imports nothing heavy.
 """
 
@@ -18,8 +19,8 @@ class Answer:
 
     Attributes:
         text: `context[start:end]`; None for "no answer".
-        start: first character of the span; None for "no answer".
-        end: one past the last character; None for "no answer".
+        start: first character of the span; None for "no answer", and for a gold text that stands nowhere.
+        end: one past the last character; None likewise.
         score: probability in [0, 1] that the reader gives to this span among all legal spans and "no answer";
             1.0 for gold answers.
     """

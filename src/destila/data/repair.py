@@ -143,7 +143,8 @@ class Judge:
         self._before.update(("examples", _sort(bool(raw.answers), raw.impossible is not None)))
         self._before["answers"] += len(raw.answers)
         answers, problems = self._answers(raw)
-        problems += self._question_problems(raw, usable=any(answer.start is not None for answer in answers))
+        worthless = sum(problem.kind in ("void", "absent") for problem in problems)
+        problems += self._question_problems(raw, usable=worthless < len(raw.answers))
         self._problems.update(problem.kind for problem in problems)
         unusable = UNREADABLE if self.gold == "published" else QUESTION_FAULTS
         faults = UNREADABLE if self.gold == "published" else (*ANSWER_FAULTS, *QUESTION_FAULTS)

@@ -20,7 +20,8 @@ from destila.core.errors import UserError
 from destila.core.records import Example
 from destila.core.runs import atomic_file, write_text
 from destila.data.download import digest, download
-from destila.data.squad import read
+from destila.data.repair import ANSWER_FAULTS, QUESTION_FAULTS, Counts, Gold
+from destila.data.squad import read_gold
 
 LOG = logging.getLogger(__name__)
 
@@ -163,26 +164,53 @@ def load_examples(names: Sequence[str], *, repair: bool = True, limit: int = 0) 
     Raises:
         UserError: nothing was named; a file cannot be had, read or taken as it is; an id occurs in two files.
     """
-    examples = [example for found in load_by_name(names, repair=repair).values() for example in found]
+    return _together(names, "repaired" if repair else "checked", limit)
+
+
+def load_gold(names: Sequence[str], *, repair: bool = False, limit: int = 0) -> list[Example]:
+    """Read files and named sources to score with: gold answers as published, whether they match their context or not.
+
+    Args:
+        repair: mend or drop answers that do not match their context; scores are no longer the official ones then.
+        limit: hand out the first so many examples only; 0: all.
+
+    Raises:
+        UserError: as `load_examples`; files are refused only for what no script can score.
+    """
+    return _together(names, "repaired" if repair else "published", limit)
+
+
+def _together(names: Sequence[str], gold: Gold, limit: int) -> list[Example]:
+    examples = [example for found in load_by_name(names, gold=gold).values() for example in found]
     return examples[:limit] if limit else examples
 
 
-def load_by_name(names: Sequence[str], *, repair: bool = True) -> dict[str, list[Example]]:
-    """As `load_examples`, the examples of each file or named source apart."""
+def load_by_name(names: Sequence[str], *, gold: Gold) -> dict[str, list[Example]]:
+    """The examples of each file or named source apart; `gold` says what becomes of answers that do not match."""
     if not names:
         raise UserError("data", "no file and no named data set is given", "Give at least one.")
     found: dict[str, list[Example]] = {}
     owner: dict[str, str] = {}
     for name in names:
-        more, counts = read(resolve(name), repair=repair)
-        if counts.changes:
-            LOG.warning(f"{name}: {counts.changes} (destila data check tells more)")
+        more, counts = read_gold(resolve(name), gold=gold)
+        if said := _as_published(more, counts) if gold == "published" else counts.changes:
+            LOG.warning(f"{name}: {said} (destila data check tells more)")
         shared = [f"id {example.id} is in {owner[example.id]} too" for example in more if example.id in owner]
         if shared:
             raise UserError.from_problems(name, shared, "Ids must be unique over all files that are loaded together.")
         owner.update((example.id, name) for example in more)
         found[name] = more
     return found
+
+
+def _as_published(examples: Sequence[Example], counts: Counts) -> str:
+    """What is odd about gold answers that are taken as published, in one sentence; empty if nothing is."""
+    kinds = {kind: counts.problems[kind] for kind in (*ANSWER_FAULTS, *QUESTION_FAULTS) if kind in counts.problems}
+    if not kinds:
+        return ""
+    found = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items())
+    lost = sum(answer.start is None for example in examples for answer in example.answers)
+    return f"gold answers are taken as published ({found}); {lost:,} have no place in their context, only a text"
 
 
 # ---------------------------------------------------------------------------------------------------- fetching

@@ -18,7 +18,7 @@ from typing import Any
 
 from destila.core.errors import SHOWN_PROBLEMS, UserError
 from destila.core.json_fields import Fields, parse_json, read_text
-from destila.core.records import Example
+from destila.core.records import Answer, Example
 from destila.core.runs import atomic_file
 from destila.data.offsets import CHARACTERS
 from destila.data.repair import ANSWER_FAULTS, Counts, Gold, Problem, RawExample, judge
@@ -247,17 +247,21 @@ def _squad_document(examples: Sequence[Example]) -> dict[str, Any]:
 
 
 def _question(example: Example, *, second: bool) -> dict[str, Any]:
-    answers = [{"text": answer.text, "answer_start": answer.start} for answer in example.answers]
+    answers = [{"text": answer.text, "answer_start": _start(answer)} for answer in example.answers]
     entry: dict[str, Any] = {"id": example.id, "question": example.question, "answers": answers}
     # An unlabelled question says nothing of being impossible: that is how it stays unlabelled.
     return entry | {"is_impossible": not answers} if second and example.labelled else entry
+
+
+def _start(answer: Answer) -> int:
+    return -1 if answer.start is None else answer.start  # a published text without a place
 
 
 def _row(example: Example) -> dict[str, Any]:
     row: dict[str, Any] = {"id": example.id, "title": example.title, "context": example.context}
     row["question"] = example.question
     if example.labelled:
-        texts, starts = [answer.text for answer in example.answers], [answer.start for answer in example.answers]
+        texts, starts = [answer.text for answer in example.answers], [_start(answer) for answer in example.answers]
         row["answers"] = {"text": texts, "answer_start": starts}
     return row | {"source": example.source} if example.source else row
 

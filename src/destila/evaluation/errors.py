@@ -21,6 +21,7 @@ KINDS = {
     "too long": "holds a right answer and more",
     "too short": "is a part of a right answer",
     "shifted": "overlaps a right answer",
+    "not placed": "is wrong; where it should point is not known, because no right answer stands in the text",
     "missed": 'says "no answer" where there is one',
     "invented": "answers where there is no answer",
     "right": "is right, and the reference is wrong",
@@ -91,11 +92,13 @@ def kind_of(answer: Answer, golds: Sequence[Answer], *, right: bool) -> str:
         return "right"
     if answer.text is None:
         return "missed"
-    if not golds:
+    if not any(gold.text for gold in golds):
         return "invented"
     span = (answer.start or 0, answer.end or 0)
-    over = [(gold.start or 0, gold.end or 0) for gold in golds]
-    over = [gold for gold in over if gold[0] < span[1] and span[0] < gold[1]]
+    places = [(gold.start, gold.end) for gold in golds if gold.start is not None and gold.end is not None]
+    if not places:
+        return "not placed"
+    over = [gold for gold in places if gold[0] < span[1] and span[0] < gold[1]]
     if not over:
         return "elsewhere"
     if any(span[0] <= gold[0] and gold[1] <= span[1] for gold in over):

@@ -41,6 +41,7 @@ def evaluate_reader(
     seed: int = 1,
     resamples: int = 2000,
     fit_by: ThresholdCriterion | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> tuple[list[Report], dict[str, Prediction]]:
     """Answer all questions and score the answers.
 
@@ -49,6 +50,7 @@ def evaluate_reader(
         fit_by: fit the no-answer threshold on these examples by this criterion (`destila.evaluation.threshold`) and
             score with it; it is then in `details["no_answer_threshold"]` of each report, and what it refuses in
             `details["fitted"]`.
+        details: more for `details` of each report.
 
     Returns:
         One report per normalizer, and the predictions that were scored.
@@ -58,11 +60,11 @@ def evaluate_reader(
     """
     started = time.perf_counter()
     predictions = dict(reader.predict(examples))
-    details: dict[str, Any] = {"ms_per_question": 1000 * (time.perf_counter() - started) / max(1, len(examples))}
+    more: dict[str, Any] = {"ms_per_question": 1000 * (time.perf_counter() - started) / max(1, len(examples))}
     if fit_by:
         options: dict[str, Any] = {"criterion": fit_by, "ask": reader.predict, "seed": seed, "resamples": resamples}
         fitted = fit_threshold(examples, predictions, **options)
-        details |= {"no_answer_threshold": fitted.threshold, "fitted": asdict(fitted)}
+        more |= {"no_answer_threshold": fitted.threshold, "fitted": asdict(fitted)}
         predictions = metrics.with_threshold(predictions, fitted.threshold)
     reports = evaluate_texts(
         answer_texts(predictions),
@@ -72,7 +74,7 @@ def evaluate_reader(
         normalizers=normalizers,
         seed=seed,
         resamples=resamples,
-        details=details,
+        details={**more, **(details or {})},
     )
     return reports, predictions
 
@@ -136,6 +138,7 @@ def make_report(
             "has_answer": metrics.summary(scores, scores.has_answer),
             "no_answer": metrics.summary(scores, ~scores.has_answer),
             "unlabelled": scores.unlabelled,
+            "repaired": False,
             "resamples": resamples,
             "resampled": f1.unit,
             "clusters": f1.clusters,
@@ -151,6 +154,7 @@ def signature(report: Report) -> str:
     return (
         f"normalizer:{report.normalizer}|n:{report.n}|ci:95%-bootstrap|{details['resampled']}:{details['clusters']}"
         f"|resamples:{details['resamples']}|seed:{report.seed}|version:{report.version}"
+        f"{'|gold:repaired' if details.get('repaired') else ''}"
     )
 
 
@@ -245,6 +249,8 @@ def format_reports(reports: Sequence[Report]) -> str:
 
 def _notes(report: Report) -> list[str]:
     notes = []
+    if report.details["repaired"]:
+        notes.append("Gold answers were repaired (--repair): these scores are not the official ones.")
     if unlabelled := report.details["unlabelled"]:
         notes.append(f"{unlabelled:,} unlabelled questions are left out.")
     if report.details["resampled"] == "questions":

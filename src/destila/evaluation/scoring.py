@@ -15,7 +15,7 @@ from destila.core.errors import UserError
 from destila.core.progress import Listener, listening
 from destila.core.records import Example, Report
 from destila.core.runs import write_json
-from destila.data.sources import load_examples
+from destila.data.sources import load_gold
 from destila.evaluation.evaluate import compare_all, evaluate_reader, evaluate_texts
 from destila.evaluation.predictions import Texts, answer_texts, numbered, read_predictions
 from destila.evaluation.threshold import write_threshold
@@ -71,11 +71,12 @@ def evaluate(
     given = [item for item in items if isinstance(item, Example)]
     names = [str(item) for item in items if not isinstance(item, Example)]
     with listening(progress):
-        examples = given + (load_examples(names, repair=chosen.repair) if names else [])
+        examples = given + (load_gold(names, repair=chosen.repair) if names else [])
         name = ", ".join(names) or f"{len(given)} examples"
         if not any(example.labelled for example in examples):
             raise UserError(name, "holds no labelled example", "Give data with gold answers.")
         options: dict[str, Any] = {"data": name, "seed": chosen.seed, "resamples": chosen.resamples}
+        options["details"] = {"repaired": chosen.repair and bool(names)}
         if chosen.from_predictions:
             texts = read_predictions(Path(chosen.from_predictions))
             reports = evaluate_texts(texts, examples, model=chosen.from_predictions, **options)

@@ -19,7 +19,7 @@ from destila.core.metadata import ModelMetadata
 from destila.core.progress import Listener, listening
 from destila.core.records import Example
 from destila.core.runs import atomic_directory
-from destila.data.sources import load_examples
+from destila.data.sources import load_gold
 from destila.inference.backends import LoadedBackend, load_backend
 from destila.inference.backends.files import ONNX_FILE
 from destila.inference.reader import Reader, name_of, place_of
@@ -123,7 +123,7 @@ def _write_page(settings: ExportSettings, directory: Path) -> dict[str, Any]:
 def _convert(settings: ExportSettings, directory: Path) -> dict[str, Any]:
     """Fill a directory with an export to ONNX or OpenVINO."""
     convert = _import_exporter(settings)
-    examples = convert.spread(load_examples(settings.data), settings.max_examples) if settings.data else []
+    examples = convert.spread(load_gold(settings.data), settings.max_examples) if settings.data else []
     reference = load_backend(settings.model, "torch", revision=settings.revision)
     convert.write_fp32(reference, directory, format=settings.format, name=settings.model)
     found = {"parity": convert.check_parity(reference, directory, name=settings.model)}

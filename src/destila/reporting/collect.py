@@ -21,7 +21,7 @@ from destila.core.cpus import thread_count
 from destila.core.errors import UserError
 from destila.core.records import Example, Missing, Prediction
 from destila.core.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, command_line, destila_version, environment
-from destila.data.sources import load_examples
+from destila.data.sources import load_gold
 from destila.evaluation import benchmark, breakdowns, calibration, errors, evaluate, metrics
 from destila.evaluation.predictions import answer_texts
 from destila.inference.reader import SHIPPED, SHIPPED_NAME, name_of, place_of
@@ -66,7 +66,7 @@ def collect(settings: ReportSettings, directory: Path) -> Facts:
     """
     subject, models = _choose(settings)
     data = _data_of(settings, subject)
-    examples = load_examples(data, repair=settings.repair, limit=settings.max_examples)
+    examples = load_gold(data, repair=settings.repair, limit=settings.max_examples)
     if not any(example.labelled for example in examples):
         raise UserError(", ".join(data), "holds no labelled example", "Give data with gold answers.")
     bench = _read_bench(settings.bench)
@@ -99,6 +99,7 @@ def collect(settings: ReportSettings, directory: Path) -> Facts:
             most=settings.max_errors,
         ),
         judged=tuple(describe_data(name, use="judged") for name in data),
+        repaired=settings.repair,
         limited=bool(settings.max_examples and len(examples) == settings.max_examples),
         questions=_count(examples, about.scores),
         bench=bench.get("environment", {}),
@@ -191,9 +192,14 @@ def _model_facts(
     settings: ReportSettings,
 ) -> ModelFacts:
     options: Options = {"seed": settings.seed, "resamples": settings.resamples}
-    texts = answer_texts(asked.predictions)
     made = evaluate.evaluate_texts(
-        texts, examples, model=asked.label, data=", ".join(data), normalizers=_rules(settings), **options
+        answer_texts(asked.predictions),
+        examples,
+        model=asked.label,
+        data=", ".join(data),
+        normalizers=_rules(settings),
+        details={"repaired": settings.repair},
+        **options,
     )
     given = np.array([asked.predictions[name].answer.score for name in asked.scores.ids])
     return ModelFacts(
@@ -281,6 +287,7 @@ def _count(examples: Sequence[Example], scores: metrics.Scores) -> dict[str, int
         "without an answer": int((~scores.has_answer).sum()),
         "unlabelled, left out": scores.unlabelled,
         "articles": len(set(scores.clusters.tolist())),
+        "answers without a place": sum(one.start is None for example in examples for one in example.answers),
         "contexts": len({example.context for example in examples if example.labelled}),
     }
 

@@ -133,6 +133,7 @@ class Facts:
         comparisons: of each other model with the reference, by each normalizer; see `evaluate.compare`.
         runs: of the models and their ancestors, oldest first.
         judged: what the models were judged on.
+        repaired: whether gold answers were mended, so that scores are not the official ones.
         limited: whether only the first questions of the data were taken.
         licences: data sets behind the subject under their licence.
         bench: the environment of the timing; empty where nobody measured.
@@ -152,6 +153,7 @@ class Facts:
     agreement: LayerAgreement | Missing
     mistakes: Mistakes
     judged: tuple[DataSet, ...]
+    repaired: bool
     limited: bool
     questions: Mapping[str, int]
     bench: Mapping[str, Any]

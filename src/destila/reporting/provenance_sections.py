@@ -141,6 +141,7 @@ def mistakes(facts: Facts) -> Section:
             f"{count(found.total)} of {count(scored)} questions on which {facts.subject}"
             + (f" or {facts.reference}" if facts.reference else "")
             + f" is not exactly right by the {facts.normalizer} rules."
+            + _unplaced(facts)
         ),
         Table("Kinds of error", (f"What {facts.subject} does", "Questions", "of all"), kinds),
     ]
@@ -155,6 +156,12 @@ def mistakes(facts: Facts) -> Section:
     models = (("model", facts.subject), *((("reference", facts.reference),) if facts.reference else ()))
     blocks.append(Browser(found, models))
     return Section("errors", "What it gets wrong", tuple(blocks))
+
+
+def _unplaced(facts: Facts) -> str:
+    number = facts.questions["answers without a place"]
+    text = "as published do not stand in their text: they are not marked there, and no error is placed by them."
+    return f" {count(number)} right answers {text}" if number else ""
 
 
 # ---------------------------------------------------------------------------------------------------- cost
@@ -284,7 +291,7 @@ def _check(facts: Facts, model: ModelFacts) -> str:
     """The command that scores the raw predictions of a model."""
     path = Path(facts.directory, model.predictions).with_suffix(".json")
     data = [part for item in facts.judged for part in ("--data", item.name)]
-    options = ["--seed", str(facts.seed), "--resamples", str(facts.resamples)]
+    options = ["--seed", str(facts.seed), "--resamples", str(facts.resamples), *["--repair"] * facts.repaired]
     return shlex.join(["destila", "evaluate", "--from-predictions", str(path), *data, *options])
 
 

@@ -13,6 +13,7 @@ ERRORS = {
     "too long": "hold a right answer and more",
     "too short": "are a part of a right answer",
     "shifted": "overlap a right answer",
+    "not placed": "are wrong, and no right answer stands in the text",
     "missed": 'say "no answer" where there is one',
     "invented": "answer where there is no answer",
 }
@@ -88,7 +89,8 @@ def _on_what(facts: Facts) -> str:
         f"On {first}{count(questions['scored'])} questions about {count(questions['articles'])} articles "
         f"of {words(names)}"
     )
-    return f"{text}; {count(questions['without an answer'])} of them have no answer."
+    repaired = " Gold answers were repaired: the scores are not the official ones." if facts.repaired else ""
+    return f"{text}; {count(questions['without an answer'])} of them have no answer.{repaired}"
 
 
 def _sure(facts: Facts) -> str:

@@ -15,7 +15,7 @@ from destila.core.records import Example
 from destila.data.crop import cropped
 from destila.data.licences import describe_data
 from destila.data.negatives import paired
-from destila.data.sources import load_by_name, load_examples
+from destila.data.sources import load_by_name, load_gold
 from destila.data.windows import Window, WindowBatches
 
 INPUTS_SEED = 1  # of further inputs: runs with other seeds share what the teachers said of them
@@ -56,11 +56,11 @@ def load_training_data(
         raise UserError("data.train", "names no data", "Give a file or a named source to train on.")
     for table in ("weights", "languages"):
         check_files(data, table)
-    files = load_by_name(data.train, repair=data.repair) if data.train else {}
+    files = load_by_name(data.train, gold="repaired" if data.repair else "checked") if data.train else {}
     file_of = {example.id: name for name, examples in files.items() for example in examples}
     train_examples = [example for examples in files.values() for example in examples]
     train_examples = train_examples[: data.max_train_examples or None]
-    dev_examples = load_examples(data.dev, repair=data.repair, limit=data.max_dev_examples) if data.dev else []
+    dev_examples = load_gold(data.dev, limit=data.max_dev_examples) if data.dev else []
     if not data.unanswerable:
         train_examples = [example for example in train_examples if example.answers or not example.labelled]
     labelled = [example for example in train_examples if example.labelled]
