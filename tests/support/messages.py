@@ -18,6 +18,7 @@ PROSE = re.compile(r"[A-Za-z]{2}")
 LISTS = ("append", "extend")
 ERRORS = ("UserError", "DocumentError", "Unreadable", "Problem", "ValueError", "from_problems", "decode_text")
 NOT_SAYING = ("str", "len", "join", "self", "settings", "repr", "type", "count", "share", "size", "visible", "Path")
+TRIMMED = ("strip", "lstrip", "rstrip", "removeprefix", "removesuffix", "capitalize", "lower", "upper", "title")
 LOGGED = ("info", "warning", "error")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -88,6 +89,8 @@ class Texts:
             for item in node.elts:
                 self._add(file, item)
             return []
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TRIMMED:
+            return self.templates(file, node.func.value)
         if isinstance(node, ast.Starred):
             return self.templates(file, node.value)
         if isinstance(node, (ast.ListComp, ast.GeneratorExp)):
@@ -128,10 +131,12 @@ class Texts:
         name = called(call)
         if name in ("join", "sorted", "list", "dict", "fromkeys", "words", "map", "str", "filter", "tuple"):
             for argument in call.args:
-                self._add(file, argument)
+                if name != "str" or not isinstance(argument, ast.Name):  # else a path, as a rule
+                    self._add(file, argument)
             return
         for other, function in self._functions.get(name, []):
-            if (id(function), "returns") in self._asked or not says_text(function):
+            private = name.startswith("_") and other != file
+            if private or (id(function), "returns") in self._asked or not says_text(function):
                 continue
             self._asked.add((id(function), "returns"))
             for node in ast.walk(function):
@@ -149,13 +154,13 @@ class Texts:
                 local = True
                 yield file, value
             if name.id in parameters(function):
-                yield from self._passed(function, name.id)
+                yield from self._passed(file, function, name.id)
                 return
         if not local:
             for other, value in self._constants.get(name.id, []):
                 yield other, value
 
-    def _passed(self, function: Function, name: str) -> Iterator[tuple[str, ast.expr]]:
+    def _passed(self, home: str, function: Function, name: str) -> Iterator[tuple[str, ast.expr]]:
         names = [each for each in parameters(function) if each not in ("self", "cls")]
         place = names.index(name) if name in names else len(names)
         owner = self._parents.get(function)
@@ -163,6 +168,8 @@ class Texts:
         if known in ERRORS:
             return
         for file, call in self._calls.get(known, []):
+            if known.startswith("_") and file != home:
+                continue
             for keyword in call.keywords:
                 if keyword.arg == name:
                     yield file, keyword.value

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Formatter
 
 FILE = Path(__file__).with_name("spanish.json")
-GLOSSARY, PLACES = "glossary", "places"  # sections of the file: for translators; where an error may be
+GLOSSARY, NAMES = "glossary", "names"  # sections of the file: for translators; of what has a name in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,11 @@ class Catalog:
 
     Args:
         messages: by template; a place stands in braces, and real braces are doubled.
+        names: what a value that is no message may be and still have another name, such as the bundled model.
     """
 
-    def __init__(self, messages: Mapping[str, str]) -> None:
+    def __init__(self, messages: Mapping[str, str], names: Mapping[str, str] | None = None) -> None:
+        self._names = dict(names or {})
         self._exact = {english: spanish for english, spanish in messages.items() if "{" not in english}
         made = [Template.of(english, spanish) for english, spanish in messages.items() if "{" in english]
         self._exact |= {each.literals[0]: each.pieces[0][0] for each in made if not each.names}
@@ -92,16 +94,20 @@ class Catalog:
         for text, name, kind in template.pieces:
             yield text
             if name is not None:
-                comma = "; " if "; " in values[name] else ", "
-                parts = values[name].split(comma) if kind == "messages" else [values[name]]
-                yield comma.join(map(self.say, parts) if kind else parts)
+                yield self._value(values[name], kind)
+
+    def _value(self, value: str, kind: str) -> str:
+        if kind == "messages":
+            comma = "; " if "; " in value else ", "
+            return comma.join(map(self.say, value.split(comma)))
+        return self.say(value) if kind else self._names.get(value, value)
 
 
 def read() -> tuple[Catalog, Catalog]:
-    """The catalog of the package, and that of the places alone: where an error is may also be any name of a user."""
+    """The catalog of the package, and that of names alone, which are said where any name of a user may stand."""
     sections = json.loads(FILE.read_text(encoding="utf-8"))
     messages = {key: text for name, part in sections.items() if name != GLOSSARY for key, text in part.items()}
-    return Catalog(messages), Catalog(sections[PLACES])
+    return Catalog(messages, sections[NAMES]), Catalog(sections[NAMES])
 
 
 def pieces_of(template: str) -> Iterator[tuple[str, str | None, str]]:

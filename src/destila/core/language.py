@@ -42,10 +42,14 @@ def say(text: str) -> str:
     return text if _catalogs is None else _catalogs[0].say(text)
 
 
+def say_name(text: str) -> str:
+    """A name in the language of this process, if it is words of ours and no path, say."""
+    return text if _catalogs is None else _catalogs[1].say(text)
+
+
 def say_error(error: UserError) -> str:
     """What an error says, in the language of this process."""
-    where = error.where if _catalogs is None else _catalogs[1].say(error.where)
-    return sentence(where, say(error.problem), say(error.remedy))
+    return sentence(say_name(error.where), say(error.problem), say(error.remedy))
 
 
-_catalogs: "tuple[Catalog, Catalog] | None" = None  # of all messages, and of places
+_catalogs: "tuple[Catalog, Catalog] | None" = None  # of all messages, and of names

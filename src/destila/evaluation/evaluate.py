@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from destila.config.fields import ThresholdCriterion
 from destila.core.formatting import with_interval
-from destila.core.language import say
+from destila.core.language import say, say_name
 from destila.core.records import Example, Prediction, Report
 from destila.core.runs import command_line, destila_version
 from destila.evaluation import bootstrap, metrics
@@ -232,7 +232,7 @@ def format_reports(reports: Sequence[Report]) -> str:
     head = ["model", "rules", "n", "F1 [95 %]", "EM [95 %]", "HasAns F1", "NoAns F1", "ms/question"]
     rows = [
         [
-            report.model,
+            say_name(report.model),
             report.normalizer,
             f"{report.n:,}",
             with_interval(report.f1, report.f1_ci),
@@ -280,8 +280,8 @@ def format_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> str:
     head.append("retention")
     rows = [
         [
-            item["second"],
-            item["first"],
+            say_name(item["second"]),
+            say_name(item["first"]),
             item["normalizer"],
             with_interval(item["f1"]["difference"], item["f1"]["ci"], sign="+"),
             f"{item['f1']['p']:.4f}",
@@ -298,14 +298,15 @@ def format_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> str:
 def format_breakdowns(reports: Sequence[Report]) -> str:
     """One table per kind of part: F1 / EM of every report, side by side."""
     first = reports[0].details["breakdown"]
-    head = [f"{report.model} {report.normalizer}: F1 / EM" for report in reports]
+    head = [f"{say_name(report.model)} {report.normalizer}: F1 / EM" for report in reports]
     blocks = []
     for kind, groups in first.items():
         rows = []
         for name, whole in groups.items():
             parts = [report.details["breakdown"][kind][name] for report in reports]
             cells = [f"{_number(part['f1'])} / {_number(part['em'])}" for part in parts]
-            rows.append([name or say("(not given)"), f"{whole['n']:,}", *cells])
+            label = say(name or "(not given)") if name in ("", "none") else name
+            rows.append([label, f"{whole['n']:,}", *cells])
         blocks.append(table([kind.replace("_", " "), "n", *head], rows))
     return "\n\n".join(blocks)
 

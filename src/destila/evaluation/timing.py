@@ -13,7 +13,7 @@ import numpy as np
 from destila.config import BenchSettings
 from destila.config.loader import settings_of
 from destila.core.cpus import thread_count
-from destila.core.language import say
+from destila.core.language import say, say_name
 from destila.core.progress import Listener, Progress, listening
 from destila.core.runs import command_line, environment
 from destila.evaluation import benchmark as clock
@@ -153,4 +153,4 @@ def format_benchmark(found: Benchmark) -> str:
 def _cell(value: Any, form: str, key: str) -> str:
     if value is None:
         return "-"
-    return form.format(value / 1e6 if key == "bytes" else value)
+    return form.format(value / 1e6 if key == "bytes" else say_name(value) if key == "model" else value)
