@@ -84,7 +84,9 @@ def test_a_library_is_english_and_reads_no_catalog() -> None:
 CATALOG = Catalog(
     {
         "is empty": "está vacío",
-        "{name}: {problem}": "{name}: {problem:message}",
+        "{name} is {value}": "{name} es {value}",
+        "{reason} at {place}": "{reason:message} en {place}",
+        "torn ({error})": "roto ({error:message})",
         "{name}: is required, to measure {what}": "{name}: hace falta, para medir {what}",
         "{done} of {all} files": "de {all} archivos, {done}",
         "found: {parts}": "hay: {parts:messages}",
@@ -103,6 +105,10 @@ CATALOG = Catalog(
         ("a: is empty", "a: está vacío"),
         ("  - a: is empty", "  - a: está vacío"),
         ("  no cats: all", "  no cats: all"),
+        ("x is y: is empty", "x is y: está vacío"),
+        ("a is b", "a es b"),
+        ("what a library says is its own", "what a library says is its own"),
+        ("torn (is empty at 3)", "roto (está vacío en 3)"),
         ("a: b: is empty", "a: b: está vacío"),
         ("--data: is required, to measure F1: all", "--data: hace falta, para medir F1: all"),
         ("3 of 4 files", "de 4 archivos, 3"),

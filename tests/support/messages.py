@@ -16,7 +16,17 @@ from pathlib import Path
 HOLES = re.compile(r"(?<!\{)\{\w*(?::\w+)?\}(?!\})")
 PROSE = re.compile(r"[A-Za-z]{2}")
 LISTS = ("append", "extend")
-ERRORS = ("UserError", "DocumentError", "Unreadable", "Problem", "ValueError", "from_problems", "decode_text")
+ERRORS = (
+    "UserError",
+    "DocumentError",
+    "Unreadable",
+    "Problem",
+    "ValueError",
+    "URLError",
+    "_Cut",
+    "from_problems",
+    "decode_text",
+)
 NOT_SAYING = ("str", "len", "join", "self", "settings", "repr", "type", "count", "share", "size", "visible", "Path")
 TRIMMED = ("strip", "lstrip", "rstrip", "removeprefix", "removesuffix", "capitalize", "lower", "upper", "title")
 LOGGED = ("info", "warning", "error")
@@ -60,9 +70,8 @@ class Texts:
         """All templates of errors, log lines, progress and prints, and where they are made."""
         for file, tree in self.trees.items():
             for node in ast.walk(tree):
-                if isinstance(node, ast.Call):
-                    for expression in shown(node):
-                        self._add(file, expression)
+                for expression in shown(node):
+                    self._add(file, expression)
         return dict(self.found)
 
     def _add(self, file: str, expression: ast.expr) -> None:
@@ -199,7 +208,17 @@ def erased(template: str) -> str:
     return HOLES.sub("{}", template)
 
 
-def shown(call: ast.Call) -> Iterable[ast.expr]:
+def shown(node: ast.AST) -> Iterable[ast.expr]:
+    """What people read of a call, of an addition to a list of problems or of a record of one."""
+    if isinstance(node, ast.AugAssign) and ast.unparse(node.target).endswith(("problems", "notes")):
+        return [node.value]
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return [value for key, value in pairs if isinstance(key, ast.Constant) and key.value == "problem"]
+    return arguments_shown(node) if isinstance(node, ast.Call) else []
+
+
+def arguments_shown(call: ast.Call) -> Iterable[ast.expr]:
     """The arguments of a call that people read."""
     name = called(call)
     if name in ERRORS:

@@ -4,13 +4,15 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
 FILE = Path(__file__).with_name("spanish.json")
 GLOSSARY, NAMES = "glossary", "names"  # sections of the file: for translators; of what has a name in words
+WEAK = 6  # letters: a template of fewer ("{name} is {value}") says something of one word, else it fits any sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,11 @@ class Template:
                 return None
             values.append(text[place:found])
             place = found + len(literal)
-        return dict(zip(self.names, [*values, text[place:end]], strict=True))
+        values.append(text[place:end])
+        says_little = len("".join(self.literals)) < WEAK and not any(kind for _, _, kind in self.pieces)
+        if says_little and " " in values[0]:
+            return None
+        return dict(zip(self.names, values, strict=True))
 
 
 class Catalog:
@@ -61,46 +67,52 @@ class Catalog:
 
     def __init__(self, messages: Mapping[str, str], names: Mapping[str, str] | None = None) -> None:
         self._names = dict(names or {})
-        self._exact = {english: spanish for english, spanish in messages.items() if "{" not in english}
         made = [Template.of(english, spanish) for english, spanish in messages.items() if "{" in english]
+        self._exact = {english: spanish for english, spanish in messages.items() if "{" not in english}
         self._exact |= {each.literals[0]: each.pieces[0][0] for each in made if not each.names}
-        # The template that says most fits best: "{a}: is required, to measure {b}" goes before "{a}: {b}".
-        made = sorted((each for each in made if each.names), key=lambda each: -len("".join(each.literals)))
-        self._templates = [each for each in made if not each.literals[0].startswith(" ")]
-        self._indented = [each for each in made if each.literals[0].startswith(" ")]
+        self._templates = [each for each in made if each.names]
+        self._found: dict[str, tuple[int, str]] = {}
 
     def say(self, text: str) -> str:
         """A text in the language of the catalog, line by line if it is no message as a whole."""
         plain = " ".join(text.split()) if "\n" in text else text
         if (found := self._exact.get(text, self._exact.get(plain))) is not None:
             return found
-        return "\n".join(self._line(line) for line in text.split("\n"))
+        return "\n".join(map(self._line, text.split("\n")))
 
     def _line(self, line: str) -> str:
+        known, said = self._best(line)
         text = line.lstrip(" ").removeprefix("- ")
-        indent = line[: len(line) - len(text)]
-        said = self._whole(line, self._indented) if indent else None
-        return said or indent + (self._whole(text, self._templates) or text)
+        inner, said_inside = self._best(text)
+        return said if known >= inner else line[: len(line) - len(text)] + said_inside
 
-    def _whole(self, text: str, templates: Sequence[Template]) -> str | None:
+    def _best(self, text: str) -> tuple[int, str]:
+        """How many letters of a line the catalog knows at most, and the line so said."""
         if text in self._exact:
-            return self._exact[text]
-        for template in templates:
-            if (values := template.values(text)) is not None:
-                return "".join(self._filled(template, values))
-        return None
+            return len(text), self._exact[text]
+        if text not in self._found:
+            tried = [(0, text)]
+            for template in self._templates:
+                if (values := template.values(text)) is not None:
+                    tried.append(self._filled(template, values))
+            for colon in re.finditer(": ", text):  # "--name = value: problem"
+                known, said = self._best(text[colon.end() :])
+                tried.append((known and known + 2, text[: colon.end()] + said))
+            self._found[text] = max(tried, key=lambda each: each[0])
+        return self._found[text]
 
-    def _filled(self, template: Template, values: Mapping[str, str]) -> Iterator[str]:
+    def _filled(self, template: Template, values: Mapping[str, str]) -> tuple[int, str]:
+        known, said = sum(map(len, template.literals)), ""
         for text, name, kind in template.pieces:
-            yield text
-            if name is not None:
-                yield self._value(values[name], kind)
-
-    def _value(self, value: str, kind: str) -> str:
-        if kind == "messages":
+            said += text
+            if name is None:
+                continue
+            value = values[name]
             comma = "; " if "; " in value else ", "
-            return comma.join(map(self.say, value.split(comma)))
-        return self.say(value) if kind else self._names.get(value, value)
+            parts = [self._best(part) for part in (value.split(comma) if kind == "messages" else [value])]
+            known += sum(length for length, _ in parts) if kind else 0
+            said += comma.join(part for _, part in parts) if kind else self._names.get(value, value)
+        return known, said
 
 
 def read() -> tuple[Catalog, Catalog]:
