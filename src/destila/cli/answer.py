@@ -11,7 +11,7 @@ from typing import Any
 
 from destila.config import AnswerSettings
 from destila.core.errors import UserError
-from destila.core.language import say
+from destila.core.language import say, say_name
 from destila.core.records import Answer
 from destila.inference.answer_file import Workers, answer_file, open_binary
 from destila.inference.documents.document import kind_of
@@ -126,7 +126,7 @@ def _read_text(name: str) -> str:
     with open_binary(name) as file:
         document = plain_text(where, file.read())
     if document.note:
-        print(f"{say(where)}: {say(document.note)}.", file=sys.stderr)
+        print(f"{say_name(where)}: {say(document.note)}.", file=sys.stderr)
     if not document.text.strip():
         raise UserError(where, "holds no text", "Give a text to answer from.")
     return document.text

@@ -51,7 +51,7 @@ class Template:
             values.append(text[place:found])
             place = found + len(literal)
         values.append(text[place:end])
-        says_little = len("".join(self.literals)) < WEAK and not any(kind for _, _, kind in self.pieces)
+        says_little = not first and len("".join(self.literals)) < WEAK and not any(kind for _, _, kind in self.pieces)
         if says_little and " " in values[0]:
             return None
         return dict(zip(self.names, values, strict=True))
@@ -118,8 +118,8 @@ class Catalog:
 def read() -> tuple[Catalog, Catalog]:
     """The catalog of the package, and that of names alone, which are said where any name of a user may stand."""
     sections = json.loads(FILE.read_text(encoding="utf-8"))
-    messages = {key: text for name, part in sections.items() if name != GLOSSARY for key, text in part.items()}
-    return Catalog(messages, sections[NAMES]), Catalog(sections[NAMES])
+    own = {key: text for name, part in sections.items() if name not in (GLOSSARY, NAMES) for key, text in part.items()}
+    return Catalog(own, sections[NAMES]), Catalog(sections[NAMES])
 
 
 def pieces_of(template: str) -> Iterator[tuple[str, str | None, str]]:
