@@ -21,7 +21,7 @@ from destila.core.runs import read_json, write_json, write_text
 from destila.evaluation.bootstrap import bootstrap_interval, paired_test
 from destila.evaluation.metrics import Scores, score
 from destila.evaluation.predictions import read_predictions
-from destila.reporting.charts import Bar, bar_chart
+from destila.reporting.svg import Bar, bar_chart
 
 Table = dict[str, Any]
 

@@ -15,7 +15,7 @@ from destila.core.errors import UserError
 from destila.core.records import Example
 from destila.evaluation import benchmark
 from destila.inference.reader import Reader
-from destila.reporting.charts import Bar, bar_chart
+from destila.reporting.svg import Bar, bar_chart
 from tiny import tiny_reader
 
 pytest.importorskip("torch")

@@ -14,7 +14,7 @@ from destila.config import BenchSettings
 from destila.config.loader import resolve
 from destila.core.errors import UserError
 from destila.evaluation import benchmark
-from destila.reporting.charts import Dot, scatter_chart
+from destila.reporting.svg import Dot, scatter_chart
 from tiny import tiny_examples, tiny_reader
 
 pytest.importorskip("torch")

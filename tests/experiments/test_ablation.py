@@ -14,7 +14,7 @@ from destila.config import DistillSettings
 from destila.core.errors import UserError
 from destila.data.sources import load_examples
 from destila.data.squad import save
-from destila.reporting.charts import Bar, bar_chart
+from destila.reporting.svg import Bar, bar_chart
 from scripts import load_script
 from tiny import example, tiny_examples, tiny_reader
 

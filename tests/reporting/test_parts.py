@@ -19,7 +19,7 @@ from destila.core.records import Answer, Example, Missing
 from destila.data.squad import save
 from destila.evaluation.calibration import Bin, no_answer_curve, reliability
 from destila.evaluation.errors import KEPT, LONGEST_GAP, Segment, kind_of, segments
-from destila.reporting import collect, layer_similarity, pictures, rawfiles
+from destila.reporting import collect, layer_similarity, rawfiles, svg
 from destila.reporting.facts import LayerAgreement
 from destila.reporting.markdown import escape, paragraph
 from destila.reporting.provenance import trace
@@ -274,16 +274,15 @@ def test_curves_keep_first_last_and_extremes() -> None:
 
 @pytest.mark.parametrize("values", [[1.0], [2.0, 2.0], [0.0, 0.0, 0.0], [1e-9, 5e-9], [-3.0, 1e6], [1e300, -1e300]])
 def test_any_curve_can_be_drawn_inside_of_its_picture(values: list[float]) -> None:
-    line = pictures.Line(HOSTILE, list(enumerate(values)))
-    drawn = pictures.curves([line], title=HOSTILE, description=HOSTILE, across="step")
-    svg = ElementTree.fromstring(drawn.svg)
-    assert svg.attrib["role"] == "img"
-    assert (svg.find("title").text, svg.find("desc").text) == (HOSTILE, HOSTILE)  # type: ignore[union-attr]
-    points = next(element for element in svg.iter() if element.tag == "polyline").attrib["points"]
+    drawn = svg.curves([(HOSTILE, list(enumerate(values)))], title=HOSTILE, description=HOSTILE, across="step")
+    root = ElementTree.fromstring(drawn.svg)
+    assert root.attrib["role"] == "img"
+    assert (root.find("title").text, root.find("desc").text) == (HOSTILE, HOSTILE)  # type: ignore[union-attr]
+    points = next(element for element in root.iter() if element.tag == "polyline").attrib["points"]
     for x, y in (map(float, point.split(",")) for point in points.split()):
-        assert pictures.LEFT - 0.1 <= x <= pictures.WIDTH
-        assert 0 <= y <= pictures.HEIGHT - pictures.BOTTOM + 0.1
-    assert {element.tag for element in svg.iter()} <= {
+        assert svg.LEFT - 0.1 <= x <= svg.WIDTH
+        assert 0 <= y <= svg.HEIGHT - svg.BOTTOM + 0.1
+    assert {element.tag for element in root.iter()} <= {
         "svg",
         "g",
         "title",

@@ -10,7 +10,7 @@ from destila.config import BenchSettings
 from destila.core.errors import UserError
 from destila.core.runs import write_text
 from destila.evaluation.timing import benchmark, format_benchmark
-from destila.reporting.charts import Bar, bar_chart
+from destila.reporting.svg import Bar, bar_chart
 
 
 def run(settings: BenchSettings) -> None:

@@ -36,7 +36,7 @@ from destila.inference.backends import CHOICES
 from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
 from destila.inference.reader import place_of
 from destila.models.hub import locate
-from destila.reporting.charts import Dot, scatter_chart
+from destila.reporting.svg import Dot, scatter_chart
 
 SHARED_FILES = ("config.json", "tokenizer.json", METADATA_FILE)
 WEIGHT_FILES = {

@@ -1,7 +1,7 @@
 """The report as one HTML file that asks the network for nothing.
 
 Mental model: the template walks the blocks of a `Document`; jinja2 escapes every text, pictures are whole SVG elements
-that `destila.reporting.pictures` built as XML, and style and script stand inside. Invariant: no address outside of the
+that `destila.reporting.svg` built as XML, and style and script stand inside. Invariant: no address outside of the
 page is in it, and a Content-Security-Policy that knows style and script by their digests forbids everything else, so
 that nothing that came with the data could run even if it got through. This module computes no number.
 """

@@ -10,7 +10,7 @@ from destila.core.records import Missing
 from destila.data.sources import find
 from destila.evaluation.errors import KINDS, VERSUS
 from destila.inference.reader import SHIPPED, SHIPPED_NAME
-from destila.reporting import pictures
+from destila.reporting import svg
 from destila.reporting.card_metadata import LICENCE_IDS, licence_of, unsettled
 from destila.reporting.document import Block, Browser, Code, Paragraph, Picture, Pictures, Section, Table
 from destila.reporting.facts import Curve, Facts, LayerAgreement, Matrix, ModelFacts, RunFacts
@@ -62,8 +62,9 @@ def _curve(label: str, curve: Curve) -> Picture:
         f"{last[0]}, lowest {small(curve.low[1])} at step {curve.low[0]}, highest {small(curve.high[1])} at step "
         f"{curve.high[0]}."
     )
-    line = pictures.Line(curve.name, curve.points)
-    return pictures.curves([line], title=f"{label}: {curve.name}", description=description, across="step")
+    return svg.curves(
+        [(curve.name, curve.points)], title=f"{label}: {curve.name}", description=description, across="step"
+    )
 
 
 def _curve_table(caption: str, drawn: Sequence[Curve]) -> Table:
@@ -126,7 +127,7 @@ def _heatmap(title: str, found: LayerAgreement, matrix: Matrix, *, first: int) -
         f"Every layer of {found.student} with every layer of {found.teacher}; {mean:.3f} on average between those that "
         "belong together."
     )
-    return pictures.heatmap(matrix, mapping, first=first, title=title, description=description)
+    return svg.heatmap(matrix, mapping, first=first, title=title, description=description)
 
 
 # ---------------------------------------------------------------------------------------------------- mistakes

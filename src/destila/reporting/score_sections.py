@@ -6,7 +6,7 @@ from destila.core.formatting import NOTHING, beside, count, p_value, percent, ra
 from destila.core.records import Missing, Report
 from destila.evaluation.breakdowns import Group
 from destila.evaluation.calibration import NoAnswerCurve
-from destila.reporting import pictures
+from destila.reporting import svg
 from destila.reporting.document import Block, Paragraph, Picture, Pictures, Section, Table
 from destila.reporting.facts import Facts, ModelFacts
 
@@ -168,17 +168,17 @@ def _lower(title: str) -> str:
 
 def _parts_picture(facts: Facts, kind: str, columns: Sequence[Sequence[Group]]) -> Picture:
     rows = [
-        (groups[0].name or "(not given)", [pictures.Whisker(group.f1, *group.f1_ci) for group in groups])
+        (groups[0].name or "(not given)", [(group.f1, *group.f1_ci) for group in groups])
         for groups in zip(*columns, strict=True)
     ]
     subject = [model.label for model in facts.models].index(facts.subject)
-    best, worst = (choose(rows, key=lambda row: row[1][subject].value) for choose in (max, min))
+    best, worst = (choose(rows, key=lambda row: row[1][subject][0]) for choose in (max, min))
     description = (
         f"F1 with its 95 % interval, for each of {len(rows)}. {facts.subject} is best at {best[0]} with "
-        f"{best[1][subject].value:.1f} and worst at {worst[0]} with {worst[1][subject].value:.1f}."
+        f"{best[1][subject][0]:.1f} and worst at {worst[0]} with {worst[1][subject][0]:.1f}."
     )
     labels = [model.label for model in facts.models]
-    return pictures.intervals(rows, labels, title=f"F1 by {_lower(GROUP_TITLES[kind])}", description=description)
+    return svg.intervals(rows, labels, title=f"F1 by {_lower(GROUP_TITLES[kind])}", description=description)
 
 
 def _parts_table(facts: Facts, kind: str, columns: Sequence[Sequence[Group]]) -> Table:
@@ -241,7 +241,7 @@ def _reliability_picture(model: ModelFacts) -> Picture:
         f"Share of exact matches over score for {len(one.bins)} bins. On average the score is {share(one.score)} and "
         f"{share(one.right)} of the answers are exactly right: {model.label} is {side}. ECE {one.error:.4f}."
     )
-    return pictures.reliability(one.bins, title=f"Reliability of {model.label}", description=description)
+    return svg.reliability(one.bins, title=f"Reliability of {model.label}", description=description)
 
 
 def no_answer(facts: Facts) -> Section:
@@ -267,7 +267,7 @@ def no_answer(facts: Facts) -> Section:
 
 def _no_answer_picture(label: str, curve: NoAnswerCurve) -> Picture:
     lines = [
-        pictures.Line(name, [(100 * point.answered, getattr(point, field)) for point in curve.points])
+        (name, [(100 * point.answered, getattr(point, field)) for point in curve.points])
         for name, field in (("all", "f1"), ("with an answer", "has_answer"), ("without", "no_answer"))
     ]
     used, best = curve.used, curve.best
@@ -277,7 +277,7 @@ def _no_answer_picture(label: str, curve: NoAnswerCurve) -> Picture:
     )
     title = f"F1 of {label} by how much it answers"
     marks = [(100 * used.answered, used.f1)]
-    return pictures.curves(lines, title=title, description=description, across="% of questions answered", marks=marks)
+    return svg.curves(lines, title=title, description=description, across="% of questions answered", marks=marks)
 
 
 def _thresholds(curves: dict[str, NoAnswerCurve]) -> Table:
