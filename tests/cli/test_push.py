@@ -16,9 +16,9 @@ import pytest
 from destila import Reader, UserError
 from destila.cli import push
 from destila.cli.main import dispatch
+from destila.core.model_files import torch_weights
 from destila.core.records import Example
 from destila.models.files import load_reader, save_reader
-from destila.models.hub import torch_weights
 from destila.reporting.card import write_card
 from destila.reporting.snippets import CONTEXT, QUESTION
 from fake_hub import FakeHub, client_environment, log_in, point_client_at, serving

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from destila.config import ExportSettings
 from destila.config.loader import resolve
 from destila.core.errors import UserError
+from destila.core.model_files import ONNX_FILE, ONNX_WEIGHTS
 from destila.core.records import Answer, Example
 from destila.data import squad
 from destila.inference.backends import load_backend
-from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
 from destila.inference.backends.onnx import OnnxModel
 from destila.inference.reader import Reader
 from tiny import ARCHITECTURES, tiny_examples, tiny_reader

@@ -19,7 +19,7 @@ import pytest
 import destila
 from browsing import PHONE, static_server, visiting
 from destila.core.errors import UserError
-from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
+from destila.core.model_files import ONNX_FILE, ONNX_WEIGHTS
 from destila.inference.reader import Reader
 from tiny import TEXTS, tiny_examples, tiny_reader, tiny_tokenizer
 

@@ -16,10 +16,10 @@ from destila.cli.main import dispatch
 from destila.config import ExportSettings
 from destila.config.loader import resolve
 from destila.core.errors import UserError
+from destila.core.model_files import ONNX_FILE
 from destila.data import squad
 from destila.evaluation import benchmark
 from destila.inference import reader as reader_module
-from destila.inference.backends.files import ONNX_FILE
 from destila.inference.backends.onnx import OnnxModel
 from destila.inference.reader import SHIPPED, SHIPPED_NAME
 from tiny import TEXTS, tiny_examples, tiny_reader

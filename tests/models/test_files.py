@@ -9,8 +9,8 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 import tiny
 from destila.core.errors import UserError
+from destila.core.model_files import torch_weights
 from destila.models.files import LoadedModel, load_reader, save_reader, span_logits
-from destila.models.hub import torch_weights
 from readers import Wrapper, change_config, four_layers, inputs
 
 

@@ -23,9 +23,10 @@ from destila.core.errors import UserError
 from destila.core.formatting import with_interval
 from destila.core.language import say
 from destila.core.metadata import ModelMetadata
+from destila.core.model_files import CONFIG_FILE, METADATA_FILE, TOKENIZER_FILE, WEIGHTS, find_files
 from destila.core.progress import Progress
 from destila.core.records import Example, Prediction
-from destila.core.runs import METADATA_FILE, command_line, environment, write_text
+from destila.core.runs import command_line, environment, write_text
 from destila.data.sources import load_gold
 from destila.evaluation import benchmark
 from destila.evaluation.evaluate import make_report, signature, table
@@ -33,17 +34,11 @@ from destila.evaluation.metrics import score
 from destila.evaluation.pareto import Budget, Point, ask, choose, frontier, why_nothing_fits
 from destila.evaluation.predictions import answer_texts
 from destila.inference.backends import CHOICES
-from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
 from destila.inference.reader import place_of
 from destila.models.hub import locate
 from destila.reporting.svg import Dot, scatter_chart
 
-SHARED_FILES = ("config.json", "tokenizer.json", METADATA_FILE)
-WEIGHT_FILES = {
-    "torch": ("*.safetensors",),
-    "onnx": (ONNX_FILE, ONNX_WEIGHTS),
-    "openvino": ("openvino.xml", "openvino.bin"),
-}
+SHARED_FILES = (CONFIG_FILE, TOKENIZER_FILE, METADATA_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +56,8 @@ class Variant:
 
     def megabytes(self) -> float:
         """Size of the files that this run time needs."""
-        patterns = (*WEIGHT_FILES[self.backend], *SHARED_FILES)
-        return sum(file.stat().st_size for pattern in patterns for file in self.directory.glob(pattern)) / 1e6
+        files = find_files(self.directory, (*WEIGHTS[self.backend], *SHARED_FILES))
+        return sum(file.stat().st_size for file in files) / 1e6
 
 
 def run(settings: BenchSettings) -> dict[str, Any]:
@@ -115,7 +110,7 @@ def variants(settings: BenchSettings) -> list[Variant]:
     found, missing = [], []
     for directory in dict.fromkeys(path.resolve() for path in directories):
         for backend, _, library in CHOICES:
-            if not any(any(directory.glob(pattern)) for pattern in WEIGHT_FILES[backend]):
+            if not find_files(directory, WEIGHTS[backend]):
                 continue
             if settings.backend not in ("auto", backend):
                 continue

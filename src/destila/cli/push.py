@@ -18,14 +18,22 @@ from destila.config import PushSettings
 from destila.core.errors import UserError
 from destila.core.language import say
 from destila.core.metadata import ModelMetadata
-from destila.core.runs import METADATA_FILE, RUN_FILE, destila_version, read_json
-from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE
-from destila.models.hub import CONTACT_SECONDS, TORCH_WEIGHTS, connection_errors, hub_errors, library, torch_weights
+from destila.core.model_files import (
+    CONFIG_FILE,
+    METADATA_FILE,
+    TOKENIZER_FILE,
+    TOKENIZER_FILES,
+    TORCH_WEIGHTS,
+    WEIGHTS,
+    find_files,
+    torch_weights,
+)
+from destila.core.runs import RUN_FILE, destila_version, read_json
+from destila.models.hub import CONTACT_SECONDS, connection_errors, hub_errors, library
 from destila.reporting.card_metadata import CARD_FILE, card_problems
 from destila.reporting.snippets import PLACEHOLDER
 
-EXPORTED = (ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE, "openvino.bin")
-BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json")
+EXPORTED = (*WEIGHTS["onnx"], *WEIGHTS["openvino"])
 LOGIN = "Log in with the hub's own command (hf auth login), or set HF_TOKEN."
 
 
@@ -80,8 +88,7 @@ def gather(directory: Path, repository: str) -> list[Upload]:
     text = card.read_text(encoding="utf-8").replace(PLACEHOLDER, repository)
     about = ModelMetadata.read(directory).without("names_from")
     metadata = json.dumps(without_paths(dict(about)), ensure_ascii=False, indent=2)
-    others = [directory / name for name in (*EXPORTED, *BESIDE) if (directory / name).is_file()]
-    paths = [*torch_weights(directory), *others]
+    paths = [*torch_weights(directory), *find_files(directory, (*EXPORTED, CONFIG_FILE, *TOKENIZER_FILES))]
     made = [Upload(CARD_FILE, text.encode()), Upload(METADATA_FILE, f"{metadata}\n".encode())]
     return [*made, *(Upload(path.name, path) for path in paths)]
 
@@ -92,9 +99,9 @@ def _problems(directory: Path) -> list[str]:
     problems = []
     if (directory / RUN_FILE).exists() and (status := read_json(directory / RUN_FILE)["status"]) != "finished":
         problems.append(f"the run has not finished ({status}): continue it with --resume")
-    if not torch_weights(directory) and not any((directory / name).is_file() for name in EXPORTED):
+    if not torch_weights(directory) and not find_files(directory, EXPORTED):
         problems.append(f"it has none of {', '.join((TORCH_WEIGHTS, *EXPORTED))}")
-    problems += [f"it has no {name}" for name in BESIDE[:2] if not (directory / name).is_file()]
+    problems += [f"it has no {name}" for name in (CONFIG_FILE, TOKENIZER_FILE) if not (directory / name).is_file()]
     if not (directory / CARD_FILE).is_file():
         problems.append(f"it has no {CARD_FILE}: write one with destila card {directory}")
     return problems

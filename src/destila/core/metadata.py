@@ -15,7 +15,8 @@ from typing import Any
 
 from destila.core.checks import is_finite
 from destila.core.errors import UserError
-from destila.core.runs import METADATA_FILE, read_json, write_json
+from destila.core.model_files import METADATA_FILE
+from destila.core.runs import read_json, write_json
 
 REMEDY = "Mend it, or delete the file."
 OBJECTS = ("window", "source", "files", "dev")

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from destila.core.errors import UserError
+from destila.core.model_files import CONFIG_FILE
 from destila.core.runs import read_json
 
-CONFIG_FILE = "config.json"
 # field -> whether a value will do, and what it must be
 FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "model_type": (lambda value: type(value) is str, "a text"),

@@ -32,7 +32,6 @@ RUN_FILE, SETTINGS_FILE, METRICS_FILE = "run.json", "settings.toml", "metrics.js
 DISK_FULL = ("the disk is full", "Free some space and run again; nothing was half-written.")
 ALMOST_NOTHING = 2**16  # bytes free when a write failed because of a full disk: less than one block was left
 LINEAGE_FILE = "lineage.json"  # beside a bundled model: the records of the runs behind it
-METADATA_FILE = "destila.json"  # beside a model: window, threshold, scores, source
 
 
 def destila_version() -> str:

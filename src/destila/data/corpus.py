@@ -35,10 +35,11 @@ from tokenizers import Tokenizer
 from destila.config import TextSettings
 from destila.core.cpus import thread_count, usable_cores
 from destila.core.errors import UserError
+from destila.core.model_files import TOKENIZER_FILE
 from destila.core.progress import track
 from destila.core.runs import atomic_directory, read_json
 from destila.data.synthetic.token_table import Lexicon
-from destila.data.tokenizers import TOKENIZER_FILE, encodable, load_tokenizer, train_tokenizer
+from destila.data.tokenizers import encodable, load_tokenizer, train_tokenizer
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

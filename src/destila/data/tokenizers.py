@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from destila.core.errors import UserError
+from destila.core.model_files import (
+    CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    TORCH_WEIGHTS,
+)
 from destila.core.runs import read_json
 
-TOKENIZER_FILE = "tokenizer.json"
-MODEL_FILES = "config.json, model.safetensors, tokenizer.json"
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # ids 0 to 4, as in RoBERTa
-# Where the names of special tokens stand, the first to be believed most.
-TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE = "tokenizer_config.json", "special_tokens_map.json"
 USUAL_NAMES = {
     "cls": ("<s>", "[CLS]"),
     "sep": ("</s>", "[SEP]"),
@@ -67,7 +70,8 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     """
     path = Path(directory) / TOKENIZER_FILE
     if not path.is_file():
-        raise UserError(str(directory), f"has no {TOKENIZER_FILE}; expected {MODEL_FILES}", "Was the run interrupted?")
+        expected = f"expected {CONFIG_FILE}, {TORCH_WEIGHTS}, {TOKENIZER_FILE}"
+        raise UserError(str(directory), f"has no {TOKENIZER_FILE}; {expected}", "Was the run interrupted?")
     try:
         return plain(Tokenizer.from_file(str(path)))
     except Exception as error:  # the library raises bare Exception, whatever is wrong

@@ -19,13 +19,14 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
+from destila.core.model_files import CONFIG_FILE, METADATA_FILE, ONNX_FILE, OPENVINO_FILE, TOKENIZER_FILE
 from destila.core.records import Example
-from destila.core.runs import METADATA_FILE, destila_version, write_json
+from destila.core.runs import destila_version, write_json
 from destila.data.windows import Batch, collate, longest_window
 from destila.evaluation.metrics import score
 from destila.export.quantize import RECIPES, quantize_onnx, quantize_openvino, quiet
 from destila.inference.backends import Integers, LoadedBackend, load_backend
-from destila.inference.backends.files import INPUTS, ONNX_FILE, OPENVINO_FILE, OUTPUTS
+from destila.inference.backends.files import INPUTS, OUTPUTS
 from destila.inference.reader import Reader
 from destila.models.forward import ATTENTION, SpanModule
 
@@ -122,10 +123,10 @@ def write_fp32(loaded: LoadedBackend, directory: Path, *, format: str, name: str
         write_onnx(model, directory / ONNX_FILE)
     else:
         _save_openvino(openvino_model(model), directory, half=False)
-    loaded.tokenizer.save(str(directory / "tokenizer.json"))
+    loaded.tokenizer.save(str(directory / TOKENIZER_FILE))
     # Where it was loaded from is nobody's business who gets the export.
     config = {name: value for name, value in loaded.config.items() if name != "_name_or_path"}
-    write_json(directory / "config.json", config)
+    write_json(directory / CONFIG_FILE, config)
     source = {"model": name, **{key: loaded.metadata[key] for key in ("source", "version") if key in loaded.metadata}}
     if loaded.location.commit:
         source["commits"] = {loaded.location.name: loaded.location.commit}

@@ -16,12 +16,12 @@ from destila.config import ExportSettings
 from destila.config.loader import settings_of
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
+from destila.core.model_files import ONNX_FILE
 from destila.core.progress import Listener, listening
 from destila.core.records import Example
 from destila.core.runs import atomic_directory
 from destila.data.sources import load_gold
 from destila.inference.backends import LoadedBackend, load_backend
-from destila.inference.backends.files import ONNX_FILE
 from destila.inference.reader import Reader, name_of, place_of
 from destila.models.hub import locate
 

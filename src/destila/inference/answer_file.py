@@ -15,6 +15,7 @@ from destila.config import AnswerSettings
 from destila.core.errors import UserError
 from destila.core.journal import Journal
 from destila.core.language import say
+from destila.core.model_files import MODEL_FILES, PICKLES, find_files
 from destila.core.progress import Progress
 from destila.core.runs import atomic_file, destila_version, is_special, writing
 from destila.core.signals import caught_signals
@@ -25,9 +26,6 @@ from destila.models.hub import locate
 Counts = dict[str, int]  # {"questions": n, "errors": m}
 Workers = Callable[[Path, Position], Generator[Answered, None, None]]  # file, where to begin -> its output from there
 BLOCK = 2**20
-# What answers depend on in a model's directory; its metrics, charts and checkpoints are not among it.
-WEIGHTS = ("*.safetensors", "*.bin", "*.onnx*", "*.xml")
-MODEL_FILES = ("config.json", "destila.json", "tokenizer*", "vocab*", "merges.txt", *WEIGHTS)
 
 
 def answer_file(settings: AnswerSettings, reader: Reader, *, workers: Workers | None = None) -> Counts:
@@ -143,12 +141,12 @@ def _survey(file: BinaryIO) -> tuple[str, int]:
 
 
 def _model_identity(settings: AnswerSettings) -> str:
-    """Digest of the files of a model."""
+    """Digest of what answers depend on in a model's directory."""
     import hashlib
 
     place = locate(place_of(settings.model), settings.revision).directory
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted({path for pattern in MODEL_FILES for path in place.glob(pattern) if path.is_file()}):
+    for path in find_files(place, (*MODEL_FILES, *PICKLES)):
         with open(path, "rb") as file:
             digest.update(f"{path.name} {hashlib.file_digest(file, 'blake2b').hexdigest()}\n".encode())
     return digest.hexdigest()

@@ -24,14 +24,13 @@ from destila.config.loader import resolve
 from destila.core.checks import is_finite, whole_number
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
+from destila.core.model_files import METADATA_FILE, ONNX_FILE
 from destila.core.progress import Progress
 from destila.core.records import Answer, Example, Prediction
-from destila.core.runs import METADATA_FILE
 from destila.data.streaming import ahead, stream
 from destila.data.tokenizers import pad_id as find_pad_id
 from destila.data.windows import Window, WindowBuilder, collate, inference_batches, longest_window
 from destila.inference.backends import LoadedBackend, Logits, SpanModel, load_backend
-from destila.inference.backends.files import ONNX_FILE
 from destila.inference.decoding import SpanDecoder
 
 LOG = logging.getLogger(__name__)

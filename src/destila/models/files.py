@@ -25,16 +25,21 @@ from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING, AutoConfig, AutoT
 
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
-from destila.core.model_config import CONFIG_FILE, read_config
-from destila.core.runs import write_json
-from destila.data.tokenizers import (
+from destila.core.model_config import read_config
+from destila.core.model_files import (
+    CONFIG_FILE,
+    PICKLE,
+    PICKLE_INDEX,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
-    load_tokenizer,
-    pair_template,
-    plain,
-    special_tokens,
+    TORCH_INDEX,
+    TORCH_WEIGHTS,
+    VOCABULARIES,
+    find_files,
+    torch_weights,
 )
+from destila.core.runs import write_json
+from destila.data.tokenizers import load_tokenizer, pair_template, plain, special_tokens
 from destila.data.windows import COUNTED_TYPES
 from destila.models.architectures import LoadedModel, build_student, layer_map, random_model, set_dropout
 from destila.models.forward import (
@@ -47,8 +52,8 @@ from destila.models.forward import (
     type_separators,
     unwrapped,
 )
-from destila.models.hub import TORCH_INDEX, TORCH_WEIGHTS, VOCABULARIES, Location, locate, torch_weights
-from destila.models.weights import PICKLE, PICKLE_INDEX, read_weights
+from destila.models.hub import Location, locate
+from destila.models.weights import read_weights
 
 LOG = logging.getLogger(__name__)
 
@@ -66,8 +71,6 @@ __all__ = [
     "unwrapped",
 ]
 
-OTHER_WEIGHTS = (TORCH_INDEX, PICKLE, PICKLE_INDEX)
-OTHER_TOKENIZERS = VOCABULARIES
 SUPPORTED_TYPES = ("bert", "camembert", "deberta-v2", "electra", "modernbert", "roberta", "xlm-roberta")
 
 
@@ -205,14 +208,8 @@ def _first_line(error: BaseException) -> str:
 
 def _check_files(directory: Path) -> None:
     """A local directory holds a whole model; a config.json that is no JSON is found here, too."""
-    choices = {
-        CONFIG_FILE: (),
-        TORCH_WEIGHTS: OTHER_WEIGHTS,
-        TOKENIZER_FILE: OTHER_TOKENIZERS,
-    }
-    missing = [
-        name for name, others in choices.items() if not any((directory / file).exists() for file in (name, *others))
-    ]
+    choices = {CONFIG_FILE: (), TORCH_WEIGHTS: (TORCH_INDEX, PICKLE, PICKLE_INDEX), TOKENIZER_FILE: VOCABULARIES}
+    missing = [name for name, others in choices.items() if not find_files(directory, (name, *others))]
     expected = f"expected {', '.join(choices)}"
     if len(missing) == len(choices):
         raise UserError(str(directory), f"holds no model; {expected}", "Check the path.")

@@ -18,38 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from destila.core.errors import UserError
+from destila.core.model_files import MODEL_FILES, ONNX_FILE, OPENVINO_FILE, TORCH_INDEX, TORCH_WEIGHTS, find_files
 
 LOG = logging.getLogger(__name__)
 
 CONTACT_SECONDS = 5.0  # to reach the hub at all; its library alone would try for 23
-TORCH_WEIGHTS, TORCH_INDEX = "model.safetensors", "model.safetensors.index.json"
-TORCH_SHARDS = "model-?????-of-?????.safetensors"
-WEIGHTS = (TORCH_WEIGHTS, TORCH_INDEX, "model.onnx", "openvino.xml")
-VOCABULARIES = ("vocab.json", "vocab.txt", "merges.txt", "sentencepiece.bpe.model", "tokenizer.model", "spm.model")
-FETCHED = (
-    *WEIGHTS,
-    TORCH_SHARDS,
-    "model.onnx.data",
-    "openvino.bin",
-    "config.json",
-    "destila.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    *VOCABULARIES,
-)
 REPOSITORY = r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 INSTALL = "pip install 'destila[hub]'"
-
-
-def torch_weights(directory: Path) -> list[Path]:
-    """The files with a model's weights for torch: one, or shards with their index; empty: it has none."""
-    if (whole := directory / TORCH_WEIGHTS).is_file():
-        return [whole]
-    index = directory / TORCH_INDEX
-    return [index, *sorted(directory.glob(TORCH_SHARDS))] if index.is_file() else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +144,7 @@ def _cached(hub: Any, name: str, revision: str | None) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     with contextlib.suppress(OSError, HFValidationError):
-        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FETCHED), local_files_only=True))
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=MODEL_FILES, local_files_only=True))
     return None
 
 
@@ -176,7 +152,7 @@ def _asked(hub: Any, name: str, revision: str | None) -> Path:
     try:
         # A first contact of its own: the library tries downloads again and again before it gives up.
         hub.HfApi().model_info(name, revision=revision, timeout=CONTACT_SECONDS)
-        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FETCHED)))
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=MODEL_FILES))
     except connection_errors() as error:
         if getattr(getattr(error, "response", None), "status_code", 500) < 500:
             raise
@@ -188,7 +164,7 @@ def _asked(hub: Any, name: str, revision: str | None) -> Path:
 
 
 def _require_weights(hub: Any, found: Location) -> None:
-    if any((found.directory / file).exists() for file in WEIGHTS):
+    if find_files(found.directory, (TORCH_WEIGHTS, TORCH_INDEX, ONNX_FILE, OPENVINO_FILE)):
         return
     listed = [file.path for file in hub.get_cached_repo_tree(found.name, revision=found.commit)]
     pickles = [file for file in listed if file.endswith((".bin", ".pt", ".pth", ".ckpt")) and "/" not in file]

@@ -23,13 +23,14 @@ from tokenizers import Tokenizer
 
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
-from destila.core.model_config import CONFIG_FILE, read_config
+from destila.core.model_config import read_config
+from destila.core.model_files import CONFIG_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, TORCH_WEIGHTS
 from destila.core.runs import atomic_directory, destila_version, read_json, write_json
 from destila.data.texts import Texts
 from destila.data.token_usage import text_batches, token_ids, usage_of
-from destila.data.tokenizers import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, special_tokens
+from destila.data.tokenizers import special_tokens
 from destila.models.files import load_config, tokenizer_config
-from destila.models.hub import TORCH_WEIGHTS, Location, locate
+from destila.models.hub import Location, locate
 from destila.models.vocabulary_trimming import Rows, Trimmed, refuse_other_tokens, rows_to_keep, trim_to_usage
 from destila.models.weights import read_weights, weight_files
 

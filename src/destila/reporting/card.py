@@ -17,11 +17,10 @@ from typing import Any
 
 from destila.core.errors import UserError
 from destila.core.formatting import markdown_table, with_interval
-from destila.core.runs import METADATA_FILE, read_json, write_text
+from destila.core.model_files import CONFIG_FILE, METADATA_FILE, ONNX_FILE, OPENVINO_FILE, torch_weights
+from destila.core.runs import read_json, write_text
 from destila.data.licences import DataSet
 from destila.data.sources import find
-from destila.inference.backends.files import ONNX_FILE, OPENVINO_FILE
-from destila.models.hub import torch_weights
 from destila.reporting import snippets
 from destila.reporting.card_metadata import CARD_FILE, card_metadata, commits_of, licence_of
 from destila.reporting.energy import estimate_energy
@@ -67,7 +66,7 @@ def card_text(directory: Path) -> str:
     """
     if not (directory / METADATA_FILE).is_file():
         raise UserError(str(directory), f"has no {METADATA_FILE}", "Give a finished run or an export.")
-    model, config = trace(str(directory)), read_json(directory / "config.json")
+    model, config = trace(str(directory)), read_json(directory / CONFIG_FILE)
     data, scores = all_data(model), _scores(directory, model)
     parts = [
         f"---\n{card_metadata(model, data, scores)}\n---",

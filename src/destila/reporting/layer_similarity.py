@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from destila.core.errors import UserError
+from destila.core.model_files import CONFIG_FILE, torch_weights
 from destila.core.records import Example, Missing
 from destila.data.windows import Window, WindowBuilder, collate, longest_window
 from destila.reporting.facts import LayerAgreement, Matrix
@@ -88,7 +89,7 @@ def compare_layers(
 
 def weights_of(model: Provenance) -> str | None:
     """The directory with weights for torch: the model's own, or that of what it was exported from."""
-    if model.is_local and any(Path(model.name).glob("*.safetensors")) and (Path(model.name) / "config.json").exists():
+    if model.is_local and torch_weights(Path(model.name)) and (Path(model.name) / CONFIG_FILE).exists():
         return model.name
     exported = [parent for parent in model.parents if parent.role == "exported from"]
     return weights_of(exported[0]) if exported else None

@@ -14,11 +14,10 @@ from typing import Any
 import torch
 
 from destila.core.errors import UserError
+from destila.core.model_files import find_files
 from destila.core.runs import atomic_directory, atomic_file
 
 STATE_FILE = "state.pt"
-# The order matters: a directory with a config.json passes for a model, so that comes last.
-MODEL_FILES = ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "destila.json", "config.json")
 
 
 class Checkpoints:
@@ -85,7 +84,6 @@ class Checkpoints:
 
 def publish_model(source: Path, target: Path) -> None:
     """Copy the files of a model into an existing directory, each whole, the one that makes it loadable last."""
-    for name in MODEL_FILES:
-        if (source / name).exists():
-            with atomic_file(target / name) as temporary:
-                shutil.copyfile(source / name, temporary)
+    for path in find_files(source):
+        with atomic_file(target / path.name) as temporary:
+            shutil.copyfile(path, temporary)

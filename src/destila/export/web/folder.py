@@ -20,11 +20,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from destila.core.runs import METADATA_FILE, destila_version
+from destila.core.model_files import METADATA_FILE, ONNX_FILE, ONNX_WEIGHTS
+from destila.core.runs import destila_version
 from destila.data.windows import MIN_CONTEXT_TOKENS
 from destila.export.web.runtime import BINARY, SCRIPT
 from destila.export.web.tables import characters, reading_tables, tokenizer_tables
-from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS
 from destila.inference.decoding import SHOWN_SHARE
 from destila.inference.reader import Reader
 

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
-from destila.inference.backends.files import ONNX_FILE, OPENVINO_FILE
+from destila.core.model_files import CONFIG_FILE, ONNX_FILE, OPENVINO_FILE, PICKLES, find_files, torch_weights
 from destila.models.hub import Location, locate
 
 LOG = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class LoadedBackend:
 CHOICES = (
     ("openvino", OPENVINO_FILE, "openvino"),
     ("onnx", ONNX_FILE, "onnxruntime"),
-    ("torch", "config.json", "torch"),
+    ("torch", CONFIG_FILE, "torch"),
 )
 EXTRAS = {"openvino": "destila[openvino]", "onnx": "destila", "torch": "destila[train]"}
 
@@ -110,7 +110,7 @@ def _choose(location: Location, backend: str) -> str:
         raise UserError("backend", f"is {backend!r}", f"Choose one of auto, {', '.join(EXTRAS)}.")
     name, directory = location.label, location.directory
     exported = [choice for choice, file, _ in CHOICES[:2] if (directory / file).is_file()]
-    has_weights = any(any(directory.glob(ending)) for ending in ("*.safetensors", "pytorch_model*"))
+    has_weights = bool(torch_weights(directory) or find_files(directory, PICKLES))
     found = exported + ["torch"] * (not exported or has_weights)
     if backend != "auto":
         if backend not in found:

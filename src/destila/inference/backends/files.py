@@ -18,8 +18,6 @@ from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.model_config import read_config
 
-ONNX_FILE, OPENVINO_FILE = "model.onnx", "openvino.xml"
-ONNX_WEIGHTS = f"{ONNX_FILE}.data"  # of a large model; onnxruntime maps it into memory
 INPUTS, OUTPUTS = ("input_ids", "attention_mask"), ("start_logits", "end_logits")
 PRECISIONS = ("fp32", "bf16", "int8")
 EXPORT_AGAIN = "Was it cut short? Copy the whole directory again, or make it again with destila export."

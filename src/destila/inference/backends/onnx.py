@@ -16,12 +16,12 @@ import onnxruntime
 
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
+from destila.core.model_files import ONNX_FILE
 from destila.data.tokenizers import load_tokenizer
 from destila.inference.backends import Integers, LoadedBackend, Logits
 from destila.inference.backends.files import (
     EXPORT_AGAIN,
     INPUTS,
-    ONNX_FILE,
     OUTPUTS,
     check_names,
     read_export,

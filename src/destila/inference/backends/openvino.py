@@ -16,17 +16,11 @@ import numpy as np
 
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
+from destila.core.model_files import OPENVINO_FILE
 from destila.data.tokenizers import load_tokenizer, pad_id
 from destila.data.windows import LENGTH_STEP, longest_window
 from destila.inference.backends import Integers, LoadedBackend, Logits
-from destila.inference.backends.files import (
-    EXPORT_AGAIN,
-    OPENVINO_FILE,
-    OUTPUTS,
-    check_names,
-    read_export,
-    read_export_config,
-)
+from destila.inference.backends.files import EXPORT_AGAIN, OUTPUTS, check_names, read_export, read_export_config
 from destila.models.hub import Location
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else it reports every use to its makers
