@@ -12,12 +12,13 @@ from destila.config import ClozeSettings
 from destila.data.synthetic.answer_spans import SPARE, STOP_WORDS
 from destila.data.synthetic.cloze import Row, cloze_row, plain_row
 from destila.data.synthetic.questions import MAX_QUESTION
-from destila.data.synthetic.token_table import BOS, EOS, MASK, Lexicon
+from destila.data.synthetic.token_table import MASK, Lexicon
 from destila.data.synthetic.word_variants import WordForms
 from destila.data.tokenizers import train_tokenizer
 
 TOKENIZER = train_tokenizer([spanish.text(7)], vocabulary_size=900)
 LEXICON = Lexicon(TOKENIZER)
+BOS, EOS = 0, 2
 GAPS = ClozeSettings(unanswerable=0.0, interrogative=0.0)
 
 

@@ -15,13 +15,14 @@ from destila.config import ClozeSettings, UnlabelledSettings
 from destila.core.errors import UserError
 from destila.data.corpus import TokenStore
 from destila.data.synthetic.examples import row_maker, text_examples, text_store, text_window, windows_by_step
-from destila.data.synthetic.token_table import BOS, EOS, MASK
+from destila.data.synthetic.token_table import MASK
 from destila.data.windows import WindowBuilder, collate
 from destila.training.losses import to_tensors
 from tiny import pad_token_id, tiny_reader, tiny_tokenizer
 
 ROOT = Path(__file__).parents[2]
 LENGTH = 240
+BOS, EOS = 0, 2
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 import spanish
 from destila.config import MaskingSettings
 from destila.data.synthetic.masking import IGNORED, Masked, mask_words, place_count
-from destila.data.synthetic.token_table import BOS, EOS, MASK, SPECIAL_COUNT, Lexicon
+from destila.data.synthetic.token_table import MASK, SPECIAL_COUNT, Lexicon
 from destila.data.tokenizers import train_tokenizer
 
 TOKENIZER = train_tokenizer([spanish.text(7)], vocabulary_size=600)
 LEXICON = Lexicon(TOKENIZER)
+BOS, EOS = 0, 2
 TEXT = spanish.text(11, documents=1)
 
 

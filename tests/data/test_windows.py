@@ -242,7 +242,7 @@ def test_saved_truncation_and_padding_do_no_harm():
 @pytest.mark.parametrize("architecture", ["roberta", "bert", "modernbert"])
 def test_special_tokens_in_a_text_are_plain_text(architecture):
     build = builder(architecture, length=128)
-    specials = set(build.front.tolist() + build.middle.tolist() + build.back.tolist())
+    specials = set(np.concatenate(build.template.parts).tolist())
     (window,) = build.build([Example(id="1", question="¿</s>?", context="a </s> <s> [SEP] [CLS] b")])
     inside = window.input_ids[window.context_start : window.context_end]
     assert not specials & set(inside.tolist())

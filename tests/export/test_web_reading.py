@@ -99,7 +99,7 @@ def test_tokens_stand_for_the_characters_that_they_do_in_python(page, tokenizers
 
 def cut_and_decoded(page, question, context, builder, logits, **settings):
     """Windows and answers of the page, from given logits of (window, token)."""
-    special = {name: getattr(builder, name).tolist() for name in ("front", "middle", "back")}
+    special = {name: getattr(builder.template, name).tolist() for name in ("front", "middle", "back")}
     special |= {"length": builder.length, "stride": builder.stride, "least": MIN_CONTEXT_TOKENS}
     return page.evaluate(
         """([question, context, special, logits, settings]) => {

@@ -143,6 +143,21 @@ class PairTemplate:
     back: Ids
     separators: int | None
 
+    @property
+    def parts(self) -> tuple[Ids, Ids, Ids]:
+        """What stands before, between and behind."""
+        return self.front, self.middle, self.back
+
+    @property
+    def size(self) -> int:
+        """How many special tokens there are."""
+        return sum(map(len, self.parts))
+
+    def join(self, question: NDArray[Any], context: NDArray[Any]) -> tuple[NDArray[Any], int]:
+        """The ids of a question and a context, and where the context begins."""
+        ids = np.concatenate([self.front, question, self.middle, context, self.back])
+        return ids, len(ids) - len(self.back) - len(context)
+
 
 def pair_template(tokenizer: Tokenizer, *, where: str = "tokenizer") -> PairTemplate:
     """Read the template of pairs off a tokenizer.

@@ -98,8 +98,7 @@ class WindowBuilder:
 
     def __init__(self, tokenizer: Tokenizer, *, length: int = 384, stride: int = 128, pad_id: int) -> None:
         self.tokenizer, self.length, self.stride, self.pad_id = plain(tokenizer), length, stride, pad_id
-        template = pair_template(tokenizer)
-        self.front, self.middle, self.back = template.front, template.middle, template.back
+        self.template = pair_template(tokenizer)
 
     def build(self, examples: Sequence[Example]) -> list[Window]:
         """All windows of the examples, in order.
@@ -134,7 +133,7 @@ class WindowBuilder:
         return tokenised
 
     def _room(self, question: Ids) -> int:
-        return self.length - len(self.front) - len(self.middle) - len(self.back) - len(question)
+        return self.length - self.template.size - len(question)
 
     def refuse_long_questions(
         self, examples: Sequence[Example], questions: dict[str, Tokenised], contexts: dict[str, Tokenised]
@@ -163,22 +162,22 @@ class WindowBuilder:
         """The windows of the `index`-th example, whose context is tokenised."""
         spans = {_token_span(answer.start, answer.end, context.offsets) for answer in example.answers}
         golds = sorted(span for span in spans if span)
-        head = np.concatenate([self.front, question, self.middle])
         windows = []
         slices = self.slices(question, context)
         for first in slices.firsts:
             ids, offsets = context.ids[first : first + slices.room], context.offsets[first : first + slices.room]
             inside = [gold for gold in golds if first <= gold[0] and gold[1] < first + len(ids)]
+            input_ids, context_start = self.template.join(question, ids)
             windows.append(
                 Window(
                     example=index,
-                    input_ids=np.concatenate([head, ids, self.back]),
-                    context_start=len(head),
-                    context_end=len(head) + len(ids),
+                    input_ids=input_ids,
+                    context_start=context_start,
+                    context_end=context_start + len(ids),
                     offsets=offsets,
                     labelled=example.labelled,
-                    starts=tuple(start - first + len(head) for start, _ in inside),
-                    ends=tuple(end - first + len(head) for _, end in inside),
+                    starts=tuple(start - first + context_start for start, _ in inside),
+                    ends=tuple(end - first + context_start for _, end in inside),
                     first_token=first,
                 )
             )

@@ -13,6 +13,7 @@ model and knows no more of it than the tokenizer.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,20 +72,9 @@ class Translation:
 
     def _read(self, number: int, window: Window) -> list[Window]:
         question, piece = self.questions[1][self.examples[window.example].question], self._stretch(window)
-        head = np.concatenate([self.teacher.front, question.ids, self.teacher.middle])
-        slices = self.teacher.slices(question.ids, piece)
-        return [
-            Window(
-                example=number,
-                input_ids=np.concatenate([head, piece.ids[first : first + slices.room], self.teacher.back]),
-                context_start=len(head),
-                context_end=len(head) + len(piece.ids[first : first + slices.room]),
-                offsets=piece.offsets[first : first + slices.room],
-                labelled=False,
-                first_token=first,
-            )
-            for first in slices.firsts
-        ]
+        return self.teacher.cut(
+            number, replace(self.examples[window.example], answers=(), labelled=False), question.ids, piece
+        )
 
     def carried(self, number: int, logits: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
         """Logits (2, T) of a student's window, from the teacher's (2, U) of each of its windows for it."""
@@ -102,14 +92,12 @@ class Translation:
 
     def _receivers(self, window: Window, ours: Tokenised, theirs: Tokenised, piece: Tokenised) -> tuple[Places, Places]:
         """For each token of the teacher's (U,), the student's token that gets its starts, and the one for its ends."""
-        parts = [
-            (_by_place(len(self.teacher.front), len(self.student.front)),) * 2,
-            partners(theirs.offsets, ours.offsets),
-            (_by_place(len(self.teacher.middle), len(self.student.middle)),) * 2,
-            partners(piece.offsets, window.offsets),
-            (_by_place(len(self.teacher.back), len(self.student.back)),) * 2,
-        ]
-        sizes = [len(self.student.front), len(ours.ids), len(self.student.middle), len(window.offsets)]
+        specials = list(zip(self.teacher.template.parts, self.student.template.parts, strict=True))
+        front, middle, back = ((_by_place(len(one), len(other)),) * 2 for one, other in specials)
+        question, context = partners(theirs.offsets, ours.offsets), partners(piece.offsets, window.offsets)
+        parts = [front, question, middle, context, back]
+        template = self.student.template
+        sizes = [len(template.front), len(ours.ids), len(template.middle), len(window.offsets)]
         shifts = np.concatenate([[0], np.cumsum(sizes)])
         # What has no token to go to belongs to "no answer".
         moved = [

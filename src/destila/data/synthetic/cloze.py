@@ -2,7 +2,7 @@
 
 Mental model: one sentence becomes the question, with a span taken out; the other sentences are the context, and every
 place where the span stands in it is a right answer. That is extractive question answering to the letter, as in
-`destila.data.windows`: `<s> question </s></s> context </s>` and the same head. The question is the sentence, the words
+`destila.data.windows`: the same special tokens around both, and the same head. The question is the sentence, the words
 around the gap, or either with an interrogative at its head in place of the gap. Some questions ask for a span that the
 context lacks: their answer is position 0, none.
 
@@ -28,7 +28,7 @@ from destila.data.synthetic.answer_spans import (
     words_of,
 )
 from destila.data.synthetic.questions import MAX_QUESTION, Asker, question_of
-from destila.data.synthetic.token_table import BOS, EOS, Ids, Lexicon
+from destila.data.synthetic.token_table import Ids, Lexicon
 from destila.data.synthetic.word_variants import WordForms
 
 
@@ -50,9 +50,10 @@ class Row:
 
 def plain_row(passage: Ids, *, length: int, lexicon: Lexicon) -> Row:
     """`<s> passage </s>`, without a question."""
-    body = passage[: length - 2].copy()
+    front, back = lexicon.template.front, lexicon.template.back
+    body = passage[: length - len(front) - len(back)].copy()
     body[0] = lexicon.without_space[body[0]]
-    return Row(np.concatenate([[BOS], body, [EOS]]), (), (), 1)
+    return Row(np.concatenate([front, body, back]), (), (), len(front))
 
 
 def cloze_row(
@@ -75,7 +76,8 @@ def cloze_row(
     answerable = generator.random() >= settings.unanswerable
     stays = answerable and generator.random() < settings.keep_answer_sentence
     # Answers must lie where the context surely reaches, even after the longest question.
-    reach = last_word_before(words, length - (3 + MAX_QUESTION if stays else 16))
+    ahead = lexicon.template.size - len(lexicon.template.back) + MAX_QUESTION
+    reach = last_word_before(words, length - (ahead if stays else 16))
     found = sentences(words, reach)
     for place in generator.permutation(len(found))[:4]:
         first, end = found[place]
@@ -101,11 +103,10 @@ def _assemble(
 ) -> Row:
     """Question and context side by side, and the tokens of the answers."""
     cut, resume = words.starts[sentence[0]], words.starts[sentence[1]]
-    context_start = len(question) + 3
-    room = length - context_start - 1
+    room = length - lexicon.template.size - len(question)
     context = np.concatenate([passage[:cut], passage[resume:]])[:room]
     context[0] = lexicon.without_space[context[0]]
-    ids = np.concatenate([[BOS], question, [EOS, EOS], context, [EOS]]).astype(np.int64)
+    ids, context_start = lexicon.template.join(np.array(question), context)
     starts, ends = [], []
     for word in gap.others:
         shift = context_start - (resume - cut if word >= sentence[1] else 0)

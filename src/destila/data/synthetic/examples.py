@@ -82,7 +82,7 @@ def text_window(maker: RowMaker, number: int) -> Window:
         example=number,
         input_ids=row.ids.astype(np.int32),
         context_start=row.context,
-        context_end=len(row.ids) - 1,
+        context_end=len(row.ids) - len(maker.lexicon.template.back),
         offsets=NO_OFFSETS,
         labelled=False,
     )
@@ -104,13 +104,14 @@ def text_examples(store: TokenStore, settings: UnlabelledSettings, *, length: in
     """
     asking = replace(settings, cloze=replace(settings.cloze, share=1.0))
     maker, wanted = row_maker(store, asking, length=length - SPARE, seed=seed), settings.questions
+    front, middle, back = (len(ids) for ids in maker.lexicon.template.parts)
     examples: list[Example] = []
     for number in range(TRIES * wanted):
         if len(examples) == wanted:
             break
         row = maker.row(number, np.random.default_rng([seed, number]))
         if row.starts:  # plain rows ask nothing
-            question, context = row.ids[1 : row.context - 2], row.ids[row.context : -1]
+            question, context = row.ids[front : row.context - middle], row.ids[row.context : len(row.ids) - back]
             examples.append(
                 Example(
                     id=f"text-{number}",

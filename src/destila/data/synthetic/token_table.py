@@ -19,10 +19,10 @@ from tokenizers import Tokenizer
 
 from destila.core.errors import UserError
 from destila.data.synthetic.question_words import all_openings
-from destila.data.tokenizers import SPECIAL_TOKENS
+from destila.data.tokenizers import SPECIAL_TOKENS, pair_template
 
 Ids = NDArray[np.int64]
-BOS, PAD, EOS, UNK, MASK = range(5)
+MASK = SPECIAL_TOKENS.index("<mask>")
 SPECIAL_COUNT = len(SPECIAL_TOKENS)
 
 
@@ -60,6 +60,7 @@ class Lexicon:
 
     Attributes:
         size: ids.
+        template: of pairs of a question and a context.
         pieces: the bytes of each token without the space before it; special tokens have none.
         kind: (V,) `Kind` of each.
         spaced: (V,) whether a space stands before it.
@@ -74,6 +75,7 @@ class Lexicon:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
+        self.template = pair_template(tokenizer)
         self.size = int(tokenizer.get_vocab_size(with_added_tokens=True))
         if [tokenizer.id_to_token(number) for number in range(SPECIAL_COUNT)] != list(SPECIAL_TOKENS):
             problem = f"does not begin with {', '.join(SPECIAL_TOKENS)}"

@@ -77,7 +77,7 @@ def write_folder(reader: Reader, source: Path, folder: Path, *, precision: str, 
 def _settings(reader: Reader) -> dict[str, Any]:
     """What page/worker.js has to know of a reader."""
     builder, window = reader.builder, reader.window
-    special = {name: getattr(builder, name).tolist() for name in ("front", "middle", "back")}
+    special = {name: getattr(builder.template, name).tolist() for name in ("front", "middle", "back")}
     return special | {
         "length": window.length,
         "stride": window.stride,
