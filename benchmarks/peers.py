@@ -32,9 +32,9 @@ from destila.core.cpus import thread_count
 from destila.core.errors import UserError
 from destila.core.records import Example
 from destila.core.runs import environment
+from destila.data.sources import spread
 from destila.data.squad import read
 from destila.evaluation.evaluate import table
-from destila.export.convert import spread
 from destila.inference.reader import Reader
 
 LENGTH, STRIDE, MAX_ANSWER, BEST = 384, 128, 30, 20

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from destila.config.loader import nearest
 from destila.core.errors import UserError
@@ -24,6 +25,7 @@ from destila.data.repair import ANSWER_FAULTS, QUESTION_FAULTS, Counts, Gold
 from destila.data.squad import read_gold
 
 LOG = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,13 @@ def load_gold(names: Sequence[str], *, repair: bool = False, limit: int = 0) -> 
 def _together(names: Sequence[str], gold: Gold, limit: int) -> list[Example]:
     examples = [example for found in load_by_name(names, gold=gold).values() for example in found]
     return examples[:limit] if limit else examples
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items, evenly spread over all; 0: all."""
+    if not count or len(items) <= count:
+        return list(items)
+    return [items[place * len(items) // count] for place in range(count)]
 
 
 def load_by_name(names: Sequence[str], *, gold: Gold) -> dict[str, list[Example]]:

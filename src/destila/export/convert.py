@@ -22,6 +22,7 @@ from destila.core.metadata import ModelMetadata
 from destila.core.model_files import CONFIG_FILE, METADATA_FILE, ONNX_FILE, OPENVINO_FILE, TOKENIZER_FILE
 from destila.core.records import Example
 from destila.core.runs import destila_version, write_json
+from destila.data.sources import spread
 from destila.data.windows import Batch, collate, longest_window
 from destila.evaluation.metrics import score
 from destila.export.quantize import RECIPES, quantize_onnx, quantize_openvino, quiet
@@ -223,10 +224,3 @@ def calibration_batches(reader: Reader, examples: Sequence[Example], *, count: i
     """`count` windows, spread evenly over the examples, one in each batch."""
     windows = reader.builder.build(spread(examples, count))
     return [collate([window], pad_id=reader.builder.pad_id) for window in spread(windows, count)]
-
-
-def spread(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` items, evenly spread over all; 0: all."""
-    if not count or len(items) <= count:
-        return list(items)
-    return [items[place * len(items) // count] for place in range(count)]

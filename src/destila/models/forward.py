@@ -15,7 +15,7 @@ A DeBERTa computes its attention by a formula of its own: it answers and shows i
 attention can be recorded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from destila.core.errors import UserError
+from destila.data.windows import Window, collate, inference_batches
 
 ATTENTION = "destila"  # name under which our attention function is registered with transformers
 SEGMENTED_TYPES = ("bert", "electra")  # read token types, as the tokenizer's template of pairs gives them
@@ -288,6 +289,21 @@ def forward(
     hidden = {layer: outputs.hidden_states[layer] for layer in hidden_layers}
     attention = {layer: recorder.kept[layer] for layer in attention_layers}
     return Outputs(outputs.start_logits, outputs.end_logits, hidden, attention, recorder.vectors)
+
+
+def input_batches(
+    model: Any, windows: Sequence[Window], *, token_budget: int
+) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+    """Windows in batches, longest first: their places in the list, input_ids and attention_mask on the model's device.
+
+    Args:
+        token_budget: padded tokens of a batch, at most.
+    """
+    pad_id, device = int(model.config.pad_token_id), model.device
+    for places in inference_batches(windows, token_budget=token_budget):
+        batch = collate([windows[place] for place in places], pad_id=pad_id)
+        ids, mask = (torch.from_numpy(array).to(device) for array in (batch.input_ids, batch.attention_mask))
+        yield places, ids, mask
 
 
 def span_logits(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,9 +24,10 @@ from torch import Tensor
 
 from destila.core.errors import UserError
 from destila.core.runs import atomic_file
-from destila.data.windows import Window, collate, inference_batches
+from destila.data.sources import spread
+from destila.data.windows import Window
 from destila.models.fingerprints import fingerprint, model_fingerprint, windows_fingerprint
-from destila.models.forward import forward
+from destila.models.forward import forward, input_batches
 
 PRUNABLE_TYPES = ("bert", "camembert", "roberta", "xlm-roberta")
 WINDOWS = 256  # about 50,000 tokens: ten for each feed-forward unit of a large teacher
@@ -244,21 +245,9 @@ def _importance(moments: dict[str, list[_Moments]], rotation: Tensor) -> Importa
     )
 
 
-def sample_of(windows: Sequence[Window], count: int) -> list[Window]:
-    """`count` windows (or all) spread evenly over the list."""
-    count = min(len(windows), count)
-    return [windows[place * len(windows) // count] for place in range(count)]
-
-
 def batches_of(model: Any, windows: Sequence[Window]) -> list[tuple[Tensor, Tensor]]:
     """(input_ids, attention_mask) of the windows, in batches, on the model's device."""
-    pad_id, device = int(model.config.pad_token_id), model.device
-    batches = []
-    for lot in inference_batches(windows, token_budget=TOKENS):
-        batch = collate([windows[place] for place in lot], pad_id=pad_id)
-        ids, mask = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
-        batches.append((ids.to(device), mask.to(device)))
-    return batches
+    return [(ids, mask) for _, ids, mask in input_batches(model, windows, token_budget=TOKENS)]
 
 
 def importance_over(model: Any, windows: Sequence[Window], *, directory: Path) -> Importance:
@@ -268,7 +257,7 @@ def importance_over(model: Any, windows: Sequence[Window], *, directory: Path) -
         UserError: the family of the reader cannot be pruned; the file is torn.
     """
     blocks_of(model)
-    sample = sample_of(windows, WINDOWS)
+    sample = spread(windows, WINDOWS)
     name = fingerprint({"model": model_fingerprint(model), "windows": windows_fingerprint(sample)})
     return stored(directory / f"importance-{name}.safetensors", lambda: measure(model, batches_of(model, sample)))
 

@@ -33,9 +33,10 @@ import torch
 from torch import Tensor
 
 from destila.core.errors import UserError
+from destila.data.sources import spread
 from destila.data.windows import Window
 from destila.models.forward import at_least_fp32, span_logits
-from destila.models.importance import Block, Importance, batches_of, blocks_of, importance_over, sample_of
+from destila.models.importance import Block, Importance, batches_of, blocks_of, importance_over
 
 LOG = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def born_from(
     basis = channel_basis(teacher, importance, count=ours, mapping=mapping)
     if ours < theirs:
         bases = {"channels": basis, "principal directions": principal_basis(importance, count=ours)}
-        batches = batches_of(teacher, sample_of(windows, TRIAL_WINDOWS))
+        batches = batches_of(teacher, spread(windows, TRIAL_WINDOWS))
         errors = _width_errors(student, teacher, importance, bases, batches)
         best = min(errors, key=errors.__getitem__)
         seen = " and ".join(f"{error:.3f} nats in its {name}" for name, error in errors.items())

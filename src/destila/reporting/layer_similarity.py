@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from destila.core.errors import UserError
 from destila.core.model_files import CONFIG_FILE, torch_weights
 from destila.core.records import Example, Missing
+from destila.data.sources import spread
 from destila.data.windows import Window, WindowBuilder, collate, longest_window
 from destila.reporting.facts import LayerAgreement, Matrix
 from destila.reporting.provenance import Provenance, lineage
@@ -118,7 +119,7 @@ class Cut:
 
 def same_windows(ours: Any, theirs: Any, examples: Sequence[Example], count: int) -> list[tuple[Cut, Cut]]:
     """The student's and the teacher's windows of at most `count` examples, where their tokens are the same pieces."""
-    built = [_first_windows(one, _spread(examples, count), _longest(ours, theirs)) for one in (ours, theirs)]
+    built = [_first_windows(one, spread(examples, count), _longest(ours, theirs)) for one in (ours, theirs)]
     return [
         (Cut(left, np.arange(len(left.input_ids))), Cut(right, np.arange(len(right.input_ids))))
         for left, right in zip(*built, strict=True)
@@ -128,7 +129,7 @@ def same_windows(ours: Any, theirs: Any, examples: Sequence[Example], count: int
 
 def same_words(ours: Any, theirs: Any, examples: Sequence[Example], count: int) -> list[tuple[Cut, Cut]]:
     """The same for two tokenizers, by words: of the beginnings of the contexts, where both read them whole."""
-    chosen = [replace(one, context=_beginning(one.context), answers=()) for one in _spread(examples, count)]
+    chosen = [replace(one, context=_beginning(one.context), answers=()) for one in spread(examples, count)]
     built = [_first_windows(one, chosen, _longest(ours, theirs)) for one in (ours, theirs)]
     pairs = []
     for left, right in zip(*built, strict=True):
@@ -150,12 +151,6 @@ def word_units(window: Window, context: str) -> NDArray[np.int64]:
 def _all_words(cuts: Sequence[Cut], context: str) -> bool:
     expected = np.arange(len(context.split()) + 2)
     return all(np.array_equal(np.unique(cut.units), expected) for cut in cuts)
-
-
-def _spread(examples: Sequence[Example], count: int) -> list[Example]:
-    """At most `count` of them, evenly spread."""
-    most = min(count, len(examples))
-    return [examples[place * len(examples) // most] for place in range(most)]
 
 
 def _beginning(context: str) -> str:

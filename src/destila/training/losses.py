@@ -18,7 +18,7 @@ This module does not step an optimizer, nor does it divide by the number of micr
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -52,15 +52,15 @@ class TorchBatch:
     teacher_end: Tensor | None = None
 
 
+def tensors_of(arrays: Any, device: torch.device | str) -> dict[str, Tensor]:
+    """The fields of a record of numpy arrays as tensors on a device, by name."""
+    found = {each.name: torch.from_numpy(getattr(arrays, each.name)) for each in fields(arrays)}
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in found.items()}
+
+
 def to_tensors(batch: "Batch", device: torch.device | str = "cpu") -> TorchBatch:
     """Move a numpy batch to a device."""
-    return TorchBatch(
-        input_ids=torch.from_numpy(batch.input_ids).to(device),
-        attention_mask=torch.from_numpy(batch.attention_mask).to(device),
-        context_mask=torch.from_numpy(batch.context_mask).to(device),
-        start_positions=torch.from_numpy(batch.start_positions).to(device),
-        end_positions=torch.from_numpy(batch.end_positions).to(device),
-    )
+    return TorchBatch(**tensors_of(batch, device))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from destila.data.synthetic.masking import IGNORED
 from destila.data.synthetic.rows import Rows
-from destila.training.losses import Loss, task_loss
+from destila.training.losses import Loss, task_loss, tensors_of
 
 # Outside of the compiled graph: where a mask is known to be all ones, the compiler of torch 2.13 loses the part of the
 # gradient that goes through the sum of the softmax (seen on a CPU under bf16 autocast). It is a thousandth of the work.
@@ -47,10 +47,7 @@ class PretrainingBatch:
 
 def to_tensors(rows: Rows, device: torch.device | str = "cpu") -> PretrainingBatch:
     """Move rows to a device."""
-    ids, places, labels, starts, ends = (
-        torch.from_numpy(array).to(device, non_blocking=True).long()
-        for array in (rows.ids, rows.places, rows.labels, rows.starts, rows.ends)
-    )
+    ids, places, labels, starts, ends = (tensor.long() for tensor in tensors_of(rows, device).values())
     length = ids.shape[1]
     return PretrainingBatch(ids, places, labels, _multi_hot(starts, length), _multi_hot(ends, length))
 

@@ -25,9 +25,9 @@ from destila.config.fields import Precision
 from destila.core.errors import UserError
 from destila.core.progress import Progress
 from destila.core.runs import atomic_file
-from destila.data.windows import Window, collate, inference_batches
+from destila.data.windows import Window
 from destila.models.fingerprints import fingerprint, model_fingerprint, windows_fingerprint
-from destila.models.forward import span_logits
+from destila.models.forward import input_batches, span_logits
 from destila.training.losses import TorchBatch
 from destila.training.token_alignment import Translation
 
@@ -142,16 +142,11 @@ def _opened(path: Path, total: int) -> Logits:
 def _compute(teacher: Any, windows: Sequence[Window], path: Path, precision: Precision) -> None:
     """Run the teacher over all windows, longest first, and store its logits."""
     ends = np.cumsum([len(window.input_ids) for window in windows])
-    pad_id, progress = (
-        int(teacher.config.pad_token_id),
-        Progress(len(windows), what="asking the teacher", unit="window"),
-    )
+    progress = Progress(len(windows), what="asking the teacher", unit="window")
     teacher.eval()
     with atomic_file(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(2, int(ends[-1])))
-        for lot in inference_batches(windows, token_budget=TOKENS):
-            batch = collate([windows[place] for place in lot], pad_id=pad_id)
-            inputs = (torch.from_numpy(ids).to(teacher.device) for ids in (batch.input_ids, batch.attention_mask))
+        for lot, *inputs in input_batches(teacher, windows, token_budget=TOKENS):
             with torch.autocast(teacher.device.type, NARROW.get(precision), enabled=precision in NARROW):
                 logits = torch.stack(span_logits(teacher, *inputs)).float().cpu().numpy()  # (2, B, T)
             for row, place in enumerate(lot):
