@@ -13,7 +13,8 @@ from destila.cli.main import dispatch
 from destila.config import BenchSettings
 from destila.config.loader import resolve
 from destila.core.errors import UserError
-from destila.evaluation import benchmark
+from destila.core.progress import on_stderr
+from destila.evaluation import benchmark, variants
 from destila.reporting.svg import Dot, scatter_chart
 from tiny import tiny_examples, tiny_reader
 
@@ -74,11 +75,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_exports_beside_a_model_take_part_and_strangers_do_not(
     runs: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = pareto.variants(settings(runs, data, backend="auto"))
+    found = variants.variants(settings(runs, data, backend="auto"))
     assert [variant.name for variant in found] == ["large, torch fp32", "small, torch fp32", "small-int8, onnx int8"]
     assert found[2].megabytes() == pytest.approx((5000 + (runs / "small-int8" / "destila.json").stat().st_size) / 1e6)
-    monkeypatch.setattr(pareto, "find_spec", lambda name: None if name == "onnxruntime" else name)
-    assert [variant.backend for variant in pareto.variants(settings(runs, data, backend="auto"))] == ["torch", "torch"]
+    monkeypatch.setattr(variants, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    with on_stderr():
+        found = variants.variants(settings(runs, data, backend="auto"))
+    assert [variant.backend for variant in found] == ["torch", "torch"]
     assert "small-int8: onnx is not installed, so it is left out" in capsys.readouterr().err
 
 

@@ -20,10 +20,9 @@ from destila.core.model_files import ONNX_FILE
 from destila.core.progress import Listener, listening
 from destila.core.records import Example
 from destila.core.runs import atomic_directory
-from destila.data.sources import load_gold
+from destila.data.sources import load_gold, spread
 from destila.inference.backends import LoadedBackend, load_backend
-from destila.inference.reader import Reader, name_of, place_of
-from destila.models.hub import locate
+from destila.inference.reader import Reader, directory_of, name_of
 
 LOG = logging.getLogger(__name__)
 
@@ -103,7 +102,7 @@ def _write_page(settings: ExportSettings, directory: Path) -> dict[str, Any]:
 
     runtime = onnxruntime_web(settings.runtime)  # first: it costs less than what follows
     name = name_of(settings.model or None)
-    source = locate(place_of(settings.model or None), settings.revision).directory
+    source = directory_of(settings.model or None, settings.revision)
     with tempfile.TemporaryDirectory() as temporary:
         found: dict[str, Any] = {}
         if not (source / ONNX_FILE).exists():
@@ -123,7 +122,7 @@ def _write_page(settings: ExportSettings, directory: Path) -> dict[str, Any]:
 def _convert(settings: ExportSettings, directory: Path) -> dict[str, Any]:
     """Fill a directory with an export to ONNX or OpenVINO."""
     convert = _import_exporter(settings)
-    examples = convert.spread(load_gold(settings.data), settings.max_examples) if settings.data else []
+    examples = spread(load_gold(settings.data), settings.max_examples) if settings.data else []
     reference = load_backend(settings.model, "torch", revision=settings.revision)
     convert.write_fp32(reference, directory, format=settings.format, name=settings.model)
     found = {"parity": convert.check_parity(reference, directory, name=settings.model)}

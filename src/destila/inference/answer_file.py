@@ -20,8 +20,7 @@ from destila.core.progress import Progress
 from destila.core.runs import atomic_file, destila_version, is_special, writing
 from destila.core.signals import caught_signals
 from destila.inference.jsonl import Answered, Position, answer_piece, pieces
-from destila.inference.reader import Reader, place_of
-from destila.models.hub import locate
+from destila.inference.reader import Reader, directory_of
 
 Counts = dict[str, int]  # {"questions": n, "errors": m}
 Workers = Callable[[Path, Position], Generator[Answered, None, None]]  # file, where to begin -> its output from there
@@ -144,7 +143,7 @@ def _model_identity(settings: AnswerSettings) -> str:
     """Digest of what answers depend on in a model's directory."""
     import hashlib
 
-    place = locate(place_of(settings.model), settings.revision).directory
+    place = directory_of(settings.model, settings.revision)
     digest = hashlib.blake2b(digest_size=16)
     for path in find_files(place, (*MODEL_FILES, *PICKLES)):
         with open(path, "rb") as file:

@@ -32,6 +32,7 @@ from destila.data.tokenizers import pad_id as find_pad_id
 from destila.data.windows import Window, WindowBuilder, collate, inference_batches, longest_window
 from destila.inference.backends import LoadedBackend, Logits, SpanModel, load_backend
 from destila.inference.decoding import SpanDecoder
+from destila.models.hub import locate
 
 LOG = logging.getLogger(__name__)
 
@@ -284,6 +285,11 @@ def place_of(model: str | Path | None) -> str:
         problem = f"is missing from this installation (no {ONNX_FILE} in {SHIPPED})"
         raise UserError(SHIPPED_NAME, problem, "Install a release of destila, or name another reader with --model.")
     return str(SHIPPED if model is None else model)
+
+
+def directory_of(model: str | Path | None, revision: str | None = None) -> Path:
+    """Where the files of a model lie, fetched if need be; None: of the reader that ships."""
+    return locate(place_of(model), revision).directory
 
 
 def name_of(model: str | Path | None) -> str:
