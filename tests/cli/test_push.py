@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from destila import Reader, UserError
-from destila.cli import push
 from destila.cli.main import dispatch
 from destila.core.model_files import torch_weights
 from destila.core.records import Example
 from destila.models.files import load_reader, save_reader
 from destila.reporting.card import write_card
+from destila.reporting.publish import without_paths
 from destila.reporting.snippets import CONTEXT, QUESTION
 from fake_hub import FakeHub, client_environment, log_in, point_client_at, serving
 from finished_run import METADATA, run_directory
@@ -192,7 +192,7 @@ def test_paths_leave_the_metadata_and_names_stay(tmp_path: Path, monkeypatch: py
         "deep": [{"data": ["/home/ana/train.json", "sqac/train", "../x/dev.json"], "model": "acme/reader"}],
         "threshold": 0.5,
     }
-    after = push.without_paths(before)
+    after = without_paths(before)
     assert after["teacher"] == "teacher"
     assert after["deep"] == [{"data": ["train.json", "sqac/train", "dev.json"], "model": "acme/reader"}]
     assert after["threshold"] == 0.5
