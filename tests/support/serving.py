@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 
-from destila.cli.serve import make_server
 from destila.config import ServeSettings
 from destila.serving.app import create_app
+from destila.serving.server import make_server
 
 JSON = {"Content-Type": "application/json"}
 
