@@ -1,22 +1,17 @@
 """Answer one question from a PDF, a Word document, an HTML page, or a folder of such files.
 
-Mental model: one document is read whole; of a folder the passages that match the question best. Either way an answer
-comes with its file, page and sentence. What could not be read goes to stderr and stops nothing. Invariant: nothing that
-a file holds, its name included, can steer the terminal.
+An answer comes with its file, page and sentence. What could not be read goes to stderr and stops nothing. Invariant:
+nothing that a file holds, its name included, can steer the terminal.
 """
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from destila.config import AnswerSettings
 from destila.core.language import say, say_error
-from destila.inference.documents.document import DocumentError
-from destila.inference.documents.folder import Folder, FoundAnswer
-from destila.inference.documents.open import read_document
+from destila.inference.documents.folder import DocumentAnswers, FoundAnswer, answer_documents
 from destila.inference.jsonl import to_json
 from destila.inference.reader import Reader
 
@@ -25,36 +20,26 @@ SHOWN = 10  # refusals, and notes
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
-def answer_documents(settings: AnswerSettings, question: str, reader: Reader) -> dict[str, Any]:
+def run(settings: AnswerSettings, reader: Reader) -> dict[str, Any]:
     """Answer, and print the answers.
 
     Returns:
         {"answers": [{"text", "start", "end", "score", "file", "page", "sentence"}]}, with the best "guess" behind a
         refusal; for a folder also {"files": n, "refused": [{"file", "problem"}]}: how many were searched, and the
         others.
-
-    Raises:
-        UserError: nothing can be read, the model cannot, or the extra `documents` is missing.
     """
-    path, result = settings.context or "", dict[str, Any]()
-    most = max(2, settings.top_k)  # behind a refusal stands the best guess
-    if Path(path).is_dir():
-        folder = Folder.open(path, settings.folder, settings.documents)
-        found = folder.answers(reader, question, passages=settings.folder.passages, top_k=most)
-        folder.close()
-        result = {"files": len(folder.files), "refused": [_refusal(error) for error in folder.refused]}
-        _tell(folder.refused, folder.notes)
-    else:
-        document = read_document(path, settings.documents)
-        answers = reader.answers(question, document.text, top_k=most)
-        found = [FoundAnswer.at(answer, path, document) for answer in answers]
-        _tell([], {path: document.note} if document.note else {})
-    shown, guess = found[: settings.top_k], dict[str, Any]()
-    lines = [_readable(answer) for answer in shown]
-    if found[0].answer.text is None:
-        guess = {"guess": _fields(found[1]) if len(found) > 1 else None}
-        lines += [say("    best guess: ") + _readable(answer) for answer in found[len(shown) : 2]]
-    result = {"answers": [_fields(answer) for answer in shown], **guess, **result}
+    path, question, limits = settings.context or "", settings.question or "", settings.documents
+    found = answer_documents(path, question, reader, top_k=settings.top_k, settings=settings.folder, limits=limits)
+    _tell(found)
+    result: dict[str, Any] = {"answers": [_fields(answer) for answer in found.answers]}
+    lines = [_readable(answer) for answer in found.answers]
+    if found.answers[0].answer.text is None:
+        result["guess"] = _fields(found.guess) if found.guess else None
+    if found.guess and len(found.answers) == 1:
+        lines.append(say("    best guess: ") + _readable(found.guess))
+    if found.files is not None:
+        refused = [{"file": error.where, "problem": error.problem} for error in found.refused]
+        result |= {"files": found.files, "refused": refused}
     print(to_json(result) if settings.json else "\n".join(lines))
     return result
 
@@ -65,19 +50,15 @@ def _fields(found: FoundAnswer) -> dict[str, Any]:
     return {"text": answer.text, "start": answer.start, "end": answer.end, "score": answer.score, **place}
 
 
-def _refusal(error: DocumentError) -> dict[str, str]:
-    return {"file": error.where, "problem": error.problem}
-
-
-def _tell(refused: Sequence[DocumentError], notes: Mapping[str, str]) -> None:
-    for error in refused[:SHOWN]:
+def _tell(found: DocumentAnswers) -> None:
+    for error in found.refused[:SHOWN]:
         print(say("skipped: ") + visible(say_error(error)), file=sys.stderr)
-    if len(refused) > SHOWN:
-        print(say(f"skipped: {len(refused) - SHOWN} more files; --json names them all"), file=sys.stderr)
-    for path, note in islice(notes.items(), SHOWN):
+    if len(found.refused) > SHOWN:
+        print(say(f"skipped: {len(found.refused) - SHOWN} more files; --json names them all"), file=sys.stderr)
+    for path, note in islice(found.notes.items(), SHOWN):
         print(f"{visible(path)}: {say(note)}.", file=sys.stderr)
-    if len(notes) > SHOWN:
-        print(say(f"The same goes for {len(notes) - SHOWN} more files."), file=sys.stderr)
+    if len(found.notes) > SHOWN:
+        print(say(f"The same goes for {len(found.notes) - SHOWN} more files."), file=sys.stderr)
 
 
 def _readable(found: FoundAnswer) -> str:

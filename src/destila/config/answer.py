@@ -1,7 +1,7 @@
 """Settings of the commands that read data, score models and answer questions."""
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
@@ -17,6 +17,7 @@ from destila.config.fields import (
     settings,
     strings,
 )
+from destila.core.errors import UserError
 
 
 @settings
@@ -99,6 +100,34 @@ class AnswerSettings(AnsweringSettings):
     """What reading one file may cost."""
     folder: FolderSettings = field(default_factory=FolderSettings)
     """How a folder is searched."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How the model is run and when it refuses: keyword arguments of `Reader.load`."""
+        names = ("backend", "revision", "must_answer", "no_answer_threshold")
+        return {name: getattr(self, name) for name in names}
+
+    def check(self) -> None:
+        """Refuse what gives nothing to answer, or nothing to answer from.
+
+        Raises:
+            UserError: names all that is missing or too much.
+        """
+        problems = []
+        if self.input is None:
+            problems += ["no question"] * (self.question is None)
+            problems += ["no text to answer from"] * (self.context is None)
+            problems += ["--output goes with --input"] * (self.output is not None)
+        elif self.question is not None or self.context is not None:
+            problems.append("--input brings its own questions and contexts; leave QUESTION and --context out")
+        if problems:
+            usage = "Usage: destila answer QUESTION --context FILE|-, or destila answer --input FILE --output FILE."
+            raise UserError.from_problems("destila answer", problems, usage)
+        if self.question is not None and not self.question.strip():
+            raise UserError("question", "is empty", "Ask something.")
+        if any("\ud800" <= letter <= "\udfff" for letter in self.question or ""):
+            remedy = "Set the terminal to UTF-8, or put the question into a file."
+            raise UserError("question", "is not valid UTF-8", remedy)
 
 
 @settings

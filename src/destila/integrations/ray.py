@@ -12,7 +12,7 @@ over the network unless it was already running. A file must lie where every work
 import json
 import logging
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from destila.config import AnswerSettings
 from destila.core.errors import UserError
 from destila.inference.jsonl import Answered, Position, answer_piece, pieces, read_piece, to_json
 from destila.inference.reader import Reader
@@ -49,14 +50,7 @@ class Workers:
 
     def load(self) -> Reader:
         """The reader of one worker."""
-        return Reader.load(
-            self.model,
-            backend=self.backend,
-            revision=self.revision,
-            threads=self.threads,
-            must_answer=self.must_answer,
-            no_answer_threshold=self.no_answer_threshold,
-        )
+        return Reader.load(**{name: value for name, value in asdict(self).items() if name != "count"})
 
 
 class _Worker:
@@ -135,6 +129,13 @@ def answer_pieces(path: Path, start: Position, workers: Workers, *, top_k: int =
         if row["mistake"]:
             raise UserError(*json.loads(row["mistake"]))
         yield Answered(row["content"], row["questions"], row["errors"], Position(row["end_line"], row["end_byte"]))
+
+
+def file_workers(settings: AnswerSettings) -> Callable[[Path, Position], Generator[Answered, None, None]]:
+    """What answers a file on Ray as the settings say, from a position on; Ray starts when it begins."""
+    threads = settings.threads or 1  # a worker takes so many of the cluster's cores
+    workers = Workers(settings.ray_workers, settings.model, threads=threads, **settings.options)
+    return lambda path, start: answer_pieces(path, start, workers, top_k=settings.top_k)
 
 
 def _places(path: Path, start: Position) -> list[dict[str, int]]:

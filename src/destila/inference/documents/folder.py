@@ -10,6 +10,7 @@ parses nor runs models.
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ from destila.data.sources import cache_directory
 from destila.inference.documents.cache import Library
 from destila.inference.documents.document import Document, DocumentError
 from destila.inference.documents.index import PassageIndex, stored_index
+from destila.inference.documents.open import read_document
 from destila.inference.ranking import Piece, answers_from
 from destila.inference.reader import Reader, Refusing
 
@@ -121,6 +123,55 @@ class Folder:
     def close(self) -> None:
         """Let go of the cache."""
         self._library.close()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentAnswers:
+    """The answers that a file or a folder holds.
+
+    Attributes:
+        answers: best first.
+        guess: the best span behind a refusal; None: there is none, or nothing was refused.
+        files: how many files of a folder were searched; None: one file was read.
+        refused: what is wrong with each of the other files.
+        notes: what a person should know of how files were read, by path.
+    """
+
+    answers: Sequence[FoundAnswer]
+    guess: FoundAnswer | None
+    files: int | None
+    refused: Sequence[DocumentError]
+    notes: Mapping[str, str]
+
+
+def answer_documents(
+    path: str,
+    question: str,
+    reader: Reader,
+    *,
+    top_k: int = 1,
+    settings: FolderSettings | None = None,
+    limits: DocumentSettings | None = None,
+) -> DocumentAnswers:
+    """Answer a question from a file, which is read whole, or from a folder, of which the best passages are read.
+
+    Raises:
+        UserError: nothing can be read, the model cannot, or the extra `documents` is missing.
+    """
+    most = max(2, top_k)  # behind a refusal stands the best guess
+    files, refused, notes = None, list[DocumentError](), dict[str, str]()
+    if Path(path).is_dir():
+        settings = settings or FolderSettings()
+        with closing(Folder.open(path, settings, limits)) as folder:
+            found = folder.answers(reader, question, passages=settings.passages, top_k=most)
+        files, refused, notes = len(folder.files), list(folder.refused), dict(folder.notes)
+    else:
+        document = read_document(path, limits)
+        answers = reader.answers(question, document.text, top_k=most)
+        found = [FoundAnswer.at(answer, path, document) for answer in answers]
+        notes = {path: document.note} if document.note else {}
+    guess = found[1] if found[0].answer.text is None and len(found) > 1 else None
+    return DocumentAnswers(found[:top_k], guess, files, refused, notes)
 
 
 def check_extra() -> None:
