@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from destila.cli.main import COMMANDS
+from destila.cli.verbs import VERBS
 from destila.data.windows import WindowBuilder, collate
 from destila.training.losses import to_tensors
 from tiny import tiny_examples, tiny_model, tiny_reader, tiny_tokenizer
@@ -50,8 +50,8 @@ def test_the_loss_of_ones_own_trains_a_student() -> None:
 def test_commands_and_targets_exist(name: str) -> None:
     shell = "\n".join(blocks(name, "sh") + blocks(name, "text"))
     verbs = re.findall(r"^destila ((?:data )?[a-z]+)", shell, re.M)
-    assert set(verbs) <= set(COMMANDS)
-    assert set(COMMANDS) <= set(verbs), f"{name} says nothing of {set(COMMANDS) - set(verbs)}"
+    assert set(verbs) <= set(VERBS)
+    assert set(VERBS) <= set(verbs), f"{name} says nothing of {set(VERBS) - set(verbs)}"
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make ([a-z]+)", shell, re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target

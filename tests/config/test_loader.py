@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 import destila.config
-from destila.cli.main import COMMANDS
+from destila.cli.verbs import VERBS, settings_class
 from destila.config import (
     DataAugmentSettings,
     DistillSettings,
@@ -199,12 +199,12 @@ def test_settings_survive_the_way_through_toml(tmp_path: Path) -> None:
 
 
 def test_every_setting_of_every_command_has_help() -> None:
-    for _, class_name, line in COMMANDS.values():
+    for verb, line in VERBS.items():
         assert line
-        cls = getattr(destila.config, class_name)
+        cls = settings_class(verb)
         assert cls.__doc__
         names = {name.partition(".")[0] for name, _ in leaves(cls)}
-        assert names <= set(help_texts(cls)), f"{class_name}: {names - set(help_texts(cls))} has no help"
+        assert names <= set(help_texts(cls)), f"{verb}: {names - set(help_texts(cls))} has no help"
 
 
 VALUES = ["", "a", "auto", "onnx", "true", "false", "True", "1", "0", "-1", "007", "1.0", "1_0", " 1", "\u0663", "none"]
@@ -214,8 +214,8 @@ OTHERS = [None, True, False, 0, 1, -1, 99, 100, 10**12, 1.0, [], ["a"], {}, {"le
 def test_what_is_read_without_pydantic_is_what_pydantic_reads() -> None:
     """`resolve` leaves pydantic out where it can: one setting of every kind with any value beside those required."""
     checked = 0
-    for _, name, _ in COMMANDS.values():
-        cls = getattr(destila.config, name)
+    for verb in VERBS:
+        cls = settings_class(verb)
         adapter = TypeAdapter(cls)
         required = {each.name: "x" for each in fields(cls) if each.default is each.default_factory is MISSING}
         for setting in get_type_hints(cls):

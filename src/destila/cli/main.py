@@ -9,61 +9,14 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
+from destila.cli.verbs import VERBS, module_of, settings_class, usage
 from destila.config.flags import parse_arguments
 from destila.config.loader import nearest
 from destila.core.errors import UserError
 from destila.core.language import language_of, say, say_error, speak
 from destila.core.progress import on_stderr
 from destila.core.runs import destila_version, refusal
-
-# verb -> (module under destila.cli, its settings class, one line of help)
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "data check": ("data_check", "DataCheckSettings", "check every answer of a data set against its context"),
-    "data fetch": ("data_fetch", "DataFetchSettings", "download a named data set"),
-    "data convert": ("data_convert", "DataConvertSettings", "convert between SQuAD JSON, JSONL and Parquet"),
-    "data augment": ("data_augment", "DataAugmentSettings", "labelled questions -> more of them to train on"),
-    "pretrain": ("pretrain", "PretrainSettings", "raw text -> encoder"),
-    "finetune": ("finetune", "FinetuneSettings", "encoder + questions -> teacher"),
-    "distill": ("distill", "DistillSettings", "teacher + questions -> student"),
-    "trim": ("trim", "TrimSettings", "multilingual model -> one with only the tokens that your texts use"),
-    "evaluate": ("evaluate", "EvaluateSettings", "score models or predictions"),
-    "export": ("export", "ExportSettings", "reader -> ONNX or OpenVINO, proven to answer the same"),
-    "report": ("report", "ReportSettings", "one page: scores, curves, errors, cost, how to repeat it"),
-    "card": ("card", "CardSettings", "the model card of a run or an export"),
-    "push": ("push", "PushSettings", "upload a reader to the Hugging Face hub"),
-    "bench": ("bench", "BenchSettings", "time readers against each other"),
-    "answer": ("answer", "AnswerSettings", "answer a question from a text"),
-    "serve": ("serve", "ServeSettings", "answer over HTTP, with a page for people"),
-}
-
-
-# library -> the extra that brings it
-EXTRAS = {
-    "torch": "train",
-    "transformers": "train",
-    "accelerate": "train",
-    "safetensors": "train",
-    "pyarrow": "data",
-    "jinja2": "report",
-    "markupsafe": "report",
-}
-
-
-def usage() -> str:
-    """The overview that `destila --help` prints."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  destila {verb:{width}}  {say(text)}" for verb, (_, _, text) in COMMANDS.items()]
-    return "\n".join(
-        [
-            say("usage: destila VERB [--config FILE.toml] [--setting value]..."),
-            "",
-            *lines,
-            "",
-            say("destila VERB --help shows every setting; destila --version the version."),
-        ]
-    )
 
 
 def dispatch(arguments: Sequence[str]) -> None:
@@ -82,25 +35,12 @@ def dispatch(arguments: Sequence[str]) -> None:
     if verb in ("data", "data --help", "data -h"):
         print(usage())
         return
-    if verb not in COMMANDS:
-        raise UserError(verb, f"no such verb{nearest(verb, list(COMMANDS))}", "destila --help lists them.")
-    module, settings_name, _ = COMMANDS[verb]
-    settings_class = getattr(import_module("destila.config"), settings_name)
-    settings = parse_arguments(settings_class, arguments[len(verb.split()) :], command=f"destila {verb}")
-    try:
-        command = import_module(f"destila.cli.{module}")
-    except ModuleNotFoundError as error:
-        raise _missing(f"destila {verb}", error) from error
+    if verb not in VERBS:
+        raise UserError(verb, f"no such verb{nearest(verb, list(VERBS))}", "destila --help lists them.")
+    settings = parse_arguments(settings_class(verb), arguments[len(verb.split()) :], command=f"destila {verb}")
+    command = module_of(verb)
     with on_stderr():
         command.run(settings)
-
-
-def _missing(where: str, error: ModuleNotFoundError) -> Exception:
-    """What to install for a verb whose libraries are not here; a module of our own that is missing is a bug."""
-    name = (error.name or "").partition(".")[0]
-    if name not in EXTRAS:
-        return error
-    return UserError(where, f"needs {name}, which is not installed", f"pip install 'destila[{EXTRAS[name]}]'")
 
 
 def main() -> None:
