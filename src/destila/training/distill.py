@@ -6,7 +6,7 @@ for each stage. This module prints nothing and writes nothing but runs and cache
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -33,15 +33,17 @@ from destila.models.vocabulary_trimming import Trimmed, trim_embeddings, trim_to
 from destila.training.data import INPUTS_SEED, load_training_data, window_batches
 from destila.training.distillation_loss import DistillationLoss, logits_alone, looks_inside
 from destila.training.loop import device_of, main_process_first
-from destila.training.losses import TorchBatch, to_tensors
+from destila.training.losses import to_tensors
 from destila.training.own_loss import LossFunction, OwnLoss, load_loss, name_of
 from destila.training.prefetch import Prefetched
 from destila.training.recipe import (
+    Prepare,
     commits,
     fit,
     load_start,
     random_start,
     training_windows,
+    unchanged,
     window_builder,
     worker_count,
 )
@@ -51,7 +53,6 @@ from destila.training.teacher_cache import cached_logits
 from destila.training.token_alignment import Translation
 
 LOG = logging.getLogger(__name__)
-Prepare = Callable[[TorchBatch, Sequence[Window]], TorchBatch]
 
 
 def distill(
@@ -296,7 +297,7 @@ def ask_teachers(
     stored: bool,
 ) -> Prepare:
     """What is computed once from the teachers: the student's first weights, and the answers that its batches bring."""
-    cache, device = Path(settings.teacher.cache), device_of(settings.training)
+    cache, precision, device = Path(settings.teacher.cache), settings.training.precision, device_of(settings.training)
     prepare: Prepare = unchanged
     models = [teacher.model.to(device) for teacher in teachers]
     with main_process_first(settings.training):
@@ -304,22 +305,12 @@ def ask_teachers(
             born_from(student.model, models[0], mapping=mapping, windows=windows, directory=cache)
         if stored:
             translations = [translation(settings, student, teacher, examples, windows) for teacher in teachers]
-            prepare = cached_logits(
-                models,
-                windows,
-                directory=cache,
-                translations=translations,
-                precision=settings.training.precision,
-            ).add_to
-    if settings.training.precision == "bf16":
+            cached = cached_logits(models, windows, directory=cache, translations=translations, precision=precision)
+            prepare = cached.add_to
+    if precision == "bf16":
         # They are frozen: half the memory, and their weights need not be cast at every step.
         models[0].to(torch.bfloat16)
     return prepare
-
-
-def unchanged(batch: TorchBatch, _rows: Sequence[Window]) -> TorchBatch:
-    """A batch that brings nothing of the teachers'."""
-    return batch
 
 
 def translation(

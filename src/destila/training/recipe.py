@@ -43,6 +43,12 @@ from destila.training.task import Batches, Task, TrainingResult
 
 LOG = logging.getLogger(__name__)
 MAX_WORKERS = 12
+Prepare = Callable[[TorchBatch, Sequence[Window]], TorchBatch]  # adds to a batch what else is known of its rows
+
+
+def unchanged(batch: TorchBatch, _rows: Sequence[Window]) -> TorchBatch:
+    """A batch of whose rows nothing else is known."""
+    return batch
 
 
 def window_builder(reader: LoadedModel, settings: TrainingCommandSettings) -> WindowBuilder:
@@ -133,7 +139,7 @@ def fit(
     batches: Batches[Window],
     data: TrainingData,
     source: Mapping[str, Any],
-    prepare: Callable[[TorchBatch, Sequence[Window]], TorchBatch] = lambda batch, rows: batch,
+    prepare: Prepare = unchanged,
 ) -> TrainingResult:
     """Train `reader.model` and leave the best reader in the run directory, which is opened only now: a mistake in
     settings, data or models leaves none behind.
