@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -25,7 +25,7 @@ from destila.core.records import Answer, Prediction
 from destila.core.runs import destila_version
 from destila.inference.reader import Pair, Reader
 from destila.serving.batching import QueueFullError
-from destila.serving.middleware import DOCUMENT, Gate, Refusal
+from destila.serving.middleware import DOCUMENT, PAGE, Gate, Refusal
 from destila.serving.model_process import ModelDownError
 from destila.serving.prometheus import CONTENT_TYPE, Measures
 from destila.serving.schema import (
@@ -55,16 +55,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         504: "It took too long.",
     }.items()
 }
-PAGE = {
-    "/": ("index.html", "text/html"),
-    "/files.js": ("files.js", "text/javascript"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/ask.js": ("ask.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-    "/docs": ("docs.html", "text/html"),
-    "/docs.js": ("docs.js", "text/javascript"),
-    "/docs.css": ("docs.css", "text/css"),
-}
+MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 HOW_FAR = (
     f"With `Accept: {LINES}`, what takes longer than a moment comes as lines: progress (0 to 1) now and then, and last "
     'the response, or {"error", "status"}. Closing the connection stops the reading.'
@@ -188,8 +179,9 @@ def _add_page(app: FastAPI) -> None:
 
         app.get(path, include_in_schema=False)(page)
 
-    for path, (name, media_type) in PAGE.items():
-        add(path, files("destila.serving").joinpath("page", name).read_bytes(), media_type)
+    for path, name in PAGE.items():
+        content = files("destila.serving").joinpath("page", name).read_bytes()
+        add(path, content, MEDIA_TYPES[PurePath(name).suffix])
 
 
 # ------------------------------------------------------------------------------------------ refusals

@@ -29,8 +29,10 @@ from destila.serving.prometheus import Measures
 
 LOGGER = logging.getLogger("destila.serving")
 DOCUMENT = "/v1/document"  # takes whole files, so it has limits of its own
-PAGE_PATHS = ("/", "/files.js", "/page.js", "/ask.js", "/page.css", "/docs", "/docs.js", "/docs.css")
-PATHS = (*PAGE_PATHS, "/v1/answer", DOCUMENT, "/health", "/ready", "/metrics", "/openapi.json")
+# Where the files of the two pages are served.
+SCRIPTS_AND_STYLES = ("files.js", "answers.js", "page.js", "ask.js", "page.css", "docs.js", "docs.css")
+PAGE = {"/": "index.html", "/docs": "docs.html", **{f"/{name}": name for name in SCRIPTS_AND_STYLES}}
+PATHS = (*PAGE, "/v1/answer", DOCUMENT, "/health", "/ready", "/metrics", "/openapi.json")
 GUARDED = ("/v1/", "/metrics")  # what needs the key, if there is one
 CLIENT_LEFT = 499  # never sent; what nginx logs for the same
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")

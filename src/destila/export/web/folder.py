@@ -1,7 +1,7 @@
 """The static folder: the page of `destila serve` with a reader beside it.
 
     folder/
-      index.html page.css files.js page.js        as `destila serve` has them, but for the page's own security policy
+      index.html page.css page.js ... (SHARED)    as `destila serve` has them, but for the page's own security policy
       ask.js worker.js ... (OWN)                  who answers here, instead of the server
       offline.js                                  keeps the page for visits without a network
       onnxruntime.js onnxruntime.bin              onnxruntime-web
@@ -28,7 +28,7 @@ from destila.export.web.tables import characters, reading_tables, tokenizer_tabl
 from destila.inference.decoding import SHOWN_SHARE
 from destila.inference.reader import Reader
 
-SHARED = ("index.html", "page.css", "files.js", "page.js")
+SHARED = ("index.html", "page.css", "files.js", "answers.js", "page.js")
 OWN = (
     *("ask.js", "worker.js", "tokenizer.js", "bpe.js", "unigram.js", "normalizers.js", "graphemes.js"),
     *("composition.js", "windows.js", "spans.js", "LICENSES.txt"),

@@ -2,7 +2,7 @@
 
 A byte order mark decides; then what an HTML page declares; then UTF-8, if the bytes are that; else Windows-1252, which
 old Spanish files are in, with a note that says so. Marks of byte order are no part of a text. The page decodes plain
-text by the same rule (`decoded` in `destila/serving/page/page.js`).
+text by the same rule (`decoded` in `destila/serving/page/files.js`).
 
 Invariant: this module opens no file; it runs beside parsers that may no longer do so.
 """

@@ -1,4 +1,4 @@
-// The page: a text, questions about it, answers shown in place. files.js, which is loaded before it, reads files.
+// The page: a text and questions about it. files.js, which is loaded before it, reads files; answers.js shows answers.
 //
 // It does not know who answers. ask.js, which is loaded after it, does, and calls `start` with a reader:
 //
@@ -14,8 +14,7 @@
 // `destila serve` asks over HTTP; a folder of `destila export --format web` has another ask.js, which asks a worker.
 //
 // Invariants: what a person or a reader wrote enters the page as text (textContent, createTextNode) and never as
-// markup; nothing but where the page came from is ever contacted; nothing that a person wrote is stored. A reader counts
-// characters in code points and JavaScript in UTF-16 units: `unitOffsets` is the one place where that is mended.
+// markup; nothing but where the page came from is ever contacted; nothing that a person wrote is stored.
 "use strict";
 
 const TEXTS = {
@@ -71,8 +70,7 @@ const WANTED = 4; // answers to a question: the best and a few alternatives
 const $ = (id) => document.getElementById(id);
 const state = {
   language: "es", opened: "", text: "", name: "", pages: [], turns: [], active: -1, shown: 0, alert: null, progress: null,
-  pending: null, reading: null,
-  limits: {}, reader: null,
+  pending: null, reading: null, limits: {}, reader: null,
 };
 
 // Why a question, or the reader as a whole, is refused: the name of one of the reader's messages, and what stands in it.
@@ -129,17 +127,6 @@ function codePoints(text) {
   let count = 0;
   for (const _ of text) count += 1;
   return count;
-}
-
-// Sorted code point offsets -> UTF-16 offsets, in one walk over the text.
-function unitOffsets(text, offsets) {
-  const units = new Map();
-  let point = 0, unit = 0;
-  for (const offset of [...offsets].sort((a, b) => a - b)) {
-    for (; point < offset; point += 1) unit += text.codePointAt(unit) > 0xffff ? 2 : 1;
-    units.set(offset, unit);
-  }
-  return units;
 }
 
 function setText(text, name) {
@@ -230,11 +217,6 @@ async function openDocument(file) {
   }
 }
 
-// The page, counted from 1, that a character stands on; 0 if there are no pages.
-function pageOf(pages, offset) {
-  return pages.filter((start) => start <= offset).length;
-}
-
 // ---------------------------------------------------------------------------------------------- asking
 async function ask() {
   const text = sourceText(), question = wellFormed($("question").value.trim());
@@ -318,107 +300,6 @@ function renderProgress() {
 
 function announce(text) {
   $("status").textContent = text;
-}
-
-function announceTurn(turn) {
-  const [best] = turn.answers;
-  announce(best.text === null ? say("none") : say("answer", { answer: best.text, share: share(best.score) }));
-}
-
-// ---------------------------------------------------------------------------------------------- showing
-function element(name, className, text) {
-  const node = document.createElement(name);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-function showTurn(turn, answer) {
-  Object.assign(state, { active: turn, shown: answer });
-  renderTurns();
-  renderText();
-}
-
-function renderText() {
-  const turn = state.turns[state.active], parts = document.createDocumentFragment();
-  const spans = turn.answers.map((answer, rank) => ({ ...answer, rank })).filter((answer) => answer.text !== null);
-  const units = unitOffsets(state.text, spans.flatMap((answer) => [answer.start, answer.end]));
-  let end = 0, shown = null;
-  for (const answer of spans.sort((a, b) => a.start - b.start)) {
-    parts.append(state.text.slice(end, units.get(answer.start)));
-    const mark = element("mark", answer.rank === 0 ? "best" : "", answer.text);
-    if (answer.rank === state.shown) shown = mark;
-    parts.append(mark);
-    end = units.get(answer.end);
-  }
-  parts.append(state.text.slice(end));
-  $("view").replaceChildren(parts);
-  editText(false);
-  shown?.classList.add("shown");
-  if (shown) $("view").scrollTop = shown.offsetTop - $("view").clientHeight / 2;
-}
-
-function renderTurns() {
-  $("history").replaceChildren(...state.turns.map(renderTurn));
-}
-
-function renderTurn(turn, place) {
-  const item = element("li", place === state.active ? "turn active" : "turn");
-  item.append(element("h3", "", turn.question));
-  const [best, ...others] = turn.answers;
-  if (best.text === null) item.append(element("p", "none", say("none")));
-  else item.append(renderAnswers([best], place, 0, "first"));
-  if (others.length) {
-    const more = element("div", "others");
-    more.append(element("p", "quiet", say(best.text === null ? "perhaps" : "others")), renderAnswers(others, place, 1, ""));
-    if (best.text === null) more.append(renderAnyway(turn, place));
-    item.append(more);
-  }
-  const time = `${number(turn.milliseconds, { maximumFractionDigits: 0 })} ms`;
-  item.append(element("p", "quiet took", say("took", { time })));
-  return item;
-}
-
-// Behind a refusal stand the answers that would have been given: the same, with the same scores, without it.
-function renderAnyway(turn, place) {
-  const button = element("button", "anyway", say("anyway"));
-  button.type = "button";
-  button.addEventListener("click", () => {
-    turn.answers = turn.answers.slice(1);
-    showTurn(place, 0);
-    announceTurn(turn);
-    document.querySelectorAll(".turn")[place].querySelector(".answer").focus({ preventScroll: true });
-  });
-  return button;
-}
-
-function renderAnswers(answers, turn, firstRank, className) {
-  const list = element("ol", className);
-  list.append(...answers.map((answer, place) => renderAnswer(answer, turn, firstRank + place)));
-  return list;
-}
-
-function renderAnswer(answer, turn, rank) {
-  const button = element("button", "answer"), meter = element("meter");
-  button.type = "button";
-  button.title = say("show");
-  meter.value = answer.score;
-  meter.setAttribute("aria-hidden", "true");
-  const percent = element("span", "share", share(answer.score));
-  percent.append(element("span", "hidden", ` ${say("confidence")}`));
-  button.append(element("span", "words", answer.text.replace(/\s+/g, " ")), meter, percent);
-  const page = pageOf(state.pages, answer.start);
-  if (page) button.append(element("span", "quiet place", say("page", { page: number(page) })));
-  button.addEventListener("click", () => {
-    showTurn(turn, rank);
-    const drawnAnew = document.querySelectorAll(".turn")[turn].querySelector(`[data-rank="${rank}"]`);
-    drawnAnew.focus({ preventScroll: true });
-    $("view").scrollIntoView({ block: "nearest" });
-  });
-  button.dataset.rank = rank;
-  const item = element("li");
-  item.append(button);
-  return item;
 }
 
 // ---------------------------------------------------------------------------------------------- start
