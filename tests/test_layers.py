@@ -1,4 +1,4 @@
-"""The rooms of docs/architecture.md hold, and what must stay light stays light."""
+"""The rooms of docs/architecture.md hold, files and functions stay short, and what must stay light stays light."""
 
 import ast
 import subprocess
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "src" / "destila"
+TESTS = Path(__file__).parent
+SOURCE = TESTS.parent / "src" / "destila"
+WRITTEN = {".py", ".js", ".css", ".html"}
+MOST_LINES, MOST_OF_A_FUNCTION, MOST_OF_A_VERB = 350, 60, 80
 
 # room -> the rooms that it may import; there are no others.
 ROOMS = {
@@ -66,6 +69,22 @@ def test_imports_stay_within_what_the_room_may_import(path: Path) -> None:
     for name in imported(path):
         room = name.split(".")[1] if "." in name else "destila itself"
         assert room == own or room in ROOMS[own].split(), f"{own} imports {name}: {room} is none of: {ROOMS[own]}"
+
+
+def test_files_and_functions_are_short() -> None:
+    """What is longer does several things, and a reader has to find out which lines belong to which."""
+    long = []
+    for path in (path for root in (SOURCE, TESTS) for path in root.rglob("*") if path.suffix in WRITTEN):
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(TESTS.parent)
+        most = MOST_OF_A_VERB if path.parent == SOURCE / "cli" else MOST_LINES
+        if (lines := len(text.splitlines())) > most:
+            long.append(f"{name}: {lines} lines, at most {most}")
+        for node in ast.walk(ast.parse(text)) if path.suffix == ".py" else ():
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                if (lines := node.end_lineno - node.lineno + 1) > MOST_OF_A_FUNCTION:
+                    long.append(f"{name}, {node.name}: {lines} lines, at most {MOST_OF_A_FUNCTION}")
+    assert not long, "\n".join(long)
 
 
 def test_there_is_no_circle() -> None:

@@ -1,86 +1,27 @@
 """A folder is searched, read and ranked as a whole; its cache follows the files and survives kills, rivals and rot."""
 
 import json
-import math
-import multiprocessing
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("bm25s", reason="the extra documents is not installed")
 pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
 
 from destila.cli.main import dispatch
-from destila.config import DocumentSettings, FolderSettings
 from destila.core.errors import UserError
-from destila.inference.documents import cache as library_module
-from destila.inference.documents import parse_document, read_document
-from destila.inference.documents.cache import Library
+from destila.inference.documents import read_document
 from destila.inference.documents.document import DocumentError
 from destila.inference.documents.files import FoundFile, files_of
 from destila.inference.documents.folder import Folder
-from destila.inference.documents.index import PassageIndex
 from destila.inference.reader import Reader
-from papers import pdf, word_paragraphs
-from tiny import TEXTS, tiny_reader
+from tiny import TEXTS
 
-LIMITS = DocumentSettings()
 HOSTILE = "\x1b[31m<script>\u202e"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    window = {"length": 64, "stride": 16, "max_answer_tokens": 10}
-    return str(tiny_reader(tmp_path_factory.mktemp("model"), seed=3, metadata={"window": window}))
-
-
-@pytest.fixture(scope="module")
-def reader(model):
-    return Reader.load(model)
-
-
-@pytest.fixture
-def docs(tmp_path):
-    """A folder of four files that can be read and one that cannot."""
-    folder = tmp_path / "docs"
-    (folder / "más").mkdir(parents=True)
-    (folder / "lima.pdf").write_bytes(pdf(["Una portada."], TEXTS[0:1]))
-    (folder / "más" / "amazonas.docx").write_bytes(word_paragraphs(TEXTS[1], "El río es largo."))
-    (folder / "más" / "quijote.html").write_text(f"<p>{TEXTS[2]}<script>no</script>", encoding="utf-8")
-    (folder / "notas.md").write_text(f"# Notas\n\n{TEXTS[3]}\n\n{TEXTS[5]}", encoding="utf-8")
-    (folder / "roto.pdf").write_bytes(b"%PDF-1.7 roto")
-    return folder
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return FolderSettings(cache=str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def parsed(monkeypatch):
-    """The names of the files that are parsed from here on."""
-    names = []
-
-    def spy(name, content, limits):
-        names.append(Path(name).name)
-        return parse_document(name, content, limits)
-
-    monkeypatch.setattr(library_module, "parse_document", spy)
-    return names
-
-
-@pytest.fixture
-def settled(monkeypatch):
-    """A file that has just changed counts as settled: the tests cannot wait for the clock."""
-    monkeypatch.setattr(library_module, "RECENT_SECONDS", -1.0)
 
 
 # ---------------------------------------------------------------------------------------------------- walking
@@ -116,181 +57,6 @@ def test_names_that_are_no_text_are_walked(tmp_path):
 def test_a_folder_that_is_none_is_refused(tmp_path):
     with pytest.raises(UserError, match="cannot be listed: no such"):
         list(files_of(tmp_path / "nowhere"))
-
-
-# ---------------------------------------------------------------------------------------------------- the cache
-def test_only_what_changed_is_parsed_again(docs, tmp_path, parsed, settled):
-    def refresh():
-        parsed.clear()
-        library = Library(docs, tmp_path / "cache")
-        digests, refused = library.refresh(LIMITS)
-        texts = {path: library.document(path).text for path in digests}
-        library.close()
-        return {Path(path).name: text for path, text in texts.items()}, [Path(e.where).name for e in refused]
-
-    texts, refused = refresh()
-    assert sorted(parsed) == ["amazonas.docx", "lima.pdf", "notas.md", "quijote.html", "roto.pdf"]
-    assert list(texts) == ["lima.pdf", "amazonas.docx", "quijote.html", "notas.md"]
-    assert refused == ["roto.pdf"]
-    assert (refresh(), parsed) == ((texts, refused), [])
-    (docs / "notas.md").write_text("Otras notas.")
-    (docs / "nuevo.txt").write_text("Nuevo.")
-    (docs / "lima.pdf").unlink()
-    os.utime(docs / "más" / "amazonas.docx", (1, 1))  # touched, with the same content
-    texts, _ = refresh()
-    assert sorted(parsed) == ["notas.md", "nuevo.txt"]
-    assert (texts["notas.md"], texts["nuevo.txt"]) == ("Otras notas.", "Nuevo.")
-    assert "lima.pdf" not in texts
-    assert (refresh(), parsed) == ((texts, refused), [])
-
-
-def test_a_change_that_the_clock_cannot_show_is_seen(docs, tmp_path, parsed):
-    library = Library(docs, tmp_path / "cache")
-    path = docs / "notas.md"
-    library.refresh(LIMITS)
-    before = path.stat()
-    path.write_text(path.read_text()[::-1])  # of the same size, within the tick, with its times set back
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    library.refresh(LIMITS)
-    assert library.document(str(path)).text == path.read_text()
-    assert parsed.count("notas.md") == 2
-    assert parsed.count("lima.pdf") == 1
-
-
-def test_what_was_refused_is_tried_again_under_other_limits(docs, tmp_path, parsed, settled):
-    (docs / "largo.txt").write_text("x" * 500)
-    library, narrow = Library(docs, tmp_path / "cache"), DocumentSettings(characters=400)
-    for limits, times, refused in ((narrow, 1, 2), (narrow, 1, 2), (LIMITS, 2, 1), (LIMITS, 2, 1)):
-        assert len(library.refresh(limits)[1]) == refused
-        assert parsed.count("largo.txt") == times
-
-
-def test_the_cache_is_outside_the_folder_and_for_its_owner_alone(docs, cache, reader):
-    before = sorted(docs.rglob("*"))
-    Folder.open(docs, cache).answers(reader, "¿Quién?")
-    assert sorted(docs.rglob("*")) == before
-    (home,) = Path(cache.cache, "folders").iterdir()
-    assert home.stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.parametrize("rot", ["texts", "texts cut", "index", "index cut", "index missing a file"])
-def test_a_rotten_cache_is_made_anew(docs, cache, reader, rot, caplog):
-    expected = Folder.open(docs, cache).answers(reader, "¿Quién fundó Lima?")
-    (home,) = Path(cache.cache, "folders").iterdir()
-    (index,) = home.glob("index-*")
-    if rot.startswith("texts"):
-        content = (home / "texts.sqlite").read_bytes()
-        (home / "texts.sqlite").write_bytes(content[:5000] if "cut" in rot else b"rot" * 4000)
-    elif rot == "index missing a file":
-        (index / "data.csc.index.npy").unlink()
-    else:
-        for file in index.iterdir():
-            file.write_bytes(file.read_bytes()[:-7] if "cut" in rot else b"rot")
-    folder = Folder.open(docs, cache)
-    assert folder.answers(reader, "¿Quién fundó Lima?") == expected
-    assert ("making it anew" in caplog.text) == rot.startswith("texts")
-
-
-def test_a_kill_at_any_moment_leaves_whole_rows(docs, tmp_path, settled):
-    for number in range(40):
-        (docs / f"{number}.txt").write_text(f"Texto {number}. " * 2000)
-    context = multiprocessing.get_context("fork")
-    for wait in (0.05, 0.2, 0.4, 0.8):
-        child = context.Process(target=lambda: Library(docs, tmp_path / "cache").refresh(LIMITS))
-        child.start()
-        time.sleep(wait)
-        child.kill()
-        child.join()
-    library = Library(docs, tmp_path / "cache")
-    digests, refused = library.refresh(LIMITS)
-    assert (len(digests), len(refused)) == (44, 1)
-    for number in range(40):
-        assert library.document(str(docs / f"{number}.txt")).text == f"Texto {number}. " * 2000
-
-
-def test_processes_at_once_do_not_harm_each_other(docs, cache, reader):
-    def open_it(results):
-        folder = Folder.open(docs, cache)
-        results.put((list(folder.files), [str(error) for error in folder.refused]))
-
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    children = [context.Process(target=open_it, args=[results]) for _ in range(3)]
-    for child in children:
-        child.start()
-    seen = [results.get(timeout=60) for _ in children]
-    for child in children:
-        child.join(20)
-        assert child.exitcode == 0
-    folder = Folder.open(docs, cache)
-    assert seen == [(list(folder.files), [str(error) for error in folder.refused])] * 3
-    assert len(folder.answers(reader, "¿Quién fundó Lima?", top_k=5)) == 5
-
-
-def test_a_cache_that_cannot_be_written_is_told(docs, tmp_path):
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="cannot be written"):
-        Folder.open(docs, FolderSettings(cache=str(tmp_path / "file")))
-
-
-def test_a_writer_that_never_ends_is_told(docs, tmp_path, monkeypatch):
-    monkeypatch.setattr(library_module, "WAIT_SECONDS", 0.2)
-    Library(docs, tmp_path / "cache").close()
-    library = Library(docs, tmp_path / "cache")
-    library.refresh(LIMITS)
-    rival = sqlite3.connect(tmp_path / "cache" / "texts.sqlite")
-    rival.execute("begin exclusive")
-    with pytest.raises(UserError, match=r"cannot be used \(database is locked\)"):
-        library.refresh(LIMITS)
-    rival.close()
-
-
-# ---------------------------------------------------------------------------------------------------- retrieval
-def index_of(*texts, most=200):
-    return PassageIndex.of([(f"{number}.txt", text) for number, text in enumerate(texts)], most)
-
-
-def test_stems_accents_case_and_the_words_that_make_a_question():
-    index = index_of("Las canciones antiguas.", "El que lo dijo fue él.", "FUNDÓ la ciudad.", "Un camio\u0301n.")
-    assert [index.best(q, 1)[0].path for q in ("¿Qué canción?", "¿Quién la fundo?", "CAMIONES")] == [
-        "0.txt",
-        "2.txt",
-        "3.txt",
-    ]
-    assert [passage.score for passage in index.best("¿Quién? ¿Cuándo? ¿Qué?", 2)] == [0, 0]
-
-
-def test_scores_are_those_of_bm25():
-    texts = ["gato perro gato", "perro", "pez gato pájaro loro", "loro loro"]
-    bags = [f"{number} {text}".split() for number, text in enumerate(texts)]  # the file's name counts
-    index = index_of(*texts)
-    mean = np.mean([len(bag) for bag in bags])
-
-    def score(bag, word):  # Lucene's variant, written out
-        df = sum(word in other for other in bags)
-        return (
-            math.log(1 + (len(bags) - df + 0.5) / (df + 0.5))
-            * bag.count(word)
-            / (bag.count(word) + 1.5 * (1 - 0.75 + 0.75 * len(bag) / mean))
-        )
-
-    expected = {f"{n}.txt": score(bag, "gato") + score(bag, "loro") for n, bag in enumerate(bags)}
-    found = {passage.path: passage.score for passage in index.best("gato loro", 4)}
-    assert found == pytest.approx(expected, rel=1e-5)
-    assert list(found.values()) == sorted(found.values(), reverse=True)
-
-
-def test_a_files_name_counts_and_equal_scores_keep_the_order(tmp_path):
-    index = PassageIndex.of([("a/uno.txt", "Texto."), ("convenio_2023.pdf", "Texto."), ("b.txt", "Texto.")], 200)
-    assert [passage.path for passage in index.best("¿Qué dice el convenio?", 3)] == [
-        "convenio_2023.pdf",
-        "a/uno.txt",
-        "b.txt",
-    ]
-    index.save(tmp_path / "index")
-    index.save(tmp_path / "index")  # another process was faster
-    loaded = PassageIndex.load(tmp_path / "index", ["a/uno.txt", "convenio_2023.pdf", "b.txt"])
-    assert loaded.best("convenio", 3) == index.best("convenio", 3)
 
 
 # ---------------------------------------------------------------------------------------------------- answers

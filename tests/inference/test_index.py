@@ -1,5 +1,8 @@
 """Words of a question find those of the texts whatever accents and hidden characters either has."""
 
+import math
+
+import numpy as np
 import pytest
 
 pytest.importorskip("bm25s", reason="the extra documents is not installed")
@@ -70,3 +73,46 @@ def test_forms_are_kept_with_the_index(tmp_path):
     (tmp_path / "index" / "forms.json").unlink()
     with pytest.raises(FileNotFoundError):
         PassageIndex.load(tmp_path / "index", ["0.txt"])
+
+
+def test_stems_accents_case_and_the_words_that_make_a_question():
+    index = index_of("Las canciones antiguas.", "El que lo dijo fue él.", "FUNDÓ la ciudad.", "Un camio\u0301n.")
+    assert [index.best(q, 1)[0].path for q in ("¿Qué canción?", "¿Quién la fundo?", "CAMIONES")] == [
+        "0.txt",
+        "2.txt",
+        "3.txt",
+    ]
+    assert [passage.score for passage in index.best("¿Quién? ¿Cuándo? ¿Qué?", 2)] == [0, 0]
+
+
+def test_scores_are_those_of_bm25():
+    texts = ["gato perro gato", "perro", "pez gato pájaro loro", "loro loro"]
+    bags = [f"{number} {text}".split() for number, text in enumerate(texts)]  # the file's name counts
+    index = index_of(*texts)
+    mean = np.mean([len(bag) for bag in bags])
+
+    def score(bag, word):  # Lucene's variant, written out
+        df = sum(word in other for other in bags)
+        return (
+            math.log(1 + (len(bags) - df + 0.5) / (df + 0.5))
+            * bag.count(word)
+            / (bag.count(word) + 1.5 * (1 - 0.75 + 0.75 * len(bag) / mean))
+        )
+
+    expected = {f"{n}.txt": score(bag, "gato") + score(bag, "loro") for n, bag in enumerate(bags)}
+    found = {passage.path: passage.score for passage in index.best("gato loro", 4)}
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_a_files_name_counts_and_equal_scores_keep_the_order(tmp_path):
+    index = PassageIndex.of([("a/uno.txt", "Texto."), ("convenio_2023.pdf", "Texto."), ("b.txt", "Texto.")], 200)
+    assert [passage.path for passage in index.best("¿Qué dice el convenio?", 3)] == [
+        "convenio_2023.pdf",
+        "a/uno.txt",
+        "b.txt",
+    ]
+    index.save(tmp_path / "index")
+    index.save(tmp_path / "index")  # another process was faster
+    loaded = PassageIndex.load(tmp_path / "index", ["a/uno.txt", "convenio_2023.pdf", "b.txt"])
+    assert loaded.best("convenio", 3) == index.best("convenio", 3)

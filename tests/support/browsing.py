@@ -13,6 +13,7 @@ from typing import Any
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCREENSHOTS = os.environ.get("DESTILA_SCREENSHOTS")  # a directory, to look at what the tests saw
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script></mark> & "Lima" \u202e fin'
 
 
 @contextlib.contextmanager
@@ -63,3 +64,31 @@ def static_server(directory: Path) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def put(page, text, question):
+    page.fill("#source", text)
+    page.fill("#question", question)
+
+
+def ask(page, text, question):
+    put(page, text, question)
+    page.keyboard.press("Enter")
+    page.locator(".turn").first.wait_for()
+
+
+def words(page, selector):
+    return page.locator(selector).all_text_contents()
+
+
+def drop(page, files):
+    """Drop files with a text each, all at once."""
+    page.evaluate(
+        """files => {
+            const carried = new DataTransfer();
+            for (const [name, text] of files) carried.items.add(new File([text], name, { type: "text/plain" }));
+            const options = { dataTransfer: carried, bubbles: true, cancelable: true };
+            for (const type of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(type, options));
+        }""",
+        files,
+    )

@@ -1,8 +1,10 @@
-"""Rows of different lengths, a small model and a plain softmax: what the tests of losses share."""
+"""Rows of different lengths, a small model, and each term by plain loops: what the tests of losses share."""
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from destila.config import ShapeSettings
@@ -11,6 +13,7 @@ from destila.training.losses import TorchBatch
 
 ROWS, TOKENS, HEADS = 3, 6, 2
 REAL = (6, 4, 2)
+Array = NDArray[np.float64]
 MASK = torch.arange(TOKENS) < torch.tensor(REAL)[:, None]
 
 
@@ -50,3 +53,48 @@ def batch(*, tokens: int = TOKENS, rows: slice = slice(None)) -> TorchBatch:
         for tensor, value in ((ids, 1), (MASK.long(), 0), (MASK, False), (marks[0], False), (marks[1], False))
     ]
     return TorchBatch(*(tensor[rows] for tensor in padded))
+
+
+def task_reference(start: Array, end: Array, start_gold: Array, end_gold: Array) -> float:
+    total = 0.0
+    for row, real in enumerate(REAL):
+        for logits, marks in ((start, start_gold), (end, end_gold)):
+            probabilities = softmax(list(logits[row, :real]))
+            chosen = sum(p for place, p in enumerate(probabilities) if marks[row, place])
+            if marks[row].any():
+                total += -math.log(chosen) / 2
+    return total / ROWS
+
+
+def soft_reference(student: list[Array], teacher: list[Array], temperature: float) -> float:
+    total = 0.0
+    for row, real in enumerate(REAL):
+        for ours, theirs in zip(student, teacher, strict=True):
+            q = softmax([value / temperature for value in ours[row, :real]])
+            p = softmax([value / temperature for value in theirs[row, :real]])
+            total += temperature**2 * sum(p[i] * (math.log(p[i]) - math.log(q[i])) for i in range(real))
+    return total / ROWS
+
+
+def hidden_reference(student: Array, teacher: Array, weight: Array) -> float:
+    total = 0.0
+    for row, real in enumerate(REAL):
+        error = 0.0
+        for token in range(real):
+            for unit in range(teacher.shape[2]):
+                projected = sum(student[row, token, i] * weight[unit, i] for i in range(student.shape[2]))
+                error += (projected - teacher[row, token, unit]) ** 2
+        total += error / (real * teacher.shape[2])
+    return total / ROWS
+
+
+def attention_reference(student: Array, teacher: Array) -> float:
+    total = 0.0
+    for row, real in enumerate(REAL):
+        error = 0.0
+        for head in range(HEADS):
+            for query in range(real):
+                for key in range(real):
+                    error += (student[row, head, query, key] - teacher[row, head, query, key]) ** 2
+        total += error / (HEADS * real * real)
+    return total / ROWS

@@ -11,11 +11,34 @@ import sys
 import threading
 import time
 
+import pytest
+
 from destila.config import ServeSettings
 from destila.serving.app import create_app
 from destila.serving.server import make_server
+from tiny import TEXTS
 
 JSON = {"Content-Type": "application/json"}
+QUESTION, CONTEXT = "¿Quién fundó Lima?", TEXTS[0]
+SHORT = "Pizarro fundó Lima."  # one window
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+class Gated:
+    """A model that waits for `go`, and fails if told so."""
+
+    def __init__(self, model):
+        self.model, self.go, self.fail = model, threading.Event(), False
+        self.entered = threading.Event()
+        self.runs = 0
+
+    def logits(self, input_ids, attention_mask):
+        self.entered.set()
+        assert self.go.wait(5)
+        self.runs += 1
+        if self.fail:
+            raise MemoryError(f"secret {CONTEXT}")
+        return self.model.logits(input_ids, attention_mask)
 
 
 @contextlib.contextmanager
@@ -87,3 +110,16 @@ def process(*arguments):
             if server.poll() is None:
                 server.kill()
             reading.join()
+
+
+def assert_same(results, reader, questions, contexts, top_k):
+    assert [(r["question"], r["context"]) for r in results] == [
+        (q, c) for q in range(len(questions)) for c in range(len(contexts))
+    ]
+    for result in results:
+        context = contexts[result["context"]]
+        expected = reader.answers(questions[result["question"]], context, top_k=top_k)
+        spans = [(answer["text"], answer["start"], answer["end"]) for answer in result["answers"]]
+        assert spans == [(answer.text, answer.start, answer.end) for answer in expected]
+        scores = [answer["score"] for answer in result["answers"]]
+        assert scores == pytest.approx([answer.score for answer in expected], rel=1e-3, abs=1e-6)
