@@ -1,8 +1,10 @@
 """The rooms of docs/architecture.md hold, files and functions stay short, and what must stay light stays light."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -85,6 +87,20 @@ def test_files_and_functions_are_short() -> None:
                 if (lines := node.end_lineno - node.lineno + 1) > MOST_OF_A_FUNCTION:
                     long.append(f"{name}, {node.name}: {lines} lines, at most {MOST_OF_A_FUNCTION}")
     assert not long, "\n".join(long)
+
+
+def test_what_one_module_alone_uses_begins_with_an_underscore() -> None:
+    """Tests and scripts count as users: what they look at is an inside that they rely on."""
+    root, users = TESTS.parent, Counter[str]()
+    written = [path for name in ("src", "tests", "scripts", "benchmarks") for path in root.glob(f"{name}/**/*.py")]
+    for path in [*written, *root.glob("docs/*.md")]:
+        users.update(set(re.findall(r"\w+", path.read_text(encoding="utf-8"))))
+    for name, path in MODULES.items():
+        functions = (
+            each for each in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(each, ast.FunctionDef)
+        )
+        alone = [each.name for each in functions if users[each.name] == 1 and not each.name.startswith("_")]
+        assert not alone, name
 
 
 def test_there_is_no_circle() -> None:

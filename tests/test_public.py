@@ -2,6 +2,8 @@
 
 import doctest
 import logging
+import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,33 @@ def test_every_public_name_is_there() -> None:
         assert callable(getattr(destila, name)), name
     with pytest.raises(AttributeError, match="has no attribute 'destill'"):
         destila.destill  # type: ignore[attr-defined]  # noqa: B018
+
+
+def documented() -> dict[str, list[str]]:
+    """The public names by module, as docs/architecture.md lists them."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## What is public")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(destila[\w.]*)` \| (.*) \|$", table, re.M)
+    named = {module: re.findall(r"`([A-Za-z]\w*)`", names) for module, names in rows}
+    return {module: names or list(import_module(module).__all__) for module, names in named.items()}
+
+
+def test_what_is_public_is_documented_exists_and_is_not_much() -> None:
+    public = documented()
+    for module, names in public.items():
+        for name in names:
+            assert getattr(import_module(module), name).__doc__ or name.isupper(), f"{module}.{name}"
+    assert 60 < len({name for names in public.values() for name in names}) <= 200
+
+
+def test_documents_and_examples_use_public_names_only() -> None:
+    public, used = documented(), list[tuple[str, str]]()
+    pages = [*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*")]
+    for path in (page for page in pages if page.name != "log.md"):
+        for module, names in re.findall(r"from (destila[\w.]*) import ([\w, ]+)", path.read_text(encoding="utf-8")):
+            used += [(module, name.strip()) for name in names.split(",")]
+    assert len(used) > 10
+    assert [each for each in used if each[1] not in public.get(each[0], ())] == []
 
 
 def test_progress_is_told_to_whoever_asks(place: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

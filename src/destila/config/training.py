@@ -145,7 +145,7 @@ class TrainingSettings:
     """Seed of initial weights, order of the data and dropout."""
 
 
-def no_trackers() -> list[Literal["mlflow", "wandb", "trackio"]]:
+def _no_trackers() -> list[Literal["mlflow", "wandb", "trackio"]]:
     """None but what is always there."""
     return []
 
@@ -164,7 +164,7 @@ class RunSettings:
     """Replace a run that is in `output` already."""
     stop_after_seconds: NonNegative = 0.0
     """End this call after so many seconds, everything saved, with exit code 75; 0: never. The next one resumes."""
-    trackers: list[Literal["mlflow", "wandb", "trackio"]] = field(default_factory=no_trackers)
+    trackers: list[Literal["mlflow", "wandb", "trackio"]] = field(default_factory=_no_trackers)
     """Where to show numbers besides metrics.jsonl and TensorBoard; each needs its extra, such as destila[mlflow]."""
 
 

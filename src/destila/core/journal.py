@@ -81,7 +81,7 @@ class Journal:
     def finish(self) -> None:
         """The file is complete: its record goes."""
         self._flush()
-        record_file(self.path).unlink()
+        _record_file(self.path).unlink()
         _unfinished_record(self.path).unlink(missing_ok=True)  # a kill may have left it
         self.close()
 
@@ -101,12 +101,12 @@ class Journal:
         with writing(self.path):
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
             flush(temporary)
-            os.replace(temporary, record_file(self.path))
+            os.replace(temporary, _record_file(self.path))
             flush(self.path.parent)
         self._recorded = time.monotonic()
 
 
-def record_file(path: Path) -> Path:
+def _record_file(path: Path) -> Path:
     """Where the record of an unfinished file lies."""
     return path.with_name(f"{path.name}.progress")
 
@@ -129,7 +129,7 @@ def _lock(file: BinaryIO, path: Path) -> None:
 
 def _read_record(path: Path, identity: Mapping[str, Any], *, size: int) -> dict[str, Any] | None:
     """The record to go on from; None: the file is to be begun."""
-    place = record_file(path)
+    place = _record_file(path)
     if not place.exists():
         if size:
             raise UserError(str(path), "exists already and is finished", "Add --overwrite, or choose another --output.")

@@ -239,7 +239,7 @@ def fetch(source: Source, *, cache: Path | None = None, timeout: float = 30.0) -
             archive = path.with_name(source.address.rpartition("/")[2])
             _obtain(source, archive, by_hand=path, timeout=timeout)
             _extract(archive, source.member, path)
-        check_digest(path, None)
+        _check_digest(path, None)
     else:
         _obtain(source, path, by_hand=path, timeout=timeout)
     return path
@@ -248,7 +248,7 @@ def fetch(source: Source, *, cache: Path | None = None, timeout: float = 30.0) -
 def _obtain(source: Source, path: Path, *, by_hand: Path, timeout: float) -> None:
     if not path.exists():
         download(source.address, path, sha256=source.sha256, by_hand=by_hand, what=source.key, timeout=timeout)
-    check_digest(path, source.sha256)
+    _check_digest(path, source.sha256)
 
 
 def _extract(archive: Path, member: str, path: Path) -> None:
@@ -262,7 +262,7 @@ def _extract(archive: Path, member: str, path: Path) -> None:
         temporary.write_bytes(content)
 
 
-def check_digest(path: Path, expected: str | None) -> None:
+def _check_digest(path: Path, expected: str | None) -> None:
     """Compare a file with its digest; where none is known, with the one recorded beside it at first sight.
 
     Raises:

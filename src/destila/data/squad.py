@@ -69,12 +69,12 @@ def read_gold(path: Path, *, gold: Gold) -> tuple[list[Example], Counts]:
 
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Raise a `UserError` for a new data file of no known ending, or one that exists, unless `overwrite`."""
-    check_ending(path)
+    _check_ending(path)
     if path.exists() and not overwrite:
         raise UserError(str(path), "exists already", "Pass --overwrite to replace it, or choose another name.")
 
 
-def check_ending(path: Path) -> None:
+def _check_ending(path: Path) -> None:
     """Raise a `UserError` for a file name that no format belongs to."""
     if path.suffix.lower() not in ENDINGS:
         problem = f"has the unknown ending {path.suffix!r}" if path.suffix else "has no ending"
@@ -86,7 +86,7 @@ def _raw_examples(path: Path, fields: Fields) -> Iterator[RawExample]:
         raise UserError(str(path), "does not exist", "Check the path.")
     if path.is_dir():
         raise UserError(str(path), "is a directory", f"Give a file that ends in {', '.join(ENDINGS)}.")
-    check_ending(path)
+    _check_ending(path)
     if path.suffix.lower() == ".json":
         return _squad(path, fields)
     return _rows(_json_lines(path, fields) if path.suffix.lower() == ".jsonl" else _parquet_rows(path, fields), fields)
@@ -221,7 +221,7 @@ def save(examples: Sequence[Example], path: Path) -> None:
     Raises:
         UserError: unknown ending; pyarrow is missing; the file cannot be written.
     """
-    check_ending(path)
+    _check_ending(path)
     ending = path.suffix.lower()
     if ending == ".parquet":
         _save_parquet(examples, path)

@@ -79,14 +79,14 @@ def all_groups(
         del found["source"]
     known: dict[str, str] = {}
     for name in data:
-        known |= varieties(resolve(name))
+        known |= _varieties(resolve(name))
     given = [known.get(name, "") for name in ids]
     if any(given):
         found["variety"] = {name: np.array([one == name for one in given]) for name in sorted(set(given))}
     return found
 
 
-def varieties(path: Path) -> dict[str, str]:
+def _varieties(path: Path) -> dict[str, str]:
     """{id: variety of Spanish} of the questions whose article, or line, names one."""
     text = path.read_text(encoding="utf-8-sig", errors="replace") if path.suffix in (".json", ".jsonl") else ""
     if path.suffix == ".jsonl":

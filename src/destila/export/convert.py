@@ -66,7 +66,7 @@ AttentionInterface.register(FUSED, _fused_attention)
 AttentionMaskInterface.register(FUSED, eager_mask)
 
 
-def write_onnx(model: Any, path: Path) -> None:
+def _write_onnx(model: Any, path: Path) -> None:
     """Write a transformers model as ONNX in fp32, for any batch and length."""
     dynamic = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
     model.set_attn_implementation(FUSED)
@@ -121,7 +121,7 @@ def write_fp32(loaded: LoadedBackend, directory: Path, *, format: str, name: str
     """
     model = _torch_model(loaded)
     if format == "onnx":
-        write_onnx(model, directory / ONNX_FILE)
+        _write_onnx(model, directory / ONNX_FILE)
     else:
         _save_openvino(openvino_model(model), directory, half=False)
     loaded.tokenizer.save(str(directory / TOKENIZER_FILE))

@@ -122,7 +122,7 @@ def load_config(location: Location) -> tuple[Any, Tokenizer]:
             raise UserError(name, f"is a model of type {config.model_type!r}", remedy)
         tokenizer = _load_tokenizer(directory)
         _check_vocabulary(name, config, tokenizer)
-        take_special_tokens(name, config, tokenizer, directory)
+        _take_special_tokens(name, config, tokenizer, directory)
     return config, tokenizer
 
 
@@ -159,7 +159,7 @@ def tokenizer_config(config: Any, tokenizer: Tokenizer, directory: Path | None =
     """A tokenizer_config.json for users of transformers: what a text is turned into, and which tokens are special.
 
     Args:
-        config: of the model, as `take_special_tokens` leaves it.
+        config: of the model, as `_take_special_tokens` leaves it.
         directory: where files lie that name special tokens, if there are any.
     """
     inputs = ["input_ids", "attention_mask"]
@@ -234,7 +234,7 @@ def _check_vocabulary(name: str, config: Any, tokenizer: Tokenizer) -> None:
         raise UserError(name, problem, "Put the tokenizer.json there that the model was trained with.")
 
 
-def take_special_tokens(name: str, config: Any, tokenizer: Tokenizer, directory: Path) -> None:
+def _take_special_tokens(name: str, config: Any, tokenizer: Tokenizer, directory: Path) -> None:
     """Set the ids of special tokens in a configuration to those of the tokenizer, and how it tells token types.
 
     RoBERTa and its kin keep a padding id of their own: their positions are counted from it.

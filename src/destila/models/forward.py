@@ -68,7 +68,7 @@ class LazyMap:
 
     def compute(self) -> torch.Tensor:
         """The map, (B, H, T, T)."""
-        return attention_map(self.query, self.key, mask=self.mask, scaling=self.scaling)
+        return _attention_map(self.query, self.key, mask=self.mask, scaling=self.scaling)
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _recorded(
     """Make the layer's output (B, T, H, D / H) of its map, and keep the map or what `reduce` makes of it."""
 
     def run(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        probabilities = attention_map(query, key, mask=mask, scaling=scaling)
+        probabilities = _attention_map(query, key, mask=mask, scaling=scaling)
         dropped = torch.nn.functional.dropout(probabilities, dropout)  # 0 in evaluation mode
         output = torch.matmul(dropped.to(value.dtype), value)  # (B, H, T, D / H)
         kept = probabilities if recorder.reduce is None else recorder.reduce(layer, probabilities)
@@ -192,7 +192,9 @@ def _recorded(
     return output
 
 
-def attention_map(query: torch.Tensor, key: torch.Tensor, *, mask: torch.Tensor | None, scaling: float) -> torch.Tensor:
+def _attention_map(
+    query: torch.Tensor, key: torch.Tensor, *, mask: torch.Tensor | None, scaling: float
+) -> torch.Tensor:
     """softmax(query key^T * scaling) over the keys that the mask allows, at least in fp32, whatever autocast says.
 
     Args:

@@ -119,7 +119,7 @@ def trim(
     rows = rows_to_keep({**raw, **{name: getattr(config, name) for name in SETTLED if hasattr(config, name)}}, trimmed)
     tensors = read_weights(location.directory)
     before = sum(tensor.numel() for tensor in tensors.values())
-    tensors = trimmed_weights(tensors, rows, where=location.label)
+    tensors = _trimmed_weights(tensors, rows, where=location.label)
     source: dict[str, Any] = {"command": "trim", "model": model, "data": list(data)}
     if location.commit:
         source["commits"] = {location.name: location.commit}
@@ -159,10 +159,10 @@ def _smaller(
         refuse_other_tokens(trimmed, apart or [], usage_apart)
     change = None
     if others is not None:
-        change = held_out_change(tokenizer, trimmed, others)
+        change = _held_out_change(tokenizer, trimmed, others)
     elif apart:
         trial = trim_to_usage(tokenizer, usage, keep=keep, ids=[padding])
-        change = held_out_change(tokenizer, trial, apart)
+        change = _held_out_change(tokenizer, trial, apart)
     return trimmed, (whole.texts, whole.characters), change
 
 
@@ -175,7 +175,7 @@ def _others(texts: Iterable[str], apart: list[str] | None) -> Iterator[str]:
             yield text
 
 
-def held_out_change(tokenizer: Tokenizer, trimmed: Trimmed, texts: Iterable[str]) -> HeldOutChange:
+def _held_out_change(tokenizer: Tokenizer, trimmed: Trimmed, texts: Iterable[str]) -> HeldOutChange:
     """Compare a trimmed tokenizer with the whole one."""
     old_ids = np.array(trimmed.old_ids)
     unknown = special_tokens(tokenizer).unk
@@ -194,7 +194,7 @@ def held_out_change(tokenizer: Tokenizer, trimmed: Trimmed, texts: Iterable[str]
 
 
 # ---------------------------------------------------------------------------------------------------- files
-def trimmed_weights(tensors: dict[str, torch.Tensor], rows: Rows, *, where: str) -> dict[str, torch.Tensor]:
+def _trimmed_weights(tensors: dict[str, torch.Tensor], rows: Rows, *, where: str) -> dict[str, torch.Tensor]:
     """The same weights with the rows that stay.
 
     Raises:

@@ -134,13 +134,13 @@ def same_words(ours: Any, theirs: Any, examples: Sequence[Example], count: int) 
     pairs = []
     for left, right in zip(*built, strict=True):
         context = chosen[left.example].context
-        cuts = Cut(left, word_units(left, context)), Cut(right, word_units(right, context))
+        cuts = Cut(left, _word_units(left, context)), Cut(right, _word_units(right, context))
         if all(cut.window.offsets[-1, 1] == len(context) for cut in cuts) and _all_words(cuts, context):
             pairs.append(cuts)
     return pairs
 
 
-def word_units(window: Window, context: str) -> NDArray[np.int64]:
+def _word_units(window: Window, context: str) -> NDArray[np.int64]:
     """(T,): 0 up to the context, then the number of the word in which a token begins, then one more."""
     starts = np.array([found.start() for found in re.finditer(r"\S+", context)])
     words = np.searchsorted(starts, window.offsets[:, 0], side="right")

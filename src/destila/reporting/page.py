@@ -24,7 +24,7 @@ def render(document: Document) -> str:
     environment = Environment(
         loader=FileSystemLoader(FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["kind"] = block_kind
+    environment.filters["kind"] = _block_kind
     environment.filters["drawn"] = Markup  # an SVG element, escaped where it was built
     style, script = ((FILES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("report.html").render(
@@ -37,7 +37,7 @@ def render(document: Document) -> str:
     )
 
 
-def block_kind(block: Block) -> str:
+def _block_kind(block: Block) -> str:
     """The name of a block's class: which macro draws it."""
     return type(block).__name__
 

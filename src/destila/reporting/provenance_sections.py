@@ -217,7 +217,7 @@ def data(facts: Facts) -> Section:
         for source in item.sources
     )
     table = Table("Data", ("File or name", "Used for", "Holds", "Licence", "To be named"), rows, frozenset(range(5)))
-    return Section("data", "Data and licences", (Paragraph(licence_sentence(subject)), table))
+    return Section("data", "Data and licences", (Paragraph(_licence_sentence(subject)), table))
 
 
 def licence_answer(subject: Provenance) -> str:
@@ -236,7 +236,7 @@ def licence_answer(subject: Provenance) -> str:
     )
 
 
-def licence_sentence(subject: Provenance) -> str:
+def _licence_sentence(subject: Provenance) -> str:
     """What the licences of the data behind a model say about using it."""
     found, text = all_licences(subject), licence_answer(subject)
     stated = [licence for licence in found if licence]
@@ -266,7 +266,7 @@ def repeat(facts: Facts) -> Section:
     blocks.append(Code("Make this report again", facts.command, "sh"))
     if commands := repeat_commands(subject.origin):
         blocks.append(Code(f"Make {subject.label} again, from the settings of its runs", "\n".join(commands), "sh"))
-        if away := missing_data(subject.origin):
+        if away := _missing_data(subject.origin):
             blocks.append(Paragraph(f"Needed for that, and not here: {words(away)}. What they hold stands under Data."))
     else:
         blocks.append(Paragraph(f"No run of {subject.label} is here, so the commands that made it are not known."))
@@ -282,7 +282,7 @@ def repeat(facts: Facts) -> Section:
     return Section("repeat", "Load it, repeat it", tuple(blocks))
 
 
-def missing_data(origin: Provenance) -> list[str]:
+def _missing_data(origin: Provenance) -> list[str]:
     """What a model was made of that is neither a file here nor a data set with a name."""
     names = dict.fromkeys(item.name for item in all_data(origin) if item.use != "judged")
     return [name for name in names if not find(name) and not Path(name).exists()]

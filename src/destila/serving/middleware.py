@@ -246,10 +246,10 @@ async def _run_while_heard(app: ASGIApp, scope: Scope, body: bytes, receive: Rec
 # ------------------------------------------------------------------------------------------ the log
 def write_down(request_id: str, error: Exception) -> None:
     """Log a failure of ours."""
-    LOGGER.error("failure", extra={"fields": {"request_id": request_id, "error": harmless_trace(error)}})
+    LOGGER.error("failure", extra={"fields": {"request_id": request_id, "error": _harmless_trace(error)}})
 
 
-def harmless_trace(error: BaseException) -> str:
+def _harmless_trace(error: BaseException) -> str:
     """Where an error happened, without its message, which may quote a user's text."""
     frames = traceback.extract_tb(error.__traceback__)
     return " > ".join([type(error).__name__, *(f"{frame.name}:{frame.lineno}" for frame in frames)])
@@ -263,7 +263,7 @@ class JsonFormatter(logging.Formatter):
         line = {"time": time_of_day, "level": record.levelname.lower(), "event": record.getMessage()}
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1]:
-            line["error"] = harmless_trace(record.exc_info[1])
+            line["error"] = _harmless_trace(record.exc_info[1])
         return json.dumps(line)
 
 

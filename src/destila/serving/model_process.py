@@ -139,7 +139,7 @@ class ModelProcess:
 
     # ------------------------------------------------------------------------------------------ its life
     def _start(self) -> tuple[Any, ...]:
-        """A new child that has loaded the model, and what it says about it: see `serve_model`."""
+        """A new child that has loaded the model, and what it says about it: see `_serve_model`."""
         ours, its = socket.socketpair()
         # -P: a file in the working directory must not stand in for a module.
         command = [sys.executable, "-P", "-m", "destila.serving.model_process", str(its.fileno())]
@@ -210,7 +210,7 @@ class ModelProcess:
 
 
 # ------------------------------------------------------------------------------------------ in the child
-def serve_model(connection: Connection) -> None:
+def _serve_model(connection: Connection) -> None:
     """Load a model and run it for whoever is at the other end, until they leave."""
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the server says when to end
         signal.signal(number, signal.SIG_IGN)
@@ -239,5 +239,5 @@ def _run(logits: Any, input_ids: Integers, attention_mask: Integers) -> tuple[An
 
 
 if __name__ == "__main__":
-    serve_model(Connection(int(sys.argv[1])))
+    _serve_model(Connection(int(sys.argv[1])))
     os._exit(0)  # run times may hang in their own threads at the end

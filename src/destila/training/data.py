@@ -55,7 +55,7 @@ def load_training_data(
     if not data.train and not optional:
         raise UserError("data.train", "names no data", "Give a file or a named source to train on.")
     for table in ("weights", "languages"):
-        check_files(data, table)
+        _check_files(data, table)
     files = load_by_name(data.train, gold="repaired" if data.repair else "checked") if data.train else {}
     file_of = {example.id: name for name, examples in files.items() for example in examples}
     train_examples = [example for examples in files.values() for example in examples]
@@ -71,7 +71,7 @@ def load_training_data(
     return TrainingData([cropped(example, data.crop) for example in chosen], dev_examples, file_of)
 
 
-def check_files(data: DataSettings, table: str) -> None:
+def _check_files(data: DataSettings, table: str) -> None:
     """Refuse a key of [data.weights] or [data.languages] that is neither a file of `data.train` nor one's stem."""
     known = [*data.train, *(Path(name).stem for name in data.train)]
     problems = [
@@ -81,7 +81,7 @@ def check_files(data: DataSettings, table: str) -> None:
         raise UserError.from_problems(f"data.{table}", problems, f"Files: {', '.join(data.train) or 'none'}.")
 
 
-def value_of(values: Mapping[str, Any], name: str, default: Any) -> Any:
+def _value_of(values: Mapping[str, Any], name: str, default: Any) -> Any:
     """What [data.weights] or [data.languages] says of a file, by its name or its stem."""
     return values.get(name, values.get(Path(name).stem, default))
 
@@ -97,10 +97,10 @@ def data_record(data: TrainingData, settings: DataSettings) -> list[dict[str, An
         found.append(
             {
                 "file": name,
-                "language": value_of(settings.languages, name, said.language),
+                "language": _value_of(settings.languages, name, said.language),
                 "licence": ", ".join(dict.fromkeys(source.licence for source in said.sources if source.licence)),
                 "questions": counts.get(name, 0),
-                "weight": value_of(settings.weights, name, 1.0),
+                "weight": _value_of(settings.weights, name, 1.0),
             }
         )
     return found
@@ -118,5 +118,5 @@ def window_batches(
     parts: dict[str, list[int]] = {}
     for place, window in enumerate(windows if weights else ()):
         parts.setdefault(data.file(examples[window.example]), []).append(place)
-    times = [(np.array(places), float(value_of(weights, name, 1.0))) for name, places in parts.items()]
+    times = [(np.array(places), float(_value_of(weights, name, 1.0))) for name, places in parts.items()]
     return WindowBatches(windows, batch_size=training.batch_size, seed=training.seed, parts=times)

@@ -108,13 +108,13 @@ def _one_stage(settings: DistillSettings, function: LossFunction | None) -> Trai
         function = load_loss(settings.loss.function)
     own = OwnLoss(function, name=settings.loss.function) if function is not None else None
     alone = settings.unlabelled.text_only
-    data = load_training_data(settings, unlabelled=is_taught(settings), optional=alone)
-    teachers = load_teachers(settings, data.train)
-    student, mapping = starting_student(settings, teachers[0])
+    data = load_training_data(settings, unlabelled=_is_taught(settings), optional=alone)
+    teachers = _load_teachers(settings, data.train)
+    student, mapping = _starting_student(settings, teachers[0])
     source = {"command": "distill", "teacher": settings.teacher.name, "data": settings.data.train}
     source |= commits(*teachers, student)
     stored = own is not None or (logits_alone(settings.loss) and not alone)
-    check_tokens(settings, teachers, student, stored=stored)
+    _check_tokens(settings, teachers, student, stored=stored)
     loss_fn = own or DistillationLoss(
         settings.loss,
         teacher=None if stored else teachers[0].model,
@@ -125,18 +125,18 @@ def _one_stage(settings: DistillSettings, function: LossFunction | None) -> Trai
     )
     with ExitStack() as stack:
         if alone:
-            store = student_text(settings, student)
-            batches: Batches[Window] = stack.enter_context(text_batches(settings, store))
+            store = _student_text(settings, student)
+            batches: Batches[Window] = stack.enter_context(_text_batches(settings, store))
             sample = windows_by_step(store.path, settings.unlabelled, settings.window.length, INPUTS_SEED, WINDOWS)
             examples, windows = data.train, sample(0)
         else:
-            examples = [*data.train, *further_examples(settings, student, data.train)]
+            examples = [*data.train, *_further_examples(settings, student, data.train)]
             windows = training_windows(student, settings, examples)
             batches = window_batches(windows, settings, data=data, examples=examples)
-        prepare = ask_teachers(settings, teachers, student, examples, windows, mapping=mapping, stored=stored)
+        prepare = _ask_teachers(settings, teachers, student, examples, windows, mapping=mapping, stored=stored)
         del teachers  # those whose answers are stored need no memory during training
         if settings.loss.scale == "start" and isinstance(loss_fn, DistillationLoss):
-            calibrate(loss_fn, student, batches, prepare, settings)
+            _calibrate(loss_fn, student, batches, prepare, settings)
         return fit(
             dataclasses.replace(student, metadata=ModelMetadata(), name="student"),
             loss_fn,
@@ -148,20 +148,20 @@ def _one_stage(settings: DistillSettings, function: LossFunction | None) -> Trai
         )
 
 
-def is_taught(settings: DistillSettings) -> bool:
+def _is_taught(settings: DistillSettings) -> bool:
     """Whether rows without gold answers teach anything."""
     return bool(settings.loss.soft or settings.loss.function) or looks_inside(settings.loss)
 
 
 # ---------------------------------------------------------------------------------------------------- models
-def load_teachers(settings: DistillSettings, train_examples: Sequence[Example]) -> list[LoadedModel]:
+def _load_teachers(settings: DistillSettings, train_examples: Sequence[Example]) -> list[LoadedModel]:
     """The teacher and those that are averaged with it, with a smaller vocabulary if the settings ask for it."""
     teacher = load_start(settings, settings.teacher.name, revision=settings.teacher.revision, dropout=0.0)
     teachers = [teacher, *(load_start(settings, name, dropout=0.0) for name in settings.teacher.ensemble)]
-    return trimmed(teachers, settings, train_examples) if settings.student.vocabulary else teachers
+    return _trimmed(teachers, settings, train_examples) if settings.student.vocabulary else teachers
 
 
-def trimmed(
+def _trimmed(
     teachers: Sequence[LoadedModel], settings: DistillSettings, train_examples: Sequence[Example]
 ) -> list[LoadedModel]:
     """The teachers with the tokens alone that the training data and `student.vocabulary` use."""
@@ -174,7 +174,7 @@ def trimmed(
     if settings.student.name:  # the tokens that an earlier stage has kept
         kept = load_reader(settings.student.name).tokenizer
         where, remedy = f"student.name {settings.student.name}", "Leave student.vocabulary empty."
-        smaller = among_teachers(kept, teachers[0], where=where, remedy=remedy)
+        smaller = _among_teachers(kept, teachers[0], where=where, remedy=remedy)
     else:
         examples = [*train_examples, *load_examples(settings.student.vocabulary, repair=settings.data.repair)]
         texts = [text for example in examples for text in (example.question, example.context)]
@@ -186,36 +186,36 @@ def trimmed(
     return [dataclasses.replace(teacher, tokenizer=smaller.tokenizer) for teacher in teachers]
 
 
-def starting_student(settings: DistillSettings, teacher: LoadedModel) -> tuple[LoadedModel, tuple[int, ...]]:
+def _starting_student(settings: DistillSettings, teacher: LoadedModel) -> tuple[LoadedModel, tuple[int, ...]]:
     """The student, and the teacher layers that it learns from; none where the two read other tokens."""
     own, student, seed = settings.student, None, settings.training.seed
     if own.name:
         student = load_reader(own.name, dropout=own.dropout)
     elif own.tokenizer:
-        student = foreign_student(settings, teacher)
+        student = _foreign_student(settings, teacher)
     if student and student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
         return student, ()
     layers = student.model.config.num_hidden_layers if own.name and student else own.shape.layers
-    mapping = mapped_layers(settings, teacher, student_layers=layers)
+    mapping = _mapped_layers(settings, teacher, student_layers=layers)
     if not student:
         model = build_student(teacher, own, mapping=mapping, seed=seed)
         student = LoadedModel(model, teacher.tokenizer, metadata=ModelMetadata(), name=teacher.name)
     return student, mapping
 
 
-def mapped_layers(settings: DistillSettings, teacher: LoadedModel, *, student_layers: int) -> tuple[int, ...]:
+def _mapped_layers(settings: DistillSettings, teacher: LoadedModel, *, student_layers: int) -> tuple[int, ...]:
     """The teacher layer of each student layer, as the settings say."""
     teacher_layers = teacher.model.config.num_hidden_layers
     return layer_map(settings.loss.layer_map, teacher_layers=teacher_layers, student_layers=student_layers)
 
 
-def foreign_student(settings: DistillSettings, teacher: LoadedModel) -> LoadedModel:
+def _foreign_student(settings: DistillSettings, teacher: LoadedModel) -> LoadedModel:
     """A student with a tokenizer of its own: random, or of the teacher's layers where its tokens are some of theirs."""
     own, tokenizer = settings.student, load_tokenizer(settings.student.tokenizer)
     if own.initial == "layers":
         remedy = 'Take student.initial = "random", or a tokenizer that destila trim made of the teacher\'s.'
-        smaller = among_teachers(tokenizer, teacher, where=f"student.tokenizer {own.tokenizer}", remedy=remedy)
-        mapping = mapped_layers(settings, teacher, student_layers=own.shape.layers)
+        smaller = _among_teachers(tokenizer, teacher, where=f"student.tokenizer {own.tokenizer}", remedy=remedy)
+        mapping = _mapped_layers(settings, teacher, student_layers=own.shape.layers)
         model = build_student(teacher, own, mapping=mapping, seed=settings.training.seed)
         trim_embeddings(model, smaller)
         return LoadedModel(model, tokenizer, metadata=ModelMetadata(), name=own.tokenizer)
@@ -225,7 +225,7 @@ def foreign_student(settings: DistillSettings, teacher: LoadedModel) -> LoadedMo
     return random_start(own, tokenizer, settings, name=own.tokenizer)
 
 
-def among_teachers(tokenizer: Tokenizer, teacher: LoadedModel, *, where: str, remedy: str) -> Trimmed:
+def _among_teachers(tokenizer: Tokenizer, teacher: LoadedModel, *, where: str, remedy: str) -> Trimmed:
     """A tokenizer whose tokens are some of the teacher's, with the teacher's ids of them."""
     vocabulary = teacher.tokenizer.get_vocab()
     tokens = [str(tokenizer.id_to_token(number)) for number in range(tokenizer.get_vocab_size())]
@@ -234,7 +234,7 @@ def among_teachers(tokenizer: Tokenizer, teacher: LoadedModel, *, where: str, re
     return Trimmed(tokenizer, [vocabulary[token] for token in tokens])
 
 
-def check_tokens(
+def _check_tokens(
     settings: DistillSettings, teachers: Sequence[LoadedModel], student: LoadedModel, *, stored: bool
 ) -> None:
     """Refuse what cannot be done with several teachers, or with teachers of other tokens than the student's."""
@@ -253,27 +253,27 @@ def check_tokens(
 
 
 # ---------------------------------------------------------------------------------------------------- rows
-def further_examples(
+def _further_examples(
     settings: DistillSettings, student: LoadedModel, train_examples: Sequence[Example]
 ) -> list[Example]:
     """Questions that the teacher alone labels: those of the data before other paragraphs, and some made of raw text."""
-    if not is_taught(settings):
+    if not _is_taught(settings):
         return []
     examples = paired(train_examples, paragraphs=settings.teacher.other_paragraphs, seed=INPUTS_SEED)
     if settings.unlabelled.questions:
-        store, length = student_text(settings, student), settings.window.length
+        store, length = _student_text(settings, student), settings.window.length
         examples += text_examples(store, settings.unlabelled, length=length, seed=INPUTS_SEED)
     return examples
 
 
-def student_text(settings: DistillSettings, student: LoadedModel) -> TokenStore:
+def _student_text(settings: DistillSettings, student: LoadedModel) -> TokenStore:
     """The raw text in the student's tokens."""
     window_builder(student, settings)  # refuses windows that are too long
     with main_process_first(settings.training):
         return text_store(settings.unlabelled, student.tokenizer, reader=student.name)
 
 
-def text_batches(settings: DistillSettings, store: TokenStore) -> Prefetched[list[Window]]:
+def _text_batches(settings: DistillSettings, store: TokenStore) -> Prefetched[list[Window]]:
     """Rows of raw text without end."""
     text, training, length = settings.unlabelled, settings.training, settings.window.length
     row_tokens = training.batch_size * length
@@ -286,7 +286,7 @@ def text_batches(settings: DistillSettings, store: TokenStore) -> Prefetched[lis
 
 
 # ---------------------------------------------------------------------------------------------------- before training
-def ask_teachers(
+def _ask_teachers(
     settings: DistillSettings,
     teachers: Sequence[LoadedModel],
     student: LoadedModel,
@@ -304,7 +304,7 @@ def ask_teachers(
         if settings.student.initial == "teacher" and not settings.student.name:
             born_from(student.model, models[0], mapping=mapping, windows=windows, directory=cache)
         if stored:
-            translations = [translation(settings, student, teacher, examples, windows) for teacher in teachers]
+            translations = [_translation(settings, student, teacher, examples, windows) for teacher in teachers]
             cached = cached_logits(models, windows, directory=cache, translations=translations, precision=precision)
             prepare = cached.add_to
     if precision == "bf16":
@@ -313,7 +313,7 @@ def ask_teachers(
     return prepare
 
 
-def translation(
+def _translation(
     settings: DistillSettings,
     student: LoadedModel,
     teacher: LoadedModel,
@@ -333,7 +333,7 @@ def translation(
     return Translation(window_builder(student, settings), theirs, examples, windows)
 
 
-def calibrate(
+def _calibrate(
     loss_fn: DistillationLoss,
     student: LoadedModel,
     batches: Batches[Window],

@@ -48,7 +48,7 @@ def finetune(
 
 def _one_stage(settings: FinetuneSettings) -> TrainingResult:
     data = load_training_data(settings)
-    reader = starting_model(settings, data.train)
+    reader = _starting_model(settings, data.train)
     source = {"command": "finetune", "model": settings.model.name or "random", "data": settings.data.train}
     windows = training_windows(reader, settings, data.train)
     return fit(
@@ -61,7 +61,7 @@ def _one_stage(settings: FinetuneSettings) -> TrainingResult:
     )
 
 
-def starting_model(settings: FinetuneSettings, examples: Sequence[Example]) -> LoadedModel:
+def _starting_model(settings: FinetuneSettings, examples: Sequence[Example]) -> LoadedModel:
     """The named model, or a random one with a given tokenizer or one trained on the contexts of the examples."""
     model = settings.model
     if model.name:

@@ -173,7 +173,7 @@ def hidden_loss(
     with torch.autocast(student_hidden.device.type, enabled=False):
         projected = projection(at_least_fp32(student_hidden))  # (B, T, D_t)
         error = (projected - at_least_fp32(teacher_hidden)).square().mean(dim=-1)  # (B, T)
-        return token_mean(error, mask).mean()
+        return _token_mean(error, mask).mean()
 
 
 def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         # A product with the mask sums over the real keys without a second tensor of this size for the backward pass.
         keys = mask.to(error.dtype)[:, None, :, None]  # (B, 1, T, 1)
         error = torch.matmul(error, keys).squeeze(-1).mean(dim=1)  # (B, T)
-        return (token_mean(error, mask) / mask.sum(dim=-1)).mean()
+        return (_token_mean(error, mask) / mask.sum(dim=-1)).mean()
 
 
 # ---------------------------------------------------------------------------------------------------- loss functions
@@ -205,7 +205,7 @@ class TaskLoss:
 
 
 # ---------------------------------------------------------------------------------------------------- distributions
-def token_mean(values: Tensor, mask: Tensor) -> Tensor:
+def _token_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of (B, T) values over each row's real tokens, (B,)."""
     return values.masked_fill(~mask.bool(), 0).sum(dim=-1) / mask.sum(dim=-1)
 
@@ -222,7 +222,7 @@ def attention_divergence(student: Tensor, teacher: Tensor, mask: Tensor) -> Tens
         smallest = torch.finfo(theirs.dtype).tiny
         ratio = theirs.clamp(min=smallest).log() - at_least_fp32(student).clamp(min=smallest).log()
         rows = (theirs * ratio).masked_fill(~mask.bool()[:, None, None, :], 0).sum(dim=-1)  # (B, H, T)
-        return token_mean(rows.mean(dim=1), mask).mean()
+        return _token_mean(rows.mean(dim=1), mask).mean()
 
 
 def relation_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor, *, heads: int) -> Tensor:
@@ -241,7 +241,7 @@ def relation_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Te
         for ours, theirs in zip(student, teacher, strict=True):
             log_student, log_teacher = (_log_relations(vectors, mask, heads) for vectors in (ours, theirs))
             rows = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=-1)  # (B, R, T)
-            terms.append(token_mean(rows.mean(dim=1), mask).mean())
+            terms.append(_token_mean(rows.mean(dim=1), mask).mean())
         return torch.stack(terms).mean()
 
 

@@ -68,7 +68,7 @@ def _pretrain(settings: PretrainSettings) -> TrainingResult:
     row_tokens, training = settings.training.batch_size * settings.model.length, settings.training
     if settings.tokens and not training.steps and not training.seconds:
         training = replace(training, steps=-(-settings.tokens // row_tokens))
-    describe(store, maker)
+    _describe(store, maker)
     batches = Prefetched(
         rows_by_step,
         (store.path, settings),
@@ -76,7 +76,7 @@ def _pretrain(settings: PretrainSettings) -> TrainingResult:
         workers=worker_count(settings.text.workers, training),
     )
     with batches:
-        task = pretraining_task(settings, start.model if start else _new(settings, store), store, batches, apart)
+        task = _pretraining_task(settings, start.model if start else _new(settings, store), store, batches, apart)
         return train(
             task,
             settings=training,
@@ -86,7 +86,7 @@ def _pretrain(settings: PretrainSettings) -> TrainingResult:
         )
 
 
-def describe(store: TokenStore, maker: RowMaker) -> None:
+def _describe(store: TokenStore, maker: RowMaker) -> None:
     """Say what is read: the store, the sources and their shares."""
     if not is_main_process():
         return
@@ -98,7 +98,7 @@ def describe(store: TokenStore, maker: RowMaker) -> None:
     )
 
 
-def stored_vectors(store: TokenStore, *, width: int, passes: int, seed: int) -> NDArray[Any]:
+def _stored_vectors(store: TokenStore, *, width: int, passes: int, seed: int) -> NDArray[Any]:
     """The word vectors of a text, made once and kept beside its tokens: a run that resumes needs the same ones."""
     path = store.path / f"vectors-{width}-{passes}-{seed}.npy"
     if not path.exists():
@@ -148,12 +148,12 @@ def _new(settings: PretrainSettings, store: TokenStore) -> Any:
     )
     if model.initial == "matching":
         width = model.shape.hidden - position_width(model.shape.hidden)
-        vectors = stored_vectors(store, width=width, passes=model.vector_passes, seed=seed)
+        vectors = _stored_vectors(store, width=width, passes=model.vector_passes, seed=seed)
         start_matching(student, vectors, seed=seed)
     return student
 
 
-def pretraining_task(
+def _pretraining_task(
     settings: PretrainSettings, student: Any, store: TokenStore, batches: Prefetched[Rows], apart: RowMaker
 ) -> Task[Rows]:
     """The losses of an encoder, and how it is judged and saved."""

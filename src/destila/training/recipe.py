@@ -77,12 +77,12 @@ def training_windows(
     device_of(settings.training)  # decided before anything asks for the process
     if is_main_process():
         LOG.info(f"{len(examples):,} questions, {len(windows):,} windows")
-        if lost := lost_answers(examples, built, settings):
+        if lost := _lost_answers(examples, built, settings):
             LOG.warning(lost)
     return windows
 
 
-def lost_answers(examples: Sequence[Example], windows: Sequence[Window], settings: TrainingCommandSettings) -> str:
+def _lost_answers(examples: Sequence[Example], windows: Sequence[Window], settings: TrainingCommandSettings) -> str:
     """One line on the answerable questions of which no window holds a whole answer; empty if there is none."""
     held = {window.example for window in windows if window.starts}
     answerable = [(place, example.id) for place, example in enumerate(examples) if example.answers]
@@ -161,7 +161,7 @@ def fit(
         return judged.predict(dev_examples)
 
     def evaluate(student: Any) -> dict[str, Any]:
-        return dev_scores(dev_examples, predict(student), has_unanswerable=has_unanswerable)
+        return _dev_scores(dev_examples, predict(student), has_unanswerable=has_unanswerable)
 
     def save(student: Any, directory: Path, scores: Mapping[str, Any]) -> None:
         metadata = {
@@ -193,7 +193,7 @@ def fit(
     )
 
 
-def dev_scores(
+def _dev_scores(
     examples: Sequence[Example], predictions: Mapping[str, Prediction], *, has_unanswerable: bool
 ) -> dict[str, Any]:
     """F1 and EM by the SQuAD rules, with intervals and their signature; with the best no-answer threshold where

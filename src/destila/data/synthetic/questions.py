@@ -66,7 +66,7 @@ def question_of(asker: Asker, sentence: tuple[int, int], gap: Gap) -> list[int]:
     asks = asker.chance(settings.interrogative)
     opening, stop, resume = _opening(asker, first, end, gap, sentence[0]) if asks else ([MASK], gap.first, gap.last + 1)
     in_clauses = asks and settings.clauses and asker.chance(settings.clauses)
-    if in_clauses and (told := clause(words, first, stop, resume, end, asker.generator)):
+    if in_clauses and (told := _clause(words, first, stop, resume, end, asker.generator)):
         said = _said(asker, told)
         for place in (place for place, word in enumerate(told) if word == sentence[0]):
             _small(said[place], lexicon)
@@ -262,7 +262,7 @@ VERBS = AUXILIARIES | frozenset(
 )
 
 
-def clause(words: Words, first: int, stop: int, resume: int, end: int, generator: np.random.Generator) -> list[int]:
+def _clause(words: Words, first: int, stop: int, resume: int, end: int, generator: np.random.Generator) -> list[int]:
     """The words of a question about the gap between `stop` and `resume`, in its order; none if they say too little.
 
     Args:

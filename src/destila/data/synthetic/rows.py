@@ -108,7 +108,7 @@ def split(
     return training, apart
 
 
-def passage_tokens(length: int) -> int:
+def _passage_tokens(length: int) -> int:
     """Tokens that must follow the beginning of a passage for a row of a length."""
     return length + SPARE + ALIGN
 
@@ -126,7 +126,7 @@ class RowMaker:
     ) -> None:
         self.tokens, self.settings, self.seed = store.tokens, settings, seed
         self.length = settings.model.length
-        self.passage = passage_tokens(self.length)
+        self.passage = _passage_tokens(self.length)
         self.lexicon = Lexicon(store.tokenizer)
         self.mixture = Mixture(sources, settings.text.weights, passage=self.passage)
         self.forms = WordForms(store.tokens, self.lexicon) if settings.cloze.varied else None
@@ -180,7 +180,7 @@ class RowMaker:
 
 def row_makers(store: TokenStore, settings: PretrainSettings) -> tuple[RowMaker, RowMaker]:
     """Makers of the rows to train on, and of those from text that is kept apart."""
-    training, apart = split(store.sources, passage=passage_tokens(settings.model.length))
+    training, apart = split(store.sources, passage=_passage_tokens(settings.model.length))
     seed = settings.training.seed
     return RowMaker(store, training, settings, seed=seed), RowMaker(store, apart, settings, seed=seed + 1)
 

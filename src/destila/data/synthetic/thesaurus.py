@@ -38,7 +38,7 @@ def inflected(word: str) -> set[str]:
     return stems | {stem + ending for stem in stems for ending in ("s", "es")}
 
 
-def common_ending(left: str, right: str) -> int:
+def _common_ending(left: str, right: str) -> int:
     """How many letters two words share at their ends."""
     count = 0
     while count < min(len(left), len(right)) and left[-1 - count] == right[-1 - count]:
@@ -73,8 +73,8 @@ class Synonyms(Generic[T]):
         for family, own in self._families.get(letters, ()):
             for place, forms in enumerate(family):
                 if place != own and forms:
-                    fit = max(common_ending(letters, form) for form in forms)
-                    found |= {form: None for form in forms if common_ending(letters, form) == fit and form != letters}
+                    fit = max(_common_ending(letters, form) for form in forms)
+                    found |= {form: None for form in forms if _common_ending(letters, form) == fit and form != letters}
         return [value for form in found for value in self._values[form]]
 
 

@@ -75,7 +75,7 @@ def _strip(part: Fields) -> dict[str, Any]:
 
 def _precompiled(part: Fields) -> dict[str, Any]:
     try:
-        keys = charsmap_keys(base64.b64decode(part["precompiled_charsmap"]))
+        keys = _charsmap_keys(base64.b64decode(part["precompiled_charsmap"]))
     except (ValueError, IndexError, struct.error, binascii.Error) as error:
         raise Unsupported(f"its charsmap cannot be read ({error})") from error
     classes = grapheme_classes()
@@ -96,7 +96,7 @@ STEPS = {
 }
 
 
-def charsmap_keys(charsmap: bytes) -> dict[str, str]:
+def _charsmap_keys(charsmap: bytes) -> dict[str, str]:
     """What a charsmap of SentencePiece changes, and into what: the keys that a text can meet in `tokenizers`.
 
     Its double array is that of Darts: a node's children lie at its offset XOR their byte, and its value at the offset.

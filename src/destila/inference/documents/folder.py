@@ -80,7 +80,7 @@ class Folder:
         Raises:
             UserError: the extra is missing, the folder cannot be listed, or nothing in it can be read.
         """
-        check_extra()
+        _check_extra()
         settings, folder = settings or FolderSettings(), Path(path)
         directory = _directory(settings, folder)
         library = Library(folder, directory)
@@ -174,7 +174,7 @@ def answer_documents(
     return DocumentAnswers(found[:top_k], guess, files, refused, notes)
 
 
-def check_extra() -> None:
+def _check_extra() -> None:
     """Refuse to go on without the libraries that folders need.
 
     Raises:
