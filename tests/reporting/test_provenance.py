@@ -22,16 +22,14 @@ from destila.config.flags import parse_arguments
 from destila.config.loader import read_toml, to_toml
 from destila.core.errors import UserError
 from destila.core.runs import Run
+from destila.data.licences import DataSet, DataSource, describe_data
 from destila.data.squad import save
 from destila.reporting.energy import estimate_energy
 from destila.reporting.lineage_file import Record, recorded, write_lineage
 from destila.reporting.provenance import (
-    DataSet,
-    DataSource,
     _data,
     all_data,
     all_licences,
-    describe_data,
     lineage,
     read_metrics,
     record_of,
@@ -118,6 +116,16 @@ def test_a_file_is_known_by_what_its_articles_say(tmp_path: Path) -> None:
     lines.write_text('{"source": "nativa"}\nbroken\n{}\n', encoding="utf-8")
     assert [source.licence for source in describe_data(str(lines), use="dev").sources] == ["CC BY 4.0"]
     assert [source.name for source in describe_data("gone/away.json", use="dev").sources] == ["away.json"]
+
+
+@pytest.mark.parametrize("key", ["ensemble", "others"])
+def test_teachers_that_were_averaged_are_ancestors_under_either_name(tmp_path: Path, key: str) -> None:
+    teacher = TeacherSettings(name="one", ensemble=["two", "three"])
+    run = write_run(tmp_path / "run", DistillSettings(teacher=teacher))
+    file = run / "settings.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("ensemble =", f"{key} ="), encoding="utf-8")
+    found = [(parent.role, parent.name) for parent in trace(str(run)).parents]
+    assert found == [("teacher", "one"), ("other teacher", "two"), ("other teacher", "three")]
 
 
 def test_what_is_not_here_is_known_by_name_alone_and_circles_end(tmp_path: Path) -> None:

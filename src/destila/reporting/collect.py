@@ -21,6 +21,7 @@ from destila.core.cpus import thread_count
 from destila.core.errors import UserError
 from destila.core.records import Example, Missing, Prediction
 from destila.core.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, command_line, destila_version, environment
+from destila.data.licences import describe_data
 from destila.data.sources import load_gold
 from destila.evaluation import benchmark, breakdowns, calibration, errors, evaluate, metrics
 from destila.evaluation.predictions import answer_texts
@@ -30,29 +31,22 @@ from destila.reporting.card import SCORES_FILE
 from destila.reporting.card_metadata import CARD_FILE
 from destila.reporting.energy import estimate_energy
 from destila.reporting.facts import Curve, Facts, LayerAgreement, ModelFacts, RunFacts, Speed
-from destila.reporting.provenance import Provenance, describe_data, lineage, read_metrics, trace
+from destila.reporting.provenance import Provenance, lineage, read_metrics, trace
 
 Options = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A model without its network, and what it said.
-
-    Attributes:
-        given: its name on the command line; None: the reader that ships.
-        place: its directory or hub id.
-        facts: what `ModelFacts` repeats: backend, precision, parameters, bytes, threshold, window.
-        scores: under the normalizer of the report.
-    """
+    """A model without its network, and what it said."""
 
     label: str
-    given: str | None
-    place: str
+    given: str | None  # its name on the command line; None: the reader that ships
+    place: str  # its directory or hub id
     origin: Provenance
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any]  # what `ModelFacts` repeats: backend, precision, parameters, bytes, threshold, window
     predictions: Mapping[str, Prediction]
-    scores: metrics.Scores
+    scores: metrics.Scores  # under the normalizer of the report
 
 
 def collect(settings: ReportSettings, directory: Path) -> Facts:

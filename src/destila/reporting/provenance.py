@@ -24,67 +24,35 @@ from destila.core.json_fields import parse_json
 from destila.core.metadata import ModelMetadata
 from destila.core.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, read_json
 from destila.data.licences import DataSet, DataSource, describe_data
-from destila.reporting.lineage_file import Lineage, Record, read_lineage, recorded, recorded_data
-
-__all__ = [
-    "DataSet",
-    "DataSource",
-    "Provenance",
-    "all_data",
-    "all_licences",
-    "describe_data",
-    "lineage",
-    "read_metrics",
-    "record_of",
-    "recorded",
-    "shown_place",
-    "trace",
-]
+from destila.reporting.lineage_file import Lineage, Record, read_lineage, recorded_data
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Everything that a directory says about a model.
+    """Everything that a directory says about a model."""
 
-    Attributes:
-        name: the directory or hub id, as it was given.
-        role: what it is to the model that it was reached from: "teacher", "other teacher", "starting point",
-            "exported from"; empty for that model itself.
-        is_local: whether `name` is a directory here.
-        verb: the command that made it, such as "distill"; empty if unknown.
-        status: "finished", "interrupted", ... of its run; empty without a run.
-        command: the command line that started the run; empty without a run.
-        seed: of the run.
-        started: when, in seconds since 1970.
-        seconds: time that the run took.
-        paused: whether `seconds` may hold pauses: it is then the time from its start to its last line of metrics.
-        device: the graphics card that trained it, or "cpu"; empty if unknown.
-        record: the content of run.json.
-        settings: the resolved settings; `settings_text`: the same as TOML; `settings_file`: what to give to `--config`.
-        metadata: the content of destila.json.
-        data: what it was trained on and chosen on, its ancestors' data not included.
-        parents: what it was made of.
-    """
-
-    name: str
+    name: str  # the directory or hub id, as it was given
+    # what it is to the model that it was reached from: "teacher", "other teacher", "starting point", "exported from";
+    # empty for that model itself
     role: str = ""
-    is_local: bool = False
-    verb: str = ""
-    status: str = ""
-    command: str = ""
+    is_local: bool = False  # whether `name` is a directory here
+    verb: str = ""  # the command that made it, such as "distill"; empty if unknown
+    status: str = ""  # "finished", "interrupted", ... of its run; empty without a run.
+    command: str = ""  # the command line that started the run; empty without a run
     version: str = ""
-    seed: int | None = None
-    started: float | None = None
-    seconds: float | None = None
+    seed: int | None = None  # of the run
+    started: float | None = None  # when, in seconds since 1970
+    seconds: float | None = None  # time that the run took
+    # whether `seconds` may hold pauses: it is then the time from its start to its last line of metrics
     paused: bool = False
-    device: str = ""
-    record: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    settings_text: str = ""
-    settings_file: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    data: tuple[DataSet, ...] = ()
-    parents: tuple["Provenance", ...] = ()
+    device: str = ""  # the graphics card that trained it, or "cpu"; empty if unknown
+    record: Mapping[str, Any] = field(default_factory=dict)  # the content of run.json
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the resolved settings
+    settings_text: str = ""  # the same as TOML
+    settings_file: str = ""  # what to give to `--config`
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # the content of destila.json
+    data: tuple[DataSet, ...] = ()  # what it was trained on and chosen on, its ancestors' data not included
+    parents: tuple["Provenance", ...] = ()  # what it was made of
 
     @property
     def has_run(self) -> bool:
@@ -241,7 +209,8 @@ def _parents(settings: Mapping[str, Any], source: Mapping[str, Any], inner: Mapp
     teacher, student, model = (_table(settings, key) for key in ("teacher", "student", "model"))
     found = [("starting point", str(one.get("name") or "")) for one in (model, student)]
     found.append(("teacher", str(teacher.get("name") or source.get("teacher") or "")))
-    found += [("other teacher", str(name)) for name in teacher.get("others", ())]
+    averaged = teacher.get("ensemble") or teacher.get("others", ())  # as it was called before
+    found += [("other teacher", str(name)) for name in averaged]
     exported = str(source.get("model") or "")
     if "command" in source:  # what `finetune` or `pretrain` started from
         found.append(("starting point", exported))
