@@ -28,55 +28,33 @@ if TYPE_CHECKING:
     from destila.training.pretrain import pretrain
     from destila.training.task import TrainingResult
 
-__all__ = [
-    "Answer",
-    "Benchmark",
-    "Evaluation",
-    "Example",
-    "Exported",
-    "Loss",
-    "Prediction",
-    "Progress",
-    "Reader",
-    "Report",
-    "TrainingResult",
-    "UserError",
-    "benchmark",
-    "distill",
-    "evaluate",
-    "export",
-    "finetune",
-    "pipeline",
-    "pretrain",
-]
+__all__ = ["Answer", "Benchmark", "Evaluation", "Example", "Exported", "Loss", "Prediction", "Progress", "Reader"]
+__all__ += ["Report", "TrainingResult", "UserError", "benchmark", "distill", "evaluate", "export", "finetune"]
+__all__ += ["pipeline", "pretrain"]
 
-_HOME = {
-    "UserError": "core.errors",
-    "Progress": "core.progress",
-    "evaluate": "evaluation.scoring",
-    "Evaluation": "evaluation.scoring",
-    "benchmark": "evaluation.timing",
-    "Benchmark": "evaluation.timing",
-    "Exported": "export.export",
-    "distill": "training.distill",
-    "finetune": "training.finetune",
-    "pretrain": "training.pretrain",
-    "Loss": "training.losses",
-    "TrainingResult": "training.task",
-    "Reader": "inference.reader",
-    "pipeline": "integrations.transformers_pipeline",
-    "Answer": "core.records",
-    "Example": "core.records",
-    "Prediction": "core.records",
-    "Report": "core.records",
+_NAMES = {
+    "core.errors": ("UserError",),
+    "core.progress": ("Progress",),
+    "core.records": ("Answer", "Example", "Prediction", "Report"),
+    "evaluation.scoring": ("Evaluation", "evaluate"),
+    "evaluation.timing": ("Benchmark", "benchmark"),
+    "export.export": ("Exported",),
+    "inference.reader": ("Reader",),
+    "integrations.transformers_pipeline": ("pipeline",),
+    "training.distill": ("distill",),
+    "training.finetune": ("finetune",),
+    "training.losses": ("Loss",),
+    "training.pretrain": ("pretrain",),
+    "training.task": ("TrainingResult",),
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "export":  # a package of that name, which can be called
         return import_module("destila.export")
-    if name in _HOME:
-        return getattr(import_module(f"destila.{_HOME[name]}"), name)
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(import_module(f"destila.{module}"), name)
     if name == "__version__":
         return import_module("destila.core.runs").destila_version()
     raise AttributeError(f"module 'destila' has no attribute {name!r}")

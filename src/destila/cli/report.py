@@ -19,11 +19,7 @@ PAGE, TEXT, PREDICTIONS = "report.html", "report.md", "predictions"
 
 
 def run(settings: ReportSettings) -> Facts:
-    """Write the report, print where it is as one JSON object, and return what it says.
-
-    Raises:
-        UserError: as `collect` does; or there is a report already.
-    """
+    """Write the report, print where it is as one JSON object, and return what it says."""
     directory = Path(settings.output)
     if (directory / PAGE).exists() and not (settings.overwrite or settings.reuse):
         remedy = "Replace it with --overwrite, take its predictions with --reuse, or choose another --output."

@@ -48,45 +48,11 @@ from destila.config.training import (
 )
 from destila.config.trim import TrimSettings
 
-__all__ = [
-    "CALL_SETTINGS",
-    "AnswerSettings",
-    "BenchSettings",
-    "CardSettings",
-    "ClozeSettings",
-    "DataAugmentSettings",
-    "DataCheckSettings",
-    "DataConvertSettings",
-    "DataFetchSettings",
-    "DataSettings",
-    "DistillSettings",
-    "DistillStageSettings",
-    "DocumentSettings",
-    "EvaluateSettings",
-    "ExportSettings",
-    "FinetuneSettings",
-    "FolderSettings",
-    "LimitSettings",
-    "LossSettings",
-    "MaskingSettings",
-    "ModelSettings",
-    "PretrainSettings",
-    "PretrainedModelSettings",
-    "PushSettings",
-    "QueueSettings",
-    "ReportSettings",
-    "RunSettings",
-    "ServeSettings",
-    "ShapeSettings",
-    "StageSettings",
-    "StudentSettings",
-    "TeacherSettings",
-    "TextSettings",
-    "TrainingCommandSettings",
-    "TrainingSettings",
-    "TrimSettings",
-    "UnlabelledSettings",
-    "UploadSettings",
-    "VariationSettings",
-    "WindowSettings",
-]
+__all__ = ["CALL_SETTINGS", "AnswerSettings", "BenchSettings", "CardSettings", "ClozeSettings"]
+__all__ += ["DataAugmentSettings", "DataCheckSettings", "DataConvertSettings", "DataFetchSettings", "DataSettings"]
+__all__ += ["DistillSettings", "DistillStageSettings", "DocumentSettings", "EvaluateSettings", "ExportSettings"]
+__all__ += ["FinetuneSettings", "FolderSettings", "LimitSettings", "LossSettings", "MaskingSettings", "ModelSettings"]
+__all__ += ["PretrainSettings", "PretrainedModelSettings", "PushSettings", "QueueSettings", "ReportSettings"]
+__all__ += ["RunSettings", "ServeSettings", "ShapeSettings", "StageSettings", "StudentSettings", "TeacherSettings"]
+__all__ += ["TextSettings", "TrainingCommandSettings", "TrainingSettings", "TrimSettings", "UnlabelledSettings"]
+__all__ += ["UploadSettings", "VariationSettings", "WindowSettings"]

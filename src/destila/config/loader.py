@@ -72,11 +72,7 @@ def resolve(cls: type[Settings], values: Mapping[str, Any], *, where: str = "set
 def settings_of(
     cls: type[Settings], given: Settings | Mapping[str, Any] | str | Path | None, changes: Mapping[str, Any]
 ) -> Settings:
-    """The settings of a library call: an object, a mapping or the name of a TOML file, with changes on top.
-
-    Raises:
-        UserError: as `read_toml` and `resolve` do; or `given` is nothing of these.
-    """
+    """The settings of a library call: an object, a mapping or the name of a TOML file, with changes on top."""
     if isinstance(given, cls) and not changes:
         return given
     where, values = cls.__name__, dict[str, Any]()

@@ -26,16 +26,12 @@ OBJECTS = ("window", "source", "files", "dev")
 class ModelMetadata(Mapping[str, Any]):
     """What destila.json says of a model; as a mapping, all of it by key.
 
-    Attributes:
-        content: the file's object; empty where there is no such file.
-        where: the file, for errors.
-
     Raises:
         UserError: a value is not of its kind, such as a threshold that is no finite number.
     """
 
-    content: Mapping[str, Any] = field(default_factory=dict)
-    where: str = field(default=METADATA_FILE, compare=False)
+    content: Mapping[str, Any] = field(default_factory=dict)  # the file's object; empty where there is no such file
+    where: str = field(default=METADATA_FILE, compare=False)  # the file, for errors
 
     def __post_init__(self) -> None:
         if not isinstance(self.content, Mapping):

@@ -53,19 +53,13 @@ PARAGRAPHS_PER_BATCH = 1000
 
 @dataclass(frozen=True)
 class TokenStore:
-    """Tokenised text.
-
-    Attributes:
-        tokens: all ids, memory-mapped, uint16 or uint32.
-        sources: where the tokens of each source begin and end.
-        counts: paragraphs read and kept.
-    """
+    """Tokenised text."""
 
     path: Path
     tokenizer: Tokenizer
-    tokens: NDArray[Any]
-    sources: dict[str, tuple[int, int]]
-    counts: dict[str, int]
+    tokens: NDArray[Any]  # all ids, memory-mapped, uint16 or uint32
+    sources: dict[str, tuple[int, int]]  # where the tokens of each source begin and end
+    counts: dict[str, int]  # paragraphs read and kept
 
 
 # ---------------------------------------------------------------------------------------------------- reading

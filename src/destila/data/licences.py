@@ -34,34 +34,21 @@ LICENCES = {source.name: source.licence for source in SOURCES} | {
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """A published data set inside of what was read.
+    """A published data set inside of what was read."""
 
-    Attributes:
-        name: as the data say, such as "sqac"; the file's own name where they do not.
-        licence: such as "CC BY 4.0"; empty where nobody says.
-        attribution: whom to name; empty where nobody says.
-    """
-
-    name: str
-    licence: str
-    attribution: str
+    name: str  # as the data say, such as "sqac"; the file's own name where they do not
+    licence: str  # such as "CC BY 4.0"; empty where nobody says
+    attribution: str  # whom to name; empty where nobody says
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A file, a directory or a named data set that a model was made of, or judged on.
+    """A file, a directory or a named data set that a model was made of, or judged on."""
 
-    Attributes:
-        name: as the settings name it.
-        use: "train", "dev", "vocabulary" or "text".
-        sources: the data sets that it holds.
-        language: such as "es", where the head of a SQuAD file says so ("language") or a named data set has one.
-    """
-
-    name: str
-    use: str
-    sources: tuple[DataSource, ...]
-    language: str = ""
+    name: str  # as the settings name it
+    use: str  # "train", "dev", "vocabulary" or "text"
+    sources: tuple[DataSource, ...]  # the data sets that it holds
+    language: str = ""  # such as "es", where the head of a SQuAD file says so ("language") or a named data set has one
 
 
 def describe_data(name: str, *, use: str) -> DataSet:

@@ -47,20 +47,14 @@ UNREADABLE = ("blank-question", "duplicate-id")  # faults that no script can sco
 
 @dataclass(frozen=True, slots=True)
 class RawExample:
-    """A question as a file states it, well-typed but not yet believed.
+    """A question as a file states it, well-typed but not yet believed."""
 
-    Attributes:
-        place: where it stands in the file, such as `data[3].paragraphs[0].qas[1]` or `line 7`.
-        answers: (text, answer_start) pairs.
-        impossible: whether the file says that there is no answer; None where it says nothing.
-    """
-
-    place: str
+    place: str  # where it stands in the file, such as `data[3].paragraphs[0].qas[1]` or `line 7`
     id: str
     question: str
     context: str
-    answers: tuple[tuple[str, int], ...]
-    impossible: bool | None
+    answers: tuple[tuple[str, int], ...]  # (text, answer_start) pairs
+    impossible: bool | None  # whether the file says that there is no answer; None where it says nothing
     title: str = ""
     source: str = ""
 
@@ -86,25 +80,18 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was found in a file, and what became of it.
+    """What was found in a file, and what became of it."""
 
-    Attributes:
-        before: what the file states; a question with answers of any worth is counted as answerable.
-        after: what was handed on.
-        problems: occurrences of each kind of problem; an answer may have several.
-        kept, mended, merged, dropped: what became of the answers; they add up to `before.answers`. Of
-            answers that are equal after mending one is kept or mended, and the others are merged into it.
-        unit: what `answer_start` counts in the file.
-    """
-
-    before: Tally
-    after: Tally
-    problems: Mapping[str, int]
+    before: Tally  # what the file states; a question with answers of any worth is counted as answerable
+    after: Tally  # what was handed on
+    problems: Mapping[str, int]  # occurrences of each kind of problem; an answer may have several
+    # kept, mended, merged, dropped: what became of the answers; they add up to `before.answers`. Of answers that are
+    # equal after mending one is kept or mended, and the others are merged into it.
     kept: int
     mended: int
     merged: int
     dropped: int
-    unit: str
+    unit: str  # what `answer_start` counts in the file
 
     @property
     def changes(self) -> str:

@@ -30,20 +30,14 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file of a published data set.
-
-    Attributes:
-        address: what is downloaded.
-        sha256: digest of what is downloaded; None where none is published.
-        member: the file's path inside the download, if that is a zip archive.
-    """
+    """One file of a published data set."""
 
     name: str
     split: str
-    address: str
+    address: str  # what is downloaded
     licence: str
-    sha256: str | None = None
-    member: str = ""
+    sha256: str | None = None  # digest of what is downloaded; None where none is published
+    member: str = ""  # the file's path inside the download, if that is a zip archive
 
     @property
     def key(self) -> str:

@@ -32,11 +32,7 @@ Item = TypeVar("Item")
 
 
 def stream(builder: WindowBuilder, examples: Sequence[Example]) -> Iterator[list[Window]]:
-    """The windows of the examples, in order; those of an example may be spread over several lists.
-
-    Raises:
-        UserError: as `WindowBuilder.build`, about the examples that were read together.
-    """
+    """The windows of the examples, in order; those of an example may be spread over several lists."""
     short, characters = list[Example](), 0
     for index, example in enumerate(examples):
         is_long = len(example.context) > LONG_TEXT

@@ -17,19 +17,14 @@ TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 1024, 1_000_000  # whichever comes first bou
 
 @dataclass
 class Usage:
-    """What texts use of a vocabulary of V tokens.
+    """What texts use of a vocabulary of V tokens."""
 
-    Attributes:
-        counts: (V,) how often each token occurs.
-        dead_ends: pieces of WordPiece words that are unknown as a whole; without these they might be known.
-        checks: one number for each batch of texts, of its token ids.
-    """
-
-    counts: NDArray[np.int64]
+    counts: NDArray[np.int64]  # (V,) how often each token occurs
     texts: int = 0
     characters: int = 0
+    # pieces of WordPiece words that are unknown as a whole; without these they might be known
     dead_ends: set[str] = field(default_factory=set)
-    checks: list[int] = field(default_factory=list)
+    checks: list[int] = field(default_factory=list)  # one number for each batch of texts, of its token ids
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(

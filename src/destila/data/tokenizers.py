@@ -130,17 +130,14 @@ def encodable(text: str) -> str:
 # ---------------------------------------------------------------------------------------------------- special tokens
 @dataclass(frozen=True)
 class PairTemplate:
-    """What a tokenizer's post-processor puts around a question and a context.
+    """What a tokenizer's post-processor puts around a question and a context."""
 
-    Attributes:
-        front, middle, back: ids before the question, between the two, after the context.
-        separators: how many separators (the first id of `middle`) stand before the first token of type 1; 0: all
-            tokens are of type 0; None: no count of separators tells the types.
-    """
-
+    # front, middle, back: ids before the question, between the two, after the context
     front: Ids
     middle: Ids
     back: Ids
+    # how many separators (the first id of `middle`) stand before the first token of type 1; 0: all tokens are of type
+    # 0; None: no count of separators tells the types
     separators: int | None
 
     @property

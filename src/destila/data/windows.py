@@ -224,21 +224,15 @@ def _token_span(start: int | None, end: int | None, offsets: Ids) -> tuple[int, 
 # ------------------------------------------------------------------------------------- batches
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows side by side. B rows, T tokens of the longest.
+    """Windows side by side. B rows, T tokens of the longest."""
 
-    Attributes:
-        input_ids: (B, T) int64, padded on the right.
-        attention_mask: (B, T) int64, 1 at real tokens.
-        context_mask: (B, T) bool, True at context tokens only; neither special tokens nor position 0.
-        start_positions: (B, T) bool, True at every gold start; at position 0 alone where the window holds no answer;
-            nowhere in a row that nobody has labelled. `end_positions` likewise.
-    """
-
-    input_ids: NDArray[np.int64]
-    attention_mask: NDArray[np.int64]
-    context_mask: NDArray[np.bool_]
+    input_ids: NDArray[np.int64]  # (B, T) int64, padded on the right
+    attention_mask: NDArray[np.int64]  # (B, T) int64, 1 at real tokens
+    context_mask: NDArray[np.bool_]  # (B, T) bool, True at context tokens only; neither special tokens nor position 0
+    # (B, T) bool, True at every gold start; at position 0 alone where the window holds no answer; nowhere in a row that
+    # nobody has labelled
     start_positions: NDArray[np.bool_]
-    end_positions: NDArray[np.bool_]
+    end_positions: NDArray[np.bool_]  # likewise
 
 
 def collate(windows: Sequence[Window], *, pad_id: int, length: int | None = None) -> Batch:

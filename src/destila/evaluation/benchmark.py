@@ -41,45 +41,28 @@ PASSAGE = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A reader that takes part.
-
-    Attributes:
-        place: its directory or hub id.
-        backend: what runs it; `precision`: its arithmetic.
-        parameters: weights of the network, whatever their type.
-        bytes: size of the files in its directory.
-    """
+    """A reader that takes part."""
 
     name: str
-    place: str
+    place: str  # its directory or hub id
     reader: Reader
-    backend: str
-    precision: str
-    parameters: int
-    bytes: int
+    backend: str  # what runs it
+    precision: str  # its arithmetic
+    parameters: int  # weights of the network, whatever their type
+    bytes: int  # size of the files in its directory
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """What a fresh process needs to answer one query.
+    """What a fresh process needs to answer one query."""
 
-    Attributes:
-        seconds: from starting the interpreter to the answer.
-        peak_rss_mb: most memory that it held, in MiB.
-        installed_mb: size of the installed packages that it loaded, in MiB.
-    """
-
-    seconds: float
-    peak_rss_mb: float
-    installed_mb: float
+    seconds: float  # from starting the interpreter to the answer
+    peak_rss_mb: float  # most memory that it held, in MiB
+    installed_mb: float  # size of the installed packages that it loaded, in MiB
 
 
 def load_candidate(model: str | None, *, backend: str, threads: int) -> Candidate:
-    """Load a reader (None: the one that ships) and count what it consists of.
-
-    Raises:
-        UserError: as `destila.inference.backends.load_backend` does.
-    """
+    """Load a reader (None: the one that ships) and count what it consists of."""
     place, name = place_of(model), name_of(model)
     loaded = load_backend(place, backend, threads=threads)
     reader = Reader.of(loaded, name=name)

@@ -22,17 +22,12 @@ _CELLS = 2_000_000  # random numbers held at once: 16 MB
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A 95 % interval.
-
-    Attributes:
-        clusters: how many units were resampled.
-        unit: what they are: "articles", or "questions" where all questions belong to one article.
-    """
+    """A 95 % interval."""
 
     low: float
     high: float
-    clusters: int
-    unit: str
+    clusters: int  # how many units were resampled
+    unit: str  # what they are: "articles", or "questions" where all questions belong to one article
 
     def scaled(self, factor: float) -> tuple[float, float]:
         """Both ends times a factor, 100 for percent."""

@@ -24,20 +24,15 @@ VARIETY_FIELDS = ("variety", "country")  # of an article or a JSONL line; the fi
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A model's scores on the questions of one group.
+    """A model's scores on the questions of one group."""
 
-    Attributes:
-        kind: what the questions are grouped by, such as "question_word"; `name`: of the group.
-        articles: how many it has; of one alone, the interval resamples questions.
-    """
-
-    kind: str
-    name: str
+    kind: str  # what the questions are grouped by, such as "question_word"
+    name: str  # of the group
     n: int
     f1: float
     f1_ci: tuple[float, float]
     em: float
-    articles: int
+    articles: int  # how many it has; of one alone, the interval resamples questions
 
 
 def group_scores(

@@ -37,47 +37,32 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Whether scores are probabilities.
+    """Whether scores are probabilities."""
 
-    Attributes:
-        bins: those that hold answers.
-        error: expected calibration error, the mean over answers of |share right - mean score| of their bin.
-        score: mean score of all answers; `right`: share of them that is exactly right.
-    """
-
-    bins: tuple[Bin, ...]
-    error: float
-    score: float
-    right: float
+    bins: tuple[Bin, ...]  # those that hold answers
+    error: float  # expected calibration error, the mean over answers of |share right - mean score| of their bin
+    score: float  # mean score of all answers
+    right: float  # share of them that is exactly right
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdPoint:
-    """What a no-answer threshold gives (None: always answer).
-
-    Attributes:
-        answered: share of the questions that get an answer.
-        f1: over all questions; `has_answer`: over those with an answer; `no_answer`: over those without.
-    """
+    """What a no-answer threshold gives (None: always answer)."""
 
     threshold: float | None
-    answered: float
-    f1: float
-    has_answer: float
-    no_answer: float
+    answered: float  # share of the questions that get an answer
+    f1: float  # over all questions
+    has_answer: float  # over those with an answer
+    no_answer: float  # over those without
 
 
 @dataclass(frozen=True, slots=True)
 class NoAnswerCurve:
-    """F1 for every no-answer threshold: thinned, from never answering to always.
-
-    Attributes:
-        used: the reader's own threshold; `best`: the one of highest F1 on these very questions.
-    """
+    """F1 for every no-answer threshold: thinned, from never answering to always."""
 
     points: tuple[ThresholdPoint, ...]
-    used: ThresholdPoint
-    best: ThresholdPoint
+    used: ThresholdPoint  # the reader's own threshold
+    best: ThresholdPoint  # the one of highest F1 on these very questions
 
 
 def reliability(scores: Floats, right: Floats) -> Reliability:

@@ -36,54 +36,38 @@ Asked = tuple[str, Mapping[str, Prediction], Scores]  # label, predictions, scor
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a context.
-
-    Attributes:
-        owners: whose answer it belongs to: "gold", "model", "reference".
-        skipped: characters that were left out here; then there is no text.
-    """
+    """A piece of a context."""
 
     text: str
-    owners: tuple[str, ...] = ()
-    skipped: int = 0
+    owners: tuple[str, ...] = ()  # whose answer it belongs to: "gold", "model", "reference"
+    skipped: int = 0  # characters that were left out here; then there is no text
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A question that the model or the reference got wrong.
-
-    Attributes:
-        kind: of the model's mistake; see `KINDS`.
-        versus: "model", "reference" or "both": who is wrong.
-        golds: the texts that would have been right; empty: the right answer is none.
-        answers: (label, text or None, score, F1 in percent) of every model, in the order of the report.
-    """
+    """A question that the model or the reference got wrong."""
 
     number: int
     id: str
     question: str
     title: str
     source: str
-    kind: str
-    versus: str
-    golds: tuple[str, ...]
+    kind: str  # of the model's mistake; see `KINDS`
+    versus: str  # "model", "reference" or "both": who is wrong
+    golds: tuple[str, ...]  # the texts that would have been right; empty: the right answer is none
+    # (label, text or None, score, F1 in percent) of every model, in the order of the report
     answers: tuple[tuple[str, str | None, float, float], ...]
     context: tuple[Segment, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Mistakes:
-    """What the model got wrong, in the order of the data.
+    """What the model got wrong, in the order of the data."""
 
-    Attributes:
-        shown: the first of them, as many as the page takes; `total`: all of them.
-        kinds: {kind: number} over all of them; `versus` likewise.
-    """
-
-    shown: tuple[Mistake, ...]
-    total: int
-    kinds: Mapping[str, int]
-    versus: Mapping[str, int]
+    shown: tuple[Mistake, ...]  # the first of them, as many as the page takes
+    total: int  # all of them
+    kinds: Mapping[str, int]  # {kind: number} over all of them
+    versus: Mapping[str, int]  # likewise
 
 
 def kind_of(answer: Answer, golds: Sequence[Answer], *, right: bool) -> str:

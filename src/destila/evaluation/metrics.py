@@ -85,24 +85,16 @@ def _token_f1(predicted: str, target: str) -> float:
 # ---------------------------------------------------------------------------------------------------- a data set
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Scores of the N labelled examples of a data set, in their order.
+    """Scores of the N labelled examples of a data set, in their order."""
 
-    Attributes:
-        ids: of the examples.
-        f1: (N,) token F1 in [0, 1]; `em`: (N,) exact match, 0 or 1.
-        has_answer: (N,) False where the question is unanswerable.
-        clusters: (N,) number of the article that the context comes from: the title, else the context itself.
-        normalizer: "squad" or "mlqa-es".
-        unlabelled: how many examples were left out because nobody has said what their answer is.
-    """
-
-    ids: tuple[str, ...]
-    f1: Floats
-    em: Floats
-    has_answer: NDArray[np.bool_]
+    ids: tuple[str, ...]  # of the examples
+    f1: Floats  # (N,) token F1 in [0, 1]
+    em: Floats  # (N,) exact match, 0 or 1
+    has_answer: NDArray[np.bool_]  # (N,) False where the question is unanswerable
+    # (N,) number of the article that the context comes from: the title, else the context itself
     clusters: NDArray[np.int64]
-    normalizer: str
-    unlabelled: int
+    normalizer: str  # "squad" or "mlqa-es"
+    unlabelled: int  # how many examples were left out because nobody has said what their answer is
 
 
 def score(

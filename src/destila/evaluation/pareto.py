@@ -18,19 +18,13 @@ CLOSE = 1e-9  # sums of scores are compared with this much room
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One way to run one model.
-
-    Attributes:
-        ms: of a query; `mb`: of the files that it takes.
-        f1: in percent; None where it was not asked everything.
-        skipped: why it was not; empty where it was.
-    """
+    """One way to run one model."""
 
     name: str
-    ms: float
-    mb: float
-    f1: float | None = None
-    skipped: str = ""
+    ms: float  # of a query
+    mb: float  # of the files that it takes
+    f1: float | None = None  # in percent; None where it was not asked everything
+    skipped: str = ""  # why it was not; empty where it was
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,23 +28,17 @@ ANSWERABLE, OFF_TOPIC, UNANSWERABLE = "answerable", "off-topic", "unanswerable"
 
 @dataclass(frozen=True, slots=True)
 class FittedThreshold:
-    """A threshold, and what follows from it on the data that it was fitted on.
-
-    Attributes:
-        threshold: a question gets "no answer" where its `no_answer_score` is greater, in logits.
-        questions: how many were asked, by group: "answerable", "unanswerable" (of the data) and, for equal errors,
-            "off-topic".
-        refused: share of each group that gets "no answer".
-        area: for each group without answers, the chance that one of it scores above an answerable question (area
-            under the ROC curve): 0.5 is chance, 1 a perfect separation.
-        must_answer: F1 and exact match in percent of the answerable questions if all are answered, by the SQuAD rules.
-    """
+    """A threshold, and what follows from it on the data that it was fitted on."""
 
     criterion: ThresholdCriterion
-    threshold: float
+    threshold: float  # a question gets "no answer" where its `no_answer_score` is greater, in logits
+    # how many were asked, by group: "answerable", "unanswerable" (of the data) and, for equal errors, "off-topic"
     questions: Mapping[str, int]
-    refused: Mapping[str, float]
+    refused: Mapping[str, float]  # share of each group that gets "no answer"
+    # for each group without answers, the chance that one of it scores above an answerable question (area under the ROC
+    # curve): 0.5 is chance, 1 a perfect separation
     area: Mapping[str, float]
+    # F1 and exact match in percent of the answerable questions if all are answered, by the SQuAD rules
     must_answer: Mapping[str, Any]
 
 

@@ -59,19 +59,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was measured and what to take.
+    """What was measured and what to take."""
 
-    Attributes:
-        rows: one for each variant, as the JSON of `destila bench --pareto` has them.
-        points: the same, as `destila.evaluation.pareto` sees them.
-        choice: None where nothing keeps the budget.
-        why: in a sentence or two.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    points: Sequence[Point]
-    choice: Point | None
-    why: str
+    rows: Sequence[Mapping[str, Any]]  # one for each variant, as the JSON of `destila bench --pareto` has them
+    points: Sequence[Point]  # the same, as `destila.evaluation.pareto` sees them
+    choice: Point | None  # None where nothing keeps the budget
+    why: str  # in a sentence or two
 
 
 def select(settings: BenchSettings) -> Selection:

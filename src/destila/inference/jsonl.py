@@ -34,16 +34,11 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive lines of a file.
+    """Consecutive lines of a file."""
 
-    Attributes:
-        start: where they begin; `end`: where the next piece begins.
-        lines: their bytes; None stands for a line that is too long to be held.
-    """
-
-    start: Position
-    end: Position
-    lines: Sequence[bytes | None]
+    start: Position  # where they begin
+    end: Position  # where the next piece begins
+    lines: Sequence[bytes | None]  # their bytes; None stands for a line that is too long to be held
 
 
 @dataclass(frozen=True, slots=True)

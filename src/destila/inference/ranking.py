@@ -64,9 +64,6 @@ def answers_from(
 
     "No answer" stands first, as (None, Answer.none), where every piece says it; what follows then is the best guess
     behind it.
-
-    Raises:
-        UserError: as `Reader.read`.
     """
     examples = [Example(f"passage {number}", question, piece.text) for number, piece in enumerate(pieces, 1)]
     read = reader.read(examples, top_k=top_k, **refusing)

@@ -163,11 +163,7 @@ class Reader:
         return [answers for _, answers in self.read(examples_of(pairs), top_k=top_k, **refusing)]
 
     def predict(self, examples: Sequence[Example]) -> dict[str, Prediction]:
-        """What the reader says about each example, by id.
-
-        Raises:
-            UserError: as `read`.
-        """
+        """What the reader says about each example, by id."""
         _refuse_unreadable(examples)
         progress = Progress(len(examples), what=f"Reading with {self.name}", unit="questions")
         try:

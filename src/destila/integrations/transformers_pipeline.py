@@ -55,25 +55,15 @@ def pipeline(
 
 @dataclass(frozen=True)
 class CallOptions:
-    """What a call may choose.
+    """What a call may choose."""
 
-    Attributes:
-        top_k: most answers to a question.
-        doc_stride: tokens that neighbouring windows share; None: 128, or half a window if that is less.
-        max_answer_len: tokens of the longest answer.
-        max_seq_len: tokens of a window; None: 384, or as many as the model can read.
-        max_question_len: tokens after which a question is cut off.
-        handle_impossible_answer: whether "no answer" (an empty text) may be among the answers.
-        align_to_words: answers are whole words; nothing else is offered.
-    """
-
-    top_k: int = 1
-    doc_stride: int | None = None
-    max_answer_len: int = 15
-    max_seq_len: int | None = None
-    max_question_len: int = 64
-    handle_impossible_answer: bool = False
-    align_to_words: bool = True
+    top_k: int = 1  # most answers to a question
+    doc_stride: int | None = None  # tokens that neighbouring windows share; None: 128, or half a window if that is less
+    max_answer_len: int = 15  # tokens of the longest answer
+    max_seq_len: int | None = None  # tokens of a window; None: 384, or as many as the model can read
+    max_question_len: int = 64  # tokens after which a question is cut off
+    handle_impossible_answer: bool = False  # whether "no answer" (an empty text) may be among the answers
+    align_to_words: bool = True  # answers are whole words; nothing else is offered
 
     @classmethod
     def of(cls, values: Mapping[str, Any], base: "CallOptions | None" = None) -> "CallOptions":

@@ -41,20 +41,13 @@ DROPOUTS = (
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A reader and what belongs to it.
+    """A reader and what belongs to it."""
 
-    Attributes:
-        model: a transformers question answering model, in evaluation mode, fp32.
-        metadata: its destila.json; empty when it has none.
-        name: the directory or hub id that it came from.
-        commit: of the hub repository.
-    """
-
-    model: Any
+    model: Any  # a transformers question answering model, in evaluation mode, fp32
     tokenizer: Tokenizer
-    metadata: ModelMetadata
-    name: str
-    commit: str | None = None
+    metadata: ModelMetadata  # its destila.json; empty when it has none
+    name: str  # the directory or hub id that it came from
+    commit: str | None = None  # of the hub repository
 
 
 def set_dropout(config: Any, dropout: float) -> None:

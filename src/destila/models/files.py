@@ -108,11 +108,7 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
 
 
 def load_config(location: Location) -> tuple[Any, Tokenizer]:
-    """The configuration of a model, with the special tokens of its tokenizer, and that tokenizer.
-
-    Raises:
-        UserError: as `load_reader` does, but for what is wrong with weights.
-    """
+    """The configuration of a model, with the special tokens of its tokenizer, and that tokenizer."""
     name, directory = location.label, location.directory
     _check_files(directory)
     with _quiet(), _refusals(name):

@@ -37,20 +37,16 @@ Vectors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one forward pass gave.
+    """What one forward pass gave."""
 
-    Attributes:
-        start_logits, end_logits: (B, T).
-        hidden: {layer: (B, T, D)} for the layers asked.
-        attention: {layer: (B, H, T, T)} softmax(q k^T / sqrt(d)) of the layers asked, before dropout; or what `reduce`
-            made of them; or, when they were asked lazily, `LazyMap`s.
-        vectors: {layer: (queries, keys, values)} of the layers asked, each (B, H, T, D / H).
-    """
-
+    # start_logits, end_logits: (B, T)
     start_logits: torch.Tensor
     end_logits: torch.Tensor
-    hidden: dict[int, torch.Tensor]
+    hidden: dict[int, torch.Tensor]  # {layer: (B, T, D)} for the layers asked
+    # {layer: (B, H, T, T)} softmax(q k^T / sqrt(d)) of the layers asked, before dropout; or what `reduce` made of them;
+    # or, when they were asked lazily, `LazyMap`s
     attention: dict[int, Any]
+    # {layer: (queries, keys, values)} of the layers asked, each (B, H, T, D / H)
     vectors: dict[int, Vectors] = field(default_factory=dict)
 
 

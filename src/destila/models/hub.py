@@ -30,16 +30,11 @@ INSTALL = "pip install 'destila[hub]'"
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a model's files are.
+    """Where a model's files are."""
 
-    Attributes:
-        name: the local directory or the repository, as given, without a revision.
-        commit: of the repository; None for a local directory.
-    """
-
-    name: str
+    name: str  # the local directory or the repository, as given, without a revision
     directory: Path
-    commit: str | None = None
+    commit: str | None = None  # of the repository; None for a local directory
 
     @property
     def label(self) -> str:

@@ -36,31 +36,24 @@ TOKENS = 4096  # of a batch
 
 @dataclass(frozen=True)
 class Importance:
-    """Moments of a teacher's activations, float64.
+    """Moments of a teacher's activations, float64."""
 
-    Attributes:
-        state_mean, state_variance: (2L + 1, D) of the states, which the linear maps read.
-        sum_mean, sum_square: (2L + 1, D) of what enters the normalization that makes each state.
-        rotation: (D, D) orthonormal columns: the direction in which all channels are equal, then the principal
-            directions of the states, every state with the same say.
-        rotated_square: (2L + 1, D) as sum_square, along the columns of `rotation`.
-        unit_mean, unit_variance: (L, F) of the feed-forward units after their activation function.
-        query: (L, H, d, d) second moments of the queries.
-        key: (L, H, d, d) covariance of the keys: what all keys share cancels in the softmax.
-        context_mean: (L, H, d) of what attention hands on; context: (L, H, d, d) its covariance.
-    """
-
+    # state_mean, state_variance: (2L + 1, D) of the states, which the linear maps read
     state_mean: Tensor
     state_variance: Tensor
+    # sum_mean, sum_square: (2L + 1, D) of what enters the normalization that makes each state
     sum_mean: Tensor
     sum_square: Tensor
+    # (D, D) orthonormal columns: the direction in which all channels are equal, then the principal directions of the
+    # states, every state with the same say
     rotation: Tensor
-    rotated_square: Tensor
+    rotated_square: Tensor  # (2L + 1, D) as sum_square, along the columns of `rotation`
+    # unit_mean, unit_variance: (L, F) of the feed-forward units after their activation function
     unit_mean: Tensor
     unit_variance: Tensor
-    query: Tensor
-    key: Tensor
-    context_mean: Tensor
+    query: Tensor  # (L, H, d, d) second moments of the queries
+    key: Tensor  # (L, H, d, d) covariance of the keys: what all keys share cancels in the softmax
+    context_mean: Tensor  # (L, H, d) of what attention hands on; context: (L, H, d, d) its covariance
     context: Tensor
 
 

@@ -47,15 +47,10 @@ RIDGE = 1e-6  # of the mean eigenvalue: keeps directions that never occur from b
 
 @dataclass(frozen=True)
 class Basis:
-    """What stays of the residual stream.
+    """What stays of the residual stream."""
 
-    Attributes:
-        directions: (D, D') with orthonormal columns; float64, as everything here.
-        squares: (2L + 1,) mean squared length, within the basis, of what enters each normalization.
-    """
-
-    directions: Tensor
-    squares: Tensor
+    directions: Tensor  # (D, D') with orthonormal columns; float64, as everything here
+    squares: Tensor  # (2L + 1,) mean squared length, within the basis, of what enters each normalization
 
 
 def born_from(

@@ -47,40 +47,29 @@ COUNTERS = re.compile(r"(^|\.)(position_ids|token_type_ids)$")  # buffers of old
 
 @dataclass(frozen=True)
 class HeldOutChange:
-    """What a smaller vocabulary changes in texts that it was not made from.
+    """What a smaller vocabulary changes in texts that it was not made from."""
 
-    Attributes:
-        texts, characters: how much was read.
-        tokens, unknown: (before, after) tokens, and unknown ones among them.
-        changed: texts whose tokens are others.
-    """
-
+    # texts, characters: how much was read
     texts: int
     characters: int
+    # tokens, unknown: (before, after) tokens, and unknown ones among them
     tokens: tuple[int, int]
     unknown: tuple[int, int]
-    changed: int
+    changed: int  # texts whose tokens are others
 
 
 @dataclass(frozen=True)
 class TrimResult:
-    """A model with a smaller vocabulary.
-
-    Attributes:
-        vocabulary: (before, after) tokens; the rows of the embeddings.
-        parameters: (before, after), of all weights.
-        bytes: (before, after), of weights and tokenizer.
-        texts, characters: what the vocabulary was made from.
-        held_out: None where there were too few texts to keep one apart.
-    """
+    """A model with a smaller vocabulary."""
 
     output: str
-    vocabulary: tuple[int, int]
-    parameters: tuple[int, int]
-    bytes: tuple[int, int]
+    vocabulary: tuple[int, int]  # (before, after) tokens; the rows of the embeddings
+    parameters: tuple[int, int]  # (before, after), of all weights
+    bytes: tuple[int, int]  # (before, after), of weights and tokenizer
+    # texts, characters: what the vocabulary was made from
     texts: int
     characters: int
-    held_out: HeldOutChange | None
+    held_out: HeldOutChange | None  # None where there were too few texts to keep one apart
     seconds: float
 
 

@@ -241,17 +241,11 @@ def script_of(letter: str) -> str:
 # ---------------------------------------------------------------------------------------------------- embeddings
 @dataclass(frozen=True)
 class Rows:
-    """Which rows of a model's embeddings stay, and what its configuration says then.
+    """Which rows of a model's embeddings stay, and what its configuration says then."""
 
-    Attributes:
-        tokens: old ids, in their new order.
-        types: token types that the template of pairs can give; None: the model has no table of them.
-        first_position: rows of positions that nothing counts from any more: RoBERTa counts from its padding id.
-    """
-
-    tokens: list[int]
-    types: int | None
-    first_position: int
+    tokens: list[int]  # old ids, in their new order
+    types: int | None  # token types that the template of pairs can give; None: the model has no table of them
+    first_position: int  # rows of positions that nothing counts from any more: RoBERTa counts from its padding id
     config: dict[str, Any]
 
 

@@ -27,33 +27,23 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells; the first cell of a row names it.
-
-    Attributes:
-        words: numbers of the columns that hold words; the others hold numbers.
-        note: what one must know to read it.
-    """
+    """Rows of cells; the first cell of a row names it."""
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    words: frozenset[int] = frozenset({0})
-    note: str = ""
+    words: frozenset[int] = frozenset({0})  # numbers of the columns that hold words; the others hold numbers
+    note: str = ""  # what one must know to read it
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An SVG picture.
+    """An SVG picture."""
 
-    Attributes:
-        svg: one <svg> element, whole and escaped; `title` and `description` are inside of it, too.
-        legend: (class of the line or mark, what it stands for).
-    """
-
-    svg: str
+    svg: str  # one <svg> element, whole and escaped, with title and description inside
     title: str
     description: str
-    legend: tuple[tuple[str, str], ...] = ()
+    legend: tuple[tuple[str, str], ...] = ()  # (class of the line or mark, what it stands for)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +55,12 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Text for a machine, such as commands, to be copied as it stands.
-
-    Attributes:
-        folded: whether it is so long that one must ask for it.
-    """
+    """Text for a machine, such as commands, to be copied as it stands."""
 
     title: str
     text: str
     language: str
-    folded: bool = False
+    folded: bool = False  # whether it is so long that one must ask for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +76,9 @@ Block = Paragraph | Pairs | Table | Pictures | Code | Browser
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the report.
+    """A part of the report."""
 
-    Attributes:
-        id: what links lead to.
-    """
-
-    id: str
+    id: str  # what links lead to
     title: str
     blocks: tuple[Block, ...]
 

@@ -14,16 +14,11 @@ BOARD_WATTS = {"H200": 700, "H100": 700, "A100": 400, "L40S": 350, "L4": 72, "RT
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """An estimate, not a measurement: time times an assumed power.
+    """An estimate, not a measurement: time times an assumed power."""
 
-    Attributes:
-        watts: assumed power while training; `kilowatt_hours`: the estimate.
-        assumption: what it rests on, as a sentence.
-    """
-
-    watts: float
-    kilowatt_hours: float
-    assumption: str
+    watts: float  # assumed power while training
+    kilowatt_hours: float  # the estimate
+    assumption: str  # what it rests on, as a sentence
 
 
 def estimate_energy(run: Provenance, *, watts: float = 0.0) -> Energy | None:

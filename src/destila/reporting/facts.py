@@ -29,67 +29,46 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """One reader.
+    """One reader."""
 
-    Attributes:
-        label: short and unique in the report; `name`: the directory or hub id.
-        parameters: weights of the network; `bytes`: of the files that it needs; None where unknown.
-        threshold: on the no-answer score; None: it always answers.
-        reports: one by each normalizer, that of the whole report first.
-        groups: scores by kind of question.
-        speed: one for each length; empty where nobody measured.
-        predictions: file of its raw predictions, beside the page.
-        origin: where it comes from.
-    """
-
-    label: str
-    name: str
+    label: str  # short and unique in the report
+    name: str  # the directory or hub id
     backend: str
     precision: str
-    parameters: int | None
-    bytes: int | None
-    threshold: float | None
+    parameters: int | None  # weights of the network
+    bytes: int | None  # of the files that it needs; None where unknown
+    threshold: float | None  # on the no-answer score; None: it always answers
     window: Mapping[str, int]
-    reports: tuple[Report, ...]
-    groups: tuple[Group, ...]
+    reports: tuple[Report, ...]  # one by each normalizer, that of the whole report first
+    groups: tuple[Group, ...]  # scores by kind of question
     reliability: Reliability
     no_answer: NoAnswerCurve | Missing
-    speed: tuple[Speed, ...]
-    predictions: str
-    origin: Provenance
+    speed: tuple[Speed, ...]  # one for each length; empty where nobody measured
+    predictions: str  # file of its raw predictions, beside the page
+    origin: Provenance  # where it comes from
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A number over the steps of a run.
-
-    Attributes:
-        kind: "loss" (the loss and its terms before their weights), "dev" (scores on dev) or "other".
-        points: (step, value), thinned; `low`: the point of the lowest value of all; `high` likewise; `count`: of all.
-    """
+    """A number over the steps of a run."""
 
     name: str
-    kind: str
-    points: tuple[tuple[int, float], ...]
-    low: tuple[int, float]
-    high: tuple[int, float]
-    count: int
+    kind: str  # "loss" (the loss and its terms before their weights), "dev" (scores on dev) or "other"
+    points: tuple[tuple[int, float], ...]  # (step, value), thinned
+    low: tuple[int, float]  # the point of the lowest value of all
+    high: tuple[int, float]  # likewise
+    count: int  # of all
 
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A run among the ancestors of a model: its curves, and what it cost.
-
-    Attributes:
-        steps: optimizer steps done; None if unknown.
-        energy: an estimate; None where nothing is known to estimate it from.
-    """
+    """A run among the ancestors of a model: its curves, and what it cost."""
 
     label: str
     origin: Provenance
     curves: tuple[Curve, ...]
-    steps: int | None
-    energy: Energy | None
+    steps: int | None  # optimizer steps done; None if unknown
+    energy: Energy | None  # an estimate; None where nothing is known to estimate it from
 
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -97,28 +76,22 @@ Matrix = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class LayerAgreement:
-    """How alike two models are inside, on the same text.
+    """How alike two models are inside, on the same text."""
 
-    Attributes:
-        student, teacher: their labels.
-        windows, tokens: how much was compared.
-        unit: what is compared: "tokens", or "words" where the tokenizers differ; then `tokens` counts those.
-        mapping: the teacher layer that each student layer 0..M learned from, or would by the uniform map.
-        trained: whether `mapping` is that of the student's run.
-        hidden: linear CKA of hidden states, student layers 0..M by teacher layers 0..L; 1: the same up to a rotation
-            and a scale.
-        attention: 1 - Jensen-Shannon divergence (in bits) of the attention, mean over heads, of each token; student
-            layers 1..M by teacher layers 1..L; 1: the same.
-    """
-
+    # student, teacher: their labels
     student: str
     teacher: str
+    # windows, tokens: how much was compared
     windows: int
     tokens: int
-    mapping: tuple[int, ...]
-    trained: bool
+    mapping: tuple[int, ...]  # the teacher layer that each student layer 0..M learned from, or would by the uniform map
+    trained: bool  # whether `mapping` is that of the student's run
+    # linear CKA of hidden states, student layers 0..M by teacher layers 0..L; 1: the same up to a rotation and a scale
     hidden: Matrix
+    # 1 - Jensen-Shannon divergence (in bits) of the attention, mean over heads, of each token; student layers 1..M by
+    # teacher layers 1..L; 1: the same
     attention: Matrix
+    # what is compared: "tokens", or "words" where the tokenizers differ; then `tokens` counts those
     unit: str = "tokens"
 
 

@@ -40,15 +40,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The records of a lineage.json, by name.
+    """The records of a lineage.json, by name."""
 
-    Attributes:
-        path: the file.
-        root: the directory that names of models start from.
-    """
-
-    path: Path
-    root: Path
+    path: Path  # the file
+    root: Path  # the directory that names of models start from
     records: Mapping[str, Record]
 
     @property

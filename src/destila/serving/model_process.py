@@ -66,9 +66,6 @@ class ModelProcess:
     Attributes:
         loaded: this model and what lay beside it, for `Reader.of`.
         restarts: how often a child was started after the first.
-
-    Raises:
-        UserError: as `load_backend`; or the first child dies while it loads.
     """
 
     def __init__(self, load: Mapping[str, Any]) -> None:

@@ -23,15 +23,12 @@ INPUTS_SEED = 1  # of further inputs: runs with other seeds share what the teach
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The questions of a training.
+    """The questions of a training."""
 
-    Attributes:
-        train, dev: what is trained on, and what the best checkpoint is chosen on.
-        file_of: by the id of a training example, the name of the file that it comes from.
-    """
-
+    # train, dev: what is trained on, and what the best checkpoint is chosen on
     train: list[Example]
     dev: list[Example]
+    # by the id of a training example, the name of the file that it comes from
     file_of: Mapping[str, str] = field(default_factory=dict)
 
     def file(self, example: Example) -> str:

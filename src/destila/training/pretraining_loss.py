@@ -30,17 +30,13 @@ _span_loss: Callable[..., Tensor] = torch.compiler.disable(task_loss)  # type: i
 
 @dataclass(frozen=True)
 class PretrainingBatch:
-    """`rows.Rows` as tensors.
+    """`rows.Rows` as tensors."""
 
-    Attributes:
-        input_ids: (B, T) int64.
-        places, labels: (B, K) int64.
-        start_positions, end_positions: (B, T) bool, as in `losses.TorchBatch`.
-    """
-
-    input_ids: Tensor
+    input_ids: Tensor  # (B, T) int64
+    # places, labels: (B, K) int64
     places: Tensor
     labels: Tensor
+    # start_positions, end_positions: (B, T) bool, as in `losses.TorchBatch`
     start_positions: Tensor
     end_positions: Tensor
 

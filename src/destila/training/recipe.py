@@ -67,11 +67,7 @@ def window_builder(reader: LoadedModel, settings: TrainingCommandSettings) -> Wi
 def training_windows(
     reader: LoadedModel, settings: TrainingCommandSettings, examples: Sequence[Example]
 ) -> list[Window]:
-    """The windows of the training examples; says how many questions have an answer that stands whole in none.
-
-    Raises:
-        UserError: as `window_builder` and `WindowBuilder.build` do.
-    """
+    """The windows of the training examples; says how many questions have an answer that stands whole in none."""
     built = window_builder(reader, settings).build(examples)
     windows = without_some_negatives(built, settings.data.negatives)
     device_of(settings.training)  # decided before anything asks for the process
@@ -148,9 +144,6 @@ def fit(
         batches: which windows each step reads.
         source: where the reader comes from, for its destila.json.
         prepare: adds to a batch what else is known of its rows.
-
-    Raises:
-        UserError: as `open_run` and `train` do.
     """
     window, pad_id, dev_examples = settings.window, int(reader.model.config.pad_token_id), data.dev
     source = {**source, "files": data_record(data, settings.data)}
@@ -213,11 +206,7 @@ def _dev_scores(
 
 # ---------------------------------------------------------------------------------------------------- the start
 def load_start(settings: RunSettings, name: str, *, revision: str | None = None, dropout: float) -> LoadedModel:
-    """Load a model to start from; a run that is resumed goes on with the commit that it started with.
-
-    Raises:
-        UserError: as `load_reader` does.
-    """
+    """Load a model to start from; a run that is resumed goes on with the commit that it started with."""
     path, repository = Path(settings.output) / RUN_FILE, name.partition("@")[0]
     record = read_json(path) if settings.resume and path.exists() else {}
     commit = record.get("source", {}).get("commits", {}).get(repository)
@@ -227,11 +216,7 @@ def load_start(settings: RunSettings, name: str, *, revision: str | None = None,
 
 
 def grown(reader: LoadedModel, model: ModelSettings | PretrainedModelSettings, *, seed: int) -> LoadedModel:
-    """The model at the shape of the settings, if they ask for that.
-
-    Raises:
-        UserError: as `grow` does.
-    """
+    """The model at the shape of the settings, if they ask for that."""
     return replace(reader, model=grow(reader.model, model.shape, seed=seed)) if model.grow else reader
 
 

@@ -35,9 +35,6 @@ def run_stages(
     Args:
         run: trains one stage.
         check: refuses the settings of a stage; all are checked before the first is trained.
-
-    Raises:
-        UserError: as `stages_to_do`, `check` and `run` do.
     """
     stages = stages_to_do(settings)
     for stage in stages:

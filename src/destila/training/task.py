@@ -57,16 +57,12 @@ class TrainingResult:
 
 @dataclass
 class Position:
-    """How far training is; with weights and optimizer, all that a checkpoint holds.
-
-    Attributes:
-        seconds: spent on steps, over all calls, but for the first step of each, which compiles and warms up.
-    """
+    """How far training is; with weights and optimizer, all that a checkpoint holds."""
 
     step: int = 0
     best_step: int = 0
     best_score: float | None = None
-    seconds: float = 0.0
+    seconds: float = 0.0  # spent on steps, over all calls, but for the first step of each, which compiles and warms up
 
 
 class Objective(nn.Module):
@@ -84,24 +80,17 @@ class Objective(nn.Module):
 
 @dataclass(frozen=True)
 class Task(Generic[Row]):
-    """What is trained, on what, and how it is judged and saved.
-
-    Attributes:
-        loss_fn: (student, batch) -> Loss, every term a mean over rows; the parameters of a module are trained too.
-        collate: rows and device -> batch.
-        evaluate: student -> scores; the one named by `criterion` chooses the best checkpoint. None: no evaluation.
-        criterion: the score that is to be large.
-        tokens_per_row: where all rows are equally long: speed is reported, and compiling pays. 0: they are not.
-        flops_per_token: floating-point operations of a training step, by token; 0: unknown.
-        save: writes the student, and the scores that it had, as a loadable model into an existing directory.
-    """
+    """What is trained, on what, and how it is judged and saved."""
 
     student: nn.Module
+    # (student, batch) -> Loss, every term a mean over rows; the parameters of a module are trained too
     loss_fn: Callable[[nn.Module, Any], Loss]
     batches: Batches[Row]
-    collate: Callable[[Sequence[Row], torch.device], Any]
+    collate: Callable[[Sequence[Row], torch.device], Any]  # rows and device -> batch
+    # writes the student, and the scores that it had, as a loadable model into an existing directory
     save: Callable[[nn.Module, Path, Mapping[str, Any]], None]
+    # student -> scores; the one named by `criterion` chooses the best checkpoint. None: no evaluation.
     evaluate: Callable[[nn.Module], Mapping[str, Any]] | None = None
-    criterion: str = "f1"
-    tokens_per_row: int = 0
-    flops_per_token: float = 0.0
+    criterion: str = "f1"  # the score that is to be large
+    tokens_per_row: int = 0  # where all rows are equally long: speed is reported, and compiling pays. 0: they are not.
+    flops_per_token: float = 0.0  # floating-point operations of a training step, by token; 0: unknown

@@ -37,19 +37,12 @@ STOP = frozenset(form.encode() for word in STOP_WORDS.split() for form in (word,
 
 
 class Words(NamedTuple):
-    """A passage as words.
+    """A passage as words."""
 
-    Attributes:
-        starts: (W + 1,) the token that each word begins with, and the end.
-        texts: the bytes of each, without the space before it.
-        kinds: `Kind` of each word's first token.
-        sentence: (W,) the number of the sentence that each belongs to.
-    """
-
-    starts: list[int]
-    texts: list[bytes]
-    kinds: list[int]
-    sentence: list[int]
+    starts: list[int]  # (W + 1,) the token that each word begins with, and the end
+    texts: list[bytes]  # the bytes of each, without the space before it
+    kinds: list[int]  # `Kind` of each word's first token
+    sentence: list[int]  # (W,) the number of the sentence that each belongs to
 
 
 class Gap(NamedTuple):

@@ -34,18 +34,13 @@ from destila.data.synthetic.word_variants import WordForms
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of pre-training before words are masked. T tokens, M answers.
+    """One row of pre-training before words are masked. T tokens, M answers."""
 
-    Attributes:
-        ids: (T,) of exactly the length asked for.
-        starts, ends: first and last token of every right answer; (0,) where there is none; empty without a question.
-        context: where the context begins.
-    """
-
-    ids: Ids
+    ids: Ids  # (T,) of exactly the length asked for
+    # starts, ends: first and last token of every right answer; (0,) where there is none; empty without a question
     starts: tuple[int, ...]
     ends: tuple[int, ...]
-    context: int
+    context: int  # where the context begins
 
 
 def plain_row(passage: Ids, *, length: int, lexicon: Lexicon) -> Row:

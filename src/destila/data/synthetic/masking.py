@@ -20,17 +20,11 @@ IGNORED = -100
 
 
 class Masked(NamedTuple):
-    """A row with masked words. T tokens, K places.
+    """A row with masked words. T tokens, K places."""
 
-    Attributes:
-        ids: (T,) what the model sees.
-        places: (K,) positions to guess, in order; position 0 where there are fewer than K.
-        labels: (K,) the tokens that were there; -100 at unused places.
-    """
-
-    ids: Ids
-    places: Ids
-    labels: Ids
+    ids: Ids  # (T,) what the model sees
+    places: Ids  # (K,) positions to guess, in order; position 0 where there are fewer than K
+    labels: Ids  # (K,) the tokens that were there; -100 at unused places
 
 
 def place_count(length: int, settings: MaskingSettings) -> int:

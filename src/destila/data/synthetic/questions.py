@@ -38,17 +38,13 @@ FORM, NEIGHBOUR = 0.35, 0.3
 
 
 class Asker(NamedTuple):
-    """What a question is made with.
-
-    Attributes:
-        forms: other forms of the words, if the settings want any.
-    """
+    """What a question is made with."""
 
     passage: Ids
     words: Words
     lexicon: Lexicon
     settings: ClozeSettings
-    forms: WordForms | None
+    forms: WordForms | None  # other forms of the words, if the settings want any
     generator: np.random.Generator
 
     def chance(self, share: float) -> bool:

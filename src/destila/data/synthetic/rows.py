@@ -35,17 +35,13 @@ HELD_OUT = 20_000  # tokens at the end of a source that are kept apart, at most
 
 @dataclass(frozen=True)
 class Rows(Sequence["Rows"]):
-    """Rows side by side: B rows of T tokens, K masked places, M answers at most.
+    """Rows side by side: B rows of T tokens, K masked places, M answers at most."""
 
-    Attributes:
-        ids: (B, T) int32.
-        places, labels: (B, K), see `masking.Masked`.
-        starts, ends: (B, M) int32, first and last tokens of right answers; -1 where there are fewer.
-    """
-
-    ids: NDArray[np.int32]
+    ids: NDArray[np.int32]  # (B, T) int32
+    # places, labels: (B, K), see `masking.Masked`
     places: NDArray[np.int32]
     labels: NDArray[np.int32]
+    # starts, ends: (B, M) int32, first and last tokens of right answers; -1 where there are fewer
     starts: NDArray[np.int32]
     ends: NDArray[np.int32]
 

@@ -79,15 +79,10 @@ class Synonyms(Generic[T]):
 
 
 class Kinds(NamedTuple):
-    """What things are called.
+    """What things are called."""
 
-    Attributes:
-        of: the nouns for a thing, by its words in small letters.
-        nouns: all nouns that may stand before a name and say what it is.
-    """
-
-    of: Mapping[str, tuple[str, ...]]
-    nouns: frozenset[str]
+    of: Mapping[str, tuple[str, ...]]  # the nouns for a thing, by its words in small letters
+    nouns: frozenset[str]  # all nouns that may stand before a name and say what it is
 
 
 @functools.cache

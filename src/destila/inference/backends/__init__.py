@@ -41,19 +41,13 @@ class SpanModel(Protocol):
 
 @dataclass(frozen=True)
 class LoadedBackend:
-    """A model that is ready to run, and what lay beside it.
-
-    Attributes:
-        config: the content of config.json.
-        metadata: its destila.json; empty where there is none.
-        location: where its files are, and which commit of the hub they are.
-    """
+    """A model that is ready to run, and what lay beside it."""
 
     model: SpanModel
     tokenizer: Tokenizer
-    config: Mapping[str, Any]
-    metadata: ModelMetadata
-    location: Location
+    config: Mapping[str, Any]  # the content of config.json
+    metadata: ModelMetadata  # its destila.json; empty where there is none
+    location: Location  # where its files are, and which commit of the hub they are
 
 
 # What a model's directory holds, and what runs it, fastest first: (backend, file, what to install).

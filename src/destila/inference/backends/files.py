@@ -48,11 +48,7 @@ def read_export(directory: Path, file: str) -> ModelMetadata:
 
 
 def read_export_config(directory: Path) -> Mapping[str, Any]:
-    """The config.json of an exported directory, by which texts are cut into what its model can read.
-
-    Raises:
-        UserError: as `read_config`.
-    """
+    """The config.json of an exported directory, by which texts are cut into what its model can read."""
     return read_config(directory, required=("model_type", "max_position_embeddings"))
 
 

@@ -53,11 +53,7 @@ def _array(logits: torch.Tensor) -> Logits:
 
 
 def load(location: Location, *, threads: int = 0) -> LoadedBackend:
-    """Load a reader on the graphics card if there is one, else on the CPU.
-
-    Raises:
-        UserError: see `destila.models.files.load_reader`.
-    """
+    """Load a reader on the graphics card if there is one, else on the CPU."""
     loaded = load_reader(location.name, revision=location.commit)
     most = thread_count(threads)
     torch.set_num_threads(most if threads else min(torch.get_num_threads(), most))

@@ -47,26 +47,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A file as the cache knows it.
+    """A file as the cache knows it."""
 
-    Attributes:
-        path: in bytes, for not every name of a file is text.
-        state: what the system said of the file; empty where that may not tell its next change.
-        limits: under which it was read.
-        digest: of its content; None: there was none to be had.
-        text: what it holds, and `pages` as JSON; None: it was refused.
-        note: on how it was read.
-        refused: code, problem and remedy as JSON.
-    """
-
-    path: bytes
-    state: str
-    limits: str
-    digest: bytes | None = None
-    text: str | None = None
+    path: bytes  # in bytes, for not every name of a file is text
+    state: str  # what the system said of the file; empty where that may not tell its next change
+    limits: str  # under which it was read
+    digest: bytes | None = None  # of its content; None: there was none to be had
+    text: str | None = None  # what it holds, and `pages` as JSON; None: it was refused
     pages: str | None = None
-    note: str | None = None
-    refused: str | None = None
+    note: str | None = None  # on how it was read
+    refused: str | None = None  # code, problem and remedy as JSON
 
 
 class Library:

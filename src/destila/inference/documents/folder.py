@@ -127,21 +127,13 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class DocumentAnswers:
-    """The answers that a file or a folder holds.
+    """The answers that a file or a folder holds."""
 
-    Attributes:
-        answers: best first.
-        guess: the best span behind a refusal; None: there is none, or nothing was refused.
-        files: how many files of a folder were searched; None: one file was read.
-        refused: what is wrong with each of the other files.
-        notes: what a person should know of how files were read, by path.
-    """
-
-    answers: Sequence[FoundAnswer]
-    guess: FoundAnswer | None
-    files: int | None
-    refused: Sequence[DocumentError]
-    notes: Mapping[str, str]
+    answers: Sequence[FoundAnswer]  # best first
+    guess: FoundAnswer | None  # the best span behind a refusal; None: there is none, or nothing was refused
+    files: int | None  # how many files of a folder were searched; None: one file was read
+    refused: Sequence[DocumentError]  # what is wrong with each of the other files
+    notes: Mapping[str, str]  # what a person should know of how files were read, by path
 
 
 def answer_documents(
