@@ -52,7 +52,7 @@ def _change(change: HeldOutChange) -> list[str]:
     return [
         f"held out    {count(change.texts)} texts: {before:.4f} -> {after:.4f} tokens per character; "
         f"{share(change.changed / max(change.texts, 1))} of the texts have other tokens; "
-        f"unknown tokens {count(change.unknown[0])} -> {count(change.unknown[1])}",
+        f"unknown tokens {count(change.unknown[0])} -> {count(change.unknown[1])}"
     ]
 
 

@@ -80,21 +80,9 @@ SOURCES: tuple[Source, ...] = (
         "CC BY-SA 4.0",
         "dcbae93ec3a9f4b9e78fd834a171d6f96c1a875e10e15b7530b7e4ef4971e37e",
     ),
+    Source("mlqa-es", "dev", _MLQA, "CC BY-SA 3.0", _MLQA_SHA256, member="MLQA_V1/dev/dev-context-es-question-es.json"),
     Source(
-        "mlqa-es",
-        "dev",
-        _MLQA,
-        "CC BY-SA 3.0",
-        _MLQA_SHA256,
-        member="MLQA_V1/dev/dev-context-es-question-es.json",
-    ),
-    Source(
-        "mlqa-es",
-        "test",
-        _MLQA,
-        "CC BY-SA 3.0",
-        _MLQA_SHA256,
-        member="MLQA_V1/test/test-context-es-question-es.json",
+        "mlqa-es", "test", _MLQA, "CC BY-SA 3.0", _MLQA_SHA256, member="MLQA_V1/test/test-context-es-question-es.json"
     ),
     Source(
         "sqac",

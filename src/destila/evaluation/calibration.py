@@ -88,11 +88,7 @@ def reliability(scores: Floats, right: Floats) -> Reliability:
 
 
 def no_answer_curve(
-    examples: Sequence[Example],
-    predictions: Mapping[str, Prediction],
-    *,
-    threshold: float | None,
-    normalizer: str,
+    examples: Sequence[Example], predictions: Mapping[str, Prediction], *, threshold: float | None, normalizer: str
 ) -> NoAnswerCurve | Missing:
     """F1 by threshold, over the labelled examples.
 

@@ -136,10 +136,7 @@ def _trained(model: Provenance) -> Provenance:
 def _usage(directory: Path, model: Provenance, config: Mapping[str, Any]) -> str:
     longest = int(model.metadata.get("window", {}).get("max_answer_tokens", 30))
     torch = bool(torch_weights(directory))
-    blocks = [
-        f"With Destila (`pip install 'destila[{_extra(directory)}]'`):",
-        f"```python\n{snippets.DESTILA}```",
-    ]
+    blocks = [f"With Destila (`pip install 'destila[{_extra(directory)}]'`):", f"```python\n{snippets.DESTILA}```"]
     if torch:
         program = snippets.with_transformers(segmented=config.get("type_vocab_size", 1) > 1, longest_answer=longest)
         blocks += ["With transformers:", f"```python\n{program}```"]

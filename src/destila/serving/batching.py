@@ -113,11 +113,7 @@ class Batcher:
         return self._thread.is_alive() and not self._closing
 
     def submit(
-        self,
-        windows: Sequence[Window],
-        *,
-        accepted: bool = False,
-        watch: Callable[[int], None] = lambda done: None,
+        self, windows: Sequence[Window], *, accepted: bool = False, watch: Callable[[int], None] = lambda done: None
     ) -> "Future[WindowLogits]":
         """Queue windows of a request, at least one; the future gives their logits in order.
 

@@ -114,12 +114,7 @@ class _WayToTheModel:
     """
 
     def __init__(
-        self,
-        batcher: Batcher,
-        turns: threading.Semaphore,
-        most: int,
-        examples: Sequence[Example],
-        progress: Progress,
+        self, batcher: Batcher, turns: threading.Semaphore, most: int, examples: Sequence[Example], progress: Progress
     ) -> None:
         self._batcher, self._turns, self._most, self._progress = batcher, turns, most, progress
         self._firsts = list(accumulate((len(example.context) for example in examples), initial=0))

@@ -22,10 +22,7 @@ BETWEEN = 0.2  # seconds from line to line
 
 
 async def respond(
-    request: Request,
-    work: Coroutine[Any, Any, str],
-    progress: Progress,
-    refusal_of: Callable[[Exception], Refusal],
+    request: Request, work: Coroutine[Any, Any, str], progress: Progress, refusal_of: Callable[[Exception], Refusal]
 ) -> Response:
     """The response of some work that gives JSON; in lines where the client takes them and it takes long.
 

@@ -25,10 +25,7 @@ START = {DistillSettings: ("student", {}), FinetuneSettings: ("model", {"grow": 
 
 
 def run_stages(
-    settings: Staged,
-    run: Callable[[Staged], TrainingResult],
-    *,
-    check: Callable[[Staged], None] = lambda stage: None,
+    settings: Staged, run: Callable[[Staged], TrainingResult], *, check: Callable[[Staged], None] = lambda stage: None
 ) -> TrainingResult:
     """Train every stage that has not finished. Returns how the last one that ran ended, those before it in `earlier`.
 

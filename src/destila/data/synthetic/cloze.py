@@ -88,13 +88,7 @@ def cloze_row(
 
 
 def _assemble(
-    passage: Ids,
-    words: Words,
-    sentence: tuple[int, int],
-    gap: Gap,
-    question: list[int],
-    length: int,
-    lexicon: Lexicon,
+    passage: Ids, words: Words, sentence: tuple[int, int], gap: Gap, question: list[int], length: int, lexicon: Lexicon
 ) -> Row:
     """Question and context side by side, and the tokens of the answers."""
     cut, resume = words.starts[sentence[0]], words.starts[sentence[1]]

@@ -67,9 +67,7 @@ def _named_here() -> Iterator[None]:
 def row_maker(store: TokenStore, settings: UnlabelledSettings, *, length: int, seed: int) -> RowMaker:
     """Makes rows of `length` tokens of all of a store."""
     pretraining = PretrainSettings(
-        text=TextSettings(weights=settings.weights),
-        model=PretrainedModelSettings(length=length),
-        cloze=settings.cloze,
+        text=TextSettings(weights=settings.weights), model=PretrainedModelSettings(length=length), cloze=settings.cloze
     )
     with _named_here():
         return RowMaker(store, store.sources, pretraining, seed=seed)

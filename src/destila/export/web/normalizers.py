@@ -87,13 +87,7 @@ def _precompiled(part: Fields) -> dict[str, Any]:
     return {"kind": "Precompiled", "charsmap": keys, "classes": flat}
 
 
-STEPS = {
-    "NFC": _composition,
-    "NFKC": _composition,
-    "Replace": _replace,
-    "Strip": _strip,
-    "Precompiled": _precompiled,
-}
+STEPS = {"NFC": _composition, "NFKC": _composition, "Replace": _replace, "Strip": _strip, "Precompiled": _precompiled}
 
 
 def _charsmap_keys(charsmap: bytes) -> dict[str, str]:

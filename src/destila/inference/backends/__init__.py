@@ -51,11 +51,7 @@ class LoadedBackend:
 
 
 # What a model's directory holds, and what runs it, fastest first: (backend, file, what to install).
-CHOICES = (
-    ("openvino", OPENVINO_FILE, "openvino"),
-    ("onnx", ONNX_FILE, "onnxruntime"),
-    ("torch", CONFIG_FILE, "torch"),
-)
+CHOICES = (("openvino", OPENVINO_FILE, "openvino"), ("onnx", ONNX_FILE, "onnxruntime"), ("torch", CONFIG_FILE, "torch"))
 EXTRAS = {"openvino": "destila[openvino]", "onnx": "destila", "torch": "destila[train]"}
 
 

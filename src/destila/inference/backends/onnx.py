@@ -19,14 +19,7 @@ from destila.core.errors import UserError
 from destila.core.model_files import ONNX_FILE
 from destila.data.tokenizers import load_tokenizer
 from destila.inference.backends import Integers, LoadedBackend, Logits
-from destila.inference.backends.files import (
-    EXPORT_AGAIN,
-    INPUTS,
-    OUTPUTS,
-    check_names,
-    read_export,
-    read_export_config,
-)
+from destila.inference.backends.files import EXPORT_AGAIN, INPUTS, OUTPUTS, check_names, read_export, read_export_config
 from destila.models.hub import Location
 
 # A residual sum fused with its layer norm took 12.6 ms of the 100 of a paper-sized student; apart they take 3.
