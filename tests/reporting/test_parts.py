@@ -18,7 +18,8 @@ from destila.core.records import Answer, Example, Missing
 from destila.data.squad import save
 from destila.evaluation.calibration import Bin, no_answer_curve, reliability
 from destila.evaluation.errors import KEPT, LONGEST_GAP, Segment, kind_of, segments
-from destila.reporting import collect, rawfiles, svg
+from destila.evaluation.predictions import read_raw, write_raw
+from destila.reporting import collect, svg
 from destila.reporting.markdown import escape, paragraph
 from report_case import Page, markdown_tables, onnx_reader
 from tiny import predicted, tiny_examples
@@ -111,8 +112,8 @@ def test_raw_predictions_come_back_as_they_were(tmp_path: Path) -> None:
         "línea\u2028rara": predicted(Answer.at(TEXT, 0, 4, 0.5), Answer.at(TEXT, 0, 4, 0.5), -1.25),
         "nada": predicted(Answer.none(0.75), None, math.inf),
     }
-    rawfiles.write(made, tmp_path / "a.jsonl")
-    assert rawfiles.read(tmp_path / "a.jsonl") == made
+    write_raw(made, tmp_path / "a.jsonl")
+    assert read_raw(tmp_path / "a.jsonl") == made
     assert json.loads((tmp_path / "a.json").read_text()) == {"línea\u2028rara": "Lima", "nada": None}
 
 
@@ -253,6 +254,6 @@ def test_answers_taken_again_follow_the_threshold_of_now(tmp_path: Path) -> None
     assert before.models[0].no_answer.used.answered == 1  # type: ignore[union-attr]
     assert after.models[0].no_answer.used.answered == 0  # type: ignore[union-attr]
     assert after.models[0].reports[0].f1 == pytest.approx(100 / 7)  # only the one without an answer
-    assert {
-        one.answer.text for one in rawfiles.read(tmp_path / "report" / "predictions" / "reader.jsonl").values()
-    } == {None}
+    assert {one.answer.text for one in read_raw(tmp_path / "report" / "predictions" / "reader.jsonl").values()} == {
+        None
+    }

@@ -23,7 +23,7 @@ from destila.config.loader import to_toml
 from destila.core.records import Answer, Example, Prediction
 from destila.core.runs import Run
 from destila.data.sources import load_gold
-from destila.reporting import rawfiles
+from destila.evaluation.predictions import write_raw
 from tiny import predicted, tiny_reader
 
 DATA = str(Path(__file__).parents[2] / "data" / "nativa" / "dev.json")
@@ -90,7 +90,7 @@ def make(directory: Path) -> Path:
         ("teacher", answers(1, skill=0.9, threshold=None)),
         ("student", answers(2, skill=0.6, threshold=THRESHOLD)),
     ):
-        rawfiles.write(made, directory / "report" / "predictions" / f"{name}.jsonl")
+        write_raw(made, directory / "report" / "predictions" / f"{name}.jsonl")
     return student
 
 

@@ -24,9 +24,9 @@ from destila.core.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, command_lin
 from destila.data.licences import describe_data
 from destila.data.sources import load_gold
 from destila.evaluation import benchmark, breakdowns, calibration, errors, evaluate, metrics
-from destila.evaluation.predictions import answer_texts
+from destila.evaluation.predictions import answer_texts, read_raw, write_raw
 from destila.inference.reader import SHIPPED, SHIPPED_NAME, name_of, place_of
-from destila.reporting import layer_similarity, rawfiles
+from destila.reporting import layer_similarity
 from destila.reporting.card import SCORES_FILE
 from destila.reporting.card_metadata import CARD_FILE
 from destila.reporting.energy import estimate_energy
@@ -153,10 +153,10 @@ def _ask(
     if settings.reuse and path.exists():
         print(f"{label}: answers of an earlier report, {path}", file=sys.stderr)
         # Its threshold may have been fitted since; the answers must be those that it gives now.
-        predictions = metrics.with_threshold(rawfiles.read(path), candidate.reader.no_answer_threshold)
+        predictions = metrics.with_threshold(read_raw(path), candidate.reader.no_answer_threshold)
     else:
         predictions = candidate.reader.predict(examples)
-    rawfiles.write(predictions, path)
+    write_raw(predictions, path)
     scores = metrics.score(examples, answer_texts(predictions), normalizer=settings.normalizer, where=str(path))
     reader = candidate.reader
     facts = {
