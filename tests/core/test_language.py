@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import destila.config
-from destila.cli.main import COMMANDS, dispatch
+from destila.cli.main import dispatch
+from destila.cli.verbs import VERBS, settings_class
 from destila.config.flags import help_texts
 from destila.core import language
 from destila.core.catalog import FILE, Catalog, pieces_of
@@ -182,8 +183,8 @@ def settings_texts(cls: type) -> Iterator[str]:
 
 
 def help_of_verbs() -> set[str]:
-    classes = [getattr(destila.config, name) for _, name, _ in COMMANDS.values()]
-    texts = {text for _, _, text in COMMANDS.values()} | {str(cls.__doc__) for cls in classes}
+    classes = [settings_class(verb) for verb in VERBS]
+    texts = {*VERBS.values()} | {str(cls.__doc__) for cls in classes}
     return texts | {text for cls in classes for text in settings_texts(cls)}
 
 
@@ -311,7 +312,7 @@ def settings_of_help(text: str) -> list[str]:
     return re.findall(r"^  (?:--?)?[\w.-]+", text, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("verb", COMMANDS)
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_has_the_same_settings_in_both_languages(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = []
     for tongue in ("en", "es"):

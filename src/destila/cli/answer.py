@@ -23,9 +23,6 @@ def run(settings: AnswerSettings) -> dict[str, Any]:
     Returns:
         {"answers": [{"text", "start", "end", "score"}]} for one question, with the best "guess" behind a refusal;
         {"questions": n, "errors": m} for a file.
-
-    Raises:
-        UserError: a question or text is missing or cannot be read, or the model cannot; see `answer_file`.
     """
     settings.check()
     if settings.input is None:
