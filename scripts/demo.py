@@ -5,7 +5,8 @@
 
 The teacher is the project's own (models/teacher). The student begins as the bundled model and learns the teacher's
 answers to a few hundred questions; the baseline begins there, too, and learns the gold answers without a teacher. All
-are scored on questions that none has seen. QUESTION and TEXT come through the environment, so that quotes in them survive.
+are scored on questions that none has seen. QUESTION and TEXT come through the environment, so that quotes in them
+survive.
 """
 
 import os
