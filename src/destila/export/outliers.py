@@ -1,14 +1,11 @@
-"""Input channels of matrix products that are far larger than the others, kept from costing the others their precision.
+"""Input channels of matrix products that are far larger than the others: multiplied apart, in floating point.
 
 int8 scales a whole input by its largest number. In encoders of the BERT kind a few channels are five to ten times as
-large as all others, at every token or at some, so most of the 256 steps are spent on them. Two ways out, by cost:
+large as all others, at every token or at some, so most of the 256 steps are spent on them. Those channels leave the
+int8 product and have one of their own, eight columns wide (the decomposition of LLM.int8(), Dettmers et al., 2022,
+arXiv 2208.07339, with channels fixed by calibration instead of found in every call).
 
-- Products that widen (more outputs than inputs): the channels are made smaller before the product, and their weights
-  larger (SmoothQuant, Xiao et al., 2023, arXiv 2211.10438, for outliers only). One multiplication of the narrow side.
-- Products that narrow: the channels leave and have a product of their own, in floating point (LLM.int8(), Dettmers et
-  al., 2022, arXiv 2208.07339, with channels fixed by calibration instead of found in each call).
-
-Shape legend: K inputs, N outputs.
+Shape legend: T tokens, K inputs, N outputs.
 """
 
 import tempfile
@@ -23,57 +20,45 @@ from destila.data.windows import Batch
 from destila.inference.backends.files import INPUTS
 
 Floats = NDArray[np.float32]
-OUTLIERS = 8  # channels; sixteen gave no more
-FAR = 2.0  # times the largest of the other channels: below, there is less than a bit to gain
-APART = 4.0  # likewise, for a product of their own: it costs 1 % of the time of a reader of six layers
+OUTLIERS = 8  # channels that leave; sixteen gave no more
+FAR = 2.0  # times the largest of the channels that stay: below, leaving gains less than a bit
 
 
-def tame_outliers(model: Any, weights: Mapping[str, Floats], calibration: Sequence[Batch]) -> dict[str, Floats]:
-    """Rewrite an onnx model so that outlier channels do not set the scale of the products of `weights`.
+def split_outliers(model: Any, weights: Mapping[str, Floats], calibration: Sequence[Batch]) -> dict[str, Floats]:
+    """Rewrite an onnx model so that outlier channels bypass the products of `weights`, which are to be quantized.
 
     Args:
         model: an `onnx.ModelProto`, changed in place.
-        weights: (K, N) by the name of their initializer, which are to be quantized.
+        weights: (K, N) by the name of their initializer.
         calibration: windows on which inputs are measured; none: nothing is changed.
 
     Returns:
-        The weights as they are now.
+        The weights as they are now: rows of the channels that left are zero.
     """
     products = _products(model.graph, weights)
     ranges = _ranges(model, {node.input[0] for node in products.values()}, calibration) if calibration else {}
-    changed = dict(weights)
-    for source, each in ranges.items():
-        own = {name: node for name, node in products.items() if node.input[0] == source}
-        if all(weights[name].shape[0] < weights[name].shape[1] for name in own):
-            if (channels := outlier_channels(each, far=FAR)) is not None:
-                changed |= _shrink(model.graph, source, own, weights, limits(each, channels))
-        elif (channels := outlier_channels(each, far=APART)) is not None:
-            changed |= {name: _bypass(model.graph, node, weights[name], channels) for name, node in own.items()}
-            _divide(model.graph, source, channels, width=len(each), products=list(own.values()))
-    return changed
+    outliers = {name: found for name, each in ranges.items() if (found := outlier_channels(each)) is not None}
+    changed = {name: node for name, node in products.items() if node.input[0] in outliers}
+    split = dict(weights)
+    for name, node in changed.items():
+        split[name] = _bypass(model.graph, node, weights[name], outliers[node.input[0]])
+    for source, channels in outliers.items():
+        _divide(model.graph, source, channels, width=len(ranges[source]), products=list(changed.values()))
+    return split
 
 
-def outlier_channels(ranges: Floats, *, far: float) -> NDArray[np.int64] | None:
-    """The largest channels, ascending; None: none is far from the others.
+def outlier_channels(ranges: Floats) -> NDArray[np.int64] | None:
+    """The channels that leave, ascending; None: none is far from the others.
 
     Args:
         ranges: (K,) the largest absolute value of each channel.
-        far: how many times the largest of the others the largest must be.
     """
     if len(ranges) <= 2 * OUTLIERS:
         return None
     order = np.argsort(-ranges, kind="stable")
-    if ranges[order[0]] <= far * ranges[order[OUTLIERS]]:
+    if ranges[order[0]] <= FAR * ranges[order[OUTLIERS]]:
         return None
     return np.sort(order[:OUTLIERS]).astype(np.int64)
-
-
-def limits(ranges: Floats, channels: NDArray[np.int64]) -> Floats:
-    """Factors (K,) that make `channels` no larger than the largest of the others; 1 for those."""
-    factors = np.ones_like(ranges)
-    highest = max(float(np.delete(ranges, channels).max()), float(np.finfo(np.float32).tiny))
-    factors[channels] = np.minimum(1, highest / ranges[channels])
-    return factors
 
 
 def _products(graph: Any, weights: Mapping[str, Floats]) -> dict[str, Any]:
@@ -108,32 +93,6 @@ def _ranges(model: Any, names: set[str], calibration: Sequence[Batch]) -> dict[s
                 largest = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
                 found[name] = np.maximum(found.get(name, largest), largest)
     return found
-
-
-def _shrink(
-    graph: Any, source: str, products: Mapping[str, Any], weights: Mapping[str, Floats], factors: Floats
-) -> dict[str, Floats]:
-    """Multiply the tensor `source` (..., K) by factors before the products; returns weights that make up for it."""
-    from onnx import numpy_helper
-
-    graph.initializer.append(numpy_helper.from_array(factors, f"{source}_factors"))
-    _insert_before(graph, source, f"{source}_inside", f"{source}_factors", products=list(products.values()))
-    changed = {name: (weights[name] / factors[:, None]).astype(np.float32) for name in products}
-    for tensor in graph.initializer:
-        if tensor.name in changed:
-            tensor.CopyFrom(numpy_helper.from_array(changed[tensor.name], tensor.name))
-    return changed
-
-
-def _insert_before(graph: Any, source: str, target: str, factors: str, *, products: Sequence[Any]) -> int:
-    """Let the products read `source` times `factors`; returns the place of the multiplication in the graph."""
-    from onnx import helper
-
-    place = min(place for place, node in enumerate(graph.node) if source in node.input)
-    graph.node.insert(place, helper.make_node("Mul", [source, factors], [target]))
-    for node in products:
-        node.input[0] = target
-    return place
 
 
 def _bypass(graph: Any, node: Any, weight: Floats, channels: NDArray[np.int64]) -> Floats:
@@ -172,6 +131,11 @@ def _divide(graph: Any, source: str, channels: NDArray[np.int64], *, width: int,
     kept[channels] = 0
     graph.initializer.append(numpy_helper.from_array(kept, f"{source}_kept"))
     graph.initializer.append(numpy_helper.from_array(channels, f"{source}_channels"))
-    place = _insert_before(graph, source, f"{source}_inside", f"{source}_kept", products=products)
+    place = min(place for place, node in enumerate(graph.node) if source in node.input)
+    inside = helper.make_node("Mul", [source, f"{source}_kept"], [f"{source}_inside"])
     outside = helper.make_node("Gather", [source, f"{source}_channels"], [f"{source}_outliers"], axis=-1)
-    graph.node.insert(place, outside)
+    graph.node.insert(place, inside)
+    graph.node.insert(place + 1, outside)
+    for node in products:
+        if node.input[0] == source:
+            node.input[0] = inside.output[0]

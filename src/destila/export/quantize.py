@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from destila.data.windows import Batch
-from destila.export.outliers import tame_outliers
+from destila.export.outliers import split_outliers
 from destila.inference.backends.files import INPUTS
 
 SINGLE_FILE = 100_000_000  # bytes in fp32; int8 weights of a larger model get a file of their own
@@ -55,7 +55,7 @@ def quantize_onnx(source: Path, target: Path, *, masked: bool, calibration: Sequ
     _quantize_embeddings(model.graph)
     weights = {name: each for name, each in _weights(model.graph, "MatMul", 1).items() if each.shape[1] >= NARROW}
     weights = {name: each for name, each in weights.items() if name not in _first_comparison(model.graph, weights)}
-    weights = tame_outliers(model, weights, calibration)
+    weights = split_outliers(model, weights, calibration)
     products = [node for node in model.graph.node if node.op_type == "MatMul"]
     with quiet(), tempfile.TemporaryDirectory() as temporary:
         quantize_dynamic(
