@@ -14,10 +14,10 @@ from typing import Any
 
 from destila.config import AnswerSettings
 from destila.core.language import say, say_error
+from destila.core.strict_json import dumps
 from destila.inference.documents.document import DocumentError
 from destila.inference.documents.folder import Folder, FoundAnswer
 from destila.inference.documents.open import read_document
-from destila.inference.jsonl import to_json
 from destila.inference.reader import Reader
 
 SHOWN = 10  # refusals, and notes
@@ -55,7 +55,7 @@ def answer_documents(settings: AnswerSettings, question: str, reader: Reader) ->
         guess = {"guess": _fields(found[1]) if len(found) > 1 else None}
         lines += [say("    best guess: ") + _readable(answer) for answer in found[len(shown) : 2]]
     result = {"answers": [_fields(answer) for answer in shown], **guess, **result}
-    print(to_json(result) if settings.json else "\n".join(lines))
+    print(dumps(result) if settings.json else "\n".join(lines))
     return result
 
 

@@ -5,7 +5,6 @@ side -> quality of those that keep their limits of both -> `destila.evaluation.p
 in the table, with the reason.
 """
 
-import json
 import math
 import random
 import sys
@@ -26,6 +25,7 @@ from destila.core.metadata import ModelMetadata
 from destila.core.progress import Progress
 from destila.core.records import Example, Prediction
 from destila.core.runs import METADATA_FILE, command_line, environment, write_text
+from destila.core.strict_json import dumps
 from destila.data.sources import load_gold
 from destila.evaluation import benchmark
 from destila.evaluation.evaluate import make_report, signature, table
@@ -93,7 +93,7 @@ def run(settings: BenchSettings) -> dict[str, Any]:
         write_text(Path(settings.plot), _chart(points, choice, settings))
     if not settings.json:
         print(_table(told), say(why), sep="\n\n", end="\n\n")
-    print(json.dumps(result))
+    print(dumps(result))
     if choice is None:
         print(say("Nothing keeps the budget."), say(why), file=sys.stderr)
         sys.exit(1)

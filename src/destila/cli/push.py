@@ -7,7 +7,6 @@ stores, prints or takes one.
 """
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from destila.core.errors import UserError
 from destila.core.language import say
 from destila.core.metadata import ModelMetadata
 from destila.core.runs import METADATA_FILE, RUN_FILE, destila_version, read_json
+from destila.core.strict_json import dumps, finite
 from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE
 from destila.models.hub import CONTACT_SECONDS, TORCH_WEIGHTS, connection_errors, hub_errors, library, torch_weights
 from destila.reporting.card_metadata import CARD_FILE, card_problems
@@ -60,7 +60,7 @@ def run(settings: PushSettings) -> dict[str, Any]:
         token = _token(settings.repository)
         _confirm(settings)
         found["commit"] = _push(uploads, settings, token=token)
-    print(json.dumps(found))
+    print(dumps(found))
     return found
 
 
@@ -79,7 +79,7 @@ def gather(directory: Path, repository: str) -> list[Upload]:
         raise UserError.from_problems(str(directory), problems, "Nothing was uploaded.")
     text = card.read_text(encoding="utf-8").replace(PLACEHOLDER, repository)
     about = ModelMetadata.read(directory).without("names_from")
-    metadata = json.dumps(without_paths(dict(about)), ensure_ascii=False, indent=2)
+    metadata = dumps(finite(without_paths(dict(about))), indent=2)
     others = [directory / name for name in (*EXPORTED, *BESIDE) if (directory / name).is_file()]
     paths = [*torch_weights(directory), *others]
     made = [Upload(CARD_FILE, text.encode()), Upload(METADATA_FILE, f"{metadata}\n".encode())]

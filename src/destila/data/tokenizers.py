@@ -21,6 +21,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from destila.core.errors import UserError
 from destila.core.runs import read_json
+from destila.core.strict_json import dumps
 
 TOKENIZER_FILE = "tokenizer.json"
 MODEL_FILES = "config.json, model.safetensors, tokenizer.json"
@@ -101,7 +102,7 @@ def _keep_letters(tokenizer: Tokenizer) -> None:
     for part in trimming:
         part["trim_offsets"] = False
     untrimmed = processors.ByteLevel()  # of whatever kind: the state says which
-    untrimmed.__setstate__(json.dumps(post).encode())
+    untrimmed.__setstate__(dumps(post).encode())
     tokenizer.post_processor = untrimmed
 
 

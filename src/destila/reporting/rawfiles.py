@@ -14,6 +14,7 @@ from typing import Any
 
 from destila.core.records import Answer, Prediction
 from destila.core.runs import write_json, write_text
+from destila.core.strict_json import dumps
 from destila.evaluation.predictions import answer_texts
 
 LOGITS = ("no_answer_score", "best_logit", "null_logit", "spans_logit")  # the first follows from the others
@@ -25,7 +26,7 @@ def write(predictions: Mapping[str, Prediction], path: Path) -> None:
     Args:
         path: of the .jsonl file; the other one stands beside it.
     """
-    lines = [json.dumps(_row(name, one), ensure_ascii=False) + "\n" for name, one in predictions.items()]
+    lines = [dumps(_row(name, one)) + "\n" for name, one in predictions.items()]
     write_text(path, "".join(lines))
     write_json(path.with_suffix(".json"), answer_texts(predictions))
 
