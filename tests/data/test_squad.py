@@ -329,7 +329,7 @@ def test_without_pyarrow_parquet_says_what_to_install(tmp_path: Path, monkeypatc
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "data.json"
     path.write_text("old", encoding="utf-8")
-    with pytest.raises(UnicodeEncodeError):
-        save([Example("a", "\ud83d", CONTEXT)], path)
+    with pytest.raises(TypeError):
+        save([Example("a", "¿Qué?", CONTEXT), Example("b", object(), CONTEXT)], path)  # type: ignore[arg-type]
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]

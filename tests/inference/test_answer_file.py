@@ -56,6 +56,61 @@ def test_order_is_kept_and_bad_lines_become_errors(model, places, capsys, monkey
     assert "13 questions, 10 errors" in capsys.readouterr().err
 
 
+TWO = '"question": "¿Quién fundó Lima?", "context": "Lima fue fundada por Pizarro."'
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        *((f'{{"id": {value}, {TWO}}}', "is no number of JSON") for value in ("NaN", "Infinity", "[-Infinity]")),
+        (f'{{"id": 1, "score": NaN, {TWO}}}', "is no number of JSON"),  # nobody asks for it, but the line is no JSON
+        *((f'{{"id": {value}, {TWO}}}', "its id cannot be written as JSON") for value in ("1e999", '{"a": [-1e999]}')),
+        (f'{{"id": {"1" * 5000}, {TWO}}}', "digits"),
+        (f'{{"id": 1, {TWO}, "id": 2}}', "the key 'id' stands twice"),
+        (f'{{{TWO}, "question": "¿Dónde?"}}', "the key 'question' stands twice"),
+        (f'{{"id": {{"a": 1, "a": 1}}, {TWO}}}', "the key 'a' stands twice"),
+        ("NaN", "is no number of JSON"),
+    ],
+)
+def test_what_is_no_json_becomes_an_error_and_never_comes_out_again(model, places, line, problem):
+    places[0].write_text(f"{line}\n{json.dumps(GOOD)}\n", encoding="utf-8")
+    dispatch(arguments(model, places))
+    results = strict_lines(places[1])
+    assert problem in results[0]["error"]
+    assert "line 1" in results[0]["error"]
+    assert "answers" in results[1]
+
+
+def strict_lines(path):
+    """The lines of a file as a parser reads them that knows JSON and UTF-8 only."""
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    return [json.loads(line, parse_constant=refuse) for line in path.read_bytes().decode("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['"\\ud83d"', '{"\\udc00": ["\\ud800a"]}', "1" * 4000, "1.5", "1e-999", "[null, true]", "[" * 900 + "]" * 900],
+)
+def test_any_other_id_comes_out_as_it_came_in(model, places, value):
+    places[0].write_text(f'{{"id": {value}, {TWO}}}\n', encoding="utf-8")
+    dispatch(arguments(model, places))
+    (result,) = strict_lines(places[1])
+    assert result["id"] == json.loads(value)
+
+
+def test_no_depth_of_brackets_is_a_crash(model, places):
+    lines = [f'{{"id": {"[" * depth + "]" * depth}, {TWO}}}\n' for depth in range(920, 1000)]
+    places[0].write_text("".join(lines), encoding="utf-8")
+    dispatch(arguments(model, places))
+    lines = places[1].read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 80
+    assert '"answers"' in lines[0]
+    assert '"error"' in lines[-1]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=20), st.booleans())
 def test_pieces_cover_the_file_and_can_begin_at_any_of_their_ends(lines, ended):

@@ -8,10 +8,11 @@ from destila.config import AnswerSettings
 from destila.core.errors import UserError
 from destila.core.language import say, say_name
 from destila.core.records import Answer
+from destila.core.strict_json import dumps
 from destila.inference.answer_file import answer_file, open_binary
 from destila.inference.documents.document import kind_of
 from destila.inference.documents.open import plain_text
-from destila.inference.jsonl import answer_fields, to_json
+from destila.inference.jsonl import answer_fields
 from destila.inference.reader import Reader, examples_of
 
 LONG = 20_000  # characters of a text; a process that reads less of them is over before speed could pay
@@ -34,7 +35,7 @@ def run(settings: AnswerSettings) -> dict[str, Any]:
         workers = file_workers(settings)
     counts = answer_file(settings, _load(settings), workers=workers)
     if settings.json and settings.output not in (None, "-"):  # else the answers themselves are on stdout
-        print(to_json(counts))
+        print(dumps(counts))
     return dict(counts)
 
 
@@ -55,7 +56,7 @@ def _answer_one(settings: AnswerSettings) -> dict[str, Any]:
     lines = [_readable(answer) for answer in answers]
     if prediction.guess and len(answers) == 1:
         lines.append(say("    best guess: ") + _readable(prediction.guess))
-    print(to_json(result) if settings.json else "\n".join(lines))
+    print(dumps(result) if settings.json else "\n".join(lines))
     return result
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from destila.config import AnswerSettings
 from destila.core.language import say, say_error
+from destila.core.strict_json import dumps
 from destila.inference.documents.folder import DocumentAnswers, FoundAnswer, answer_documents
-from destila.inference.jsonl import to_json
 from destila.inference.reader import Reader
 
 SHOWN = 10  # refusals, and notes
@@ -40,7 +40,7 @@ def run(settings: AnswerSettings, reader: Reader) -> dict[str, Any]:
     if found.files is not None:
         refused = [{"file": error.where, "problem": error.problem} for error in found.refused]
         result |= {"files": found.files, "refused": refused}
-    print(to_json(result) if settings.json else "\n".join(lines))
+    print(dumps(result) if settings.json else "\n".join(lines))
     return result
 
 

@@ -1,6 +1,5 @@
 """`destila bench`: time readers against each other, in one process and one sitting; or choose among them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from destila.cli import pareto
 from destila.config import BenchSettings
 from destila.core.errors import UserError
 from destila.core.runs import write_text
+from destila.core.strict_json import dumps
 from destila.evaluation.timing import benchmark, format_benchmark
 from destila.reporting.svg import Bar, bar_chart
 
@@ -24,7 +24,7 @@ def run(settings: BenchSettings) -> None:
         write_text(Path(settings.plot), _chart(found.rows))
     if not settings.json:
         print(format_benchmark(found), end="\n\n")
-    print(json.dumps({"rows": list(found.rows), "environment": found.environment}))
+    print(dumps({"rows": list(found.rows), "environment": found.environment}))
 
 
 def _check(settings: BenchSettings) -> None:

@@ -1,12 +1,12 @@
 """`destila card`: the model card of a run or an export, with scores measured for it if data are given."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from destila.config import CardSettings
 from destila.core.runs import read_json, write_json
+from destila.core.strict_json import dumps
 from destila.data.licences import describe_data
 from destila.data.sources import load_gold
 from destila.evaluation import evaluate
@@ -24,7 +24,7 @@ def run(settings: CardSettings) -> Path:
     if settings.data:
         _measure(directory, settings.data)
     path = write_card(directory, overwrite=settings.overwrite)
-    print(json.dumps({"card": str(path)}))
+    print(dumps({"card": str(path)}))
     return path
 
 

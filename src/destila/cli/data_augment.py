@@ -1,11 +1,11 @@
 """`destila data augment`: write more training questions, made of labelled ones."""
 
-import json
 from pathlib import Path
 
 from destila.config import DataAugmentSettings
 from destila.core.errors import UserError
 from destila.core.language import say
+from destila.core.strict_json import dumps
 from destila.data.sources import load_examples
 from destila.data.squad import check_target, save
 from destila.data.synthetic.augmentation import variations
@@ -29,4 +29,4 @@ def run(settings: DataAugmentSettings) -> None:
     save(made, output)
     answerable = sum(bool(example.answers) for example in made)
     print(say(f"{len(made):,} questions, {answerable:,} of them answerable, made of {len(examples):,}: {output}"))
-    print(json.dumps({"output": str(output), "questions": len(made), "answerable": answerable, "from": len(examples)}))
+    print(dumps({"output": str(output), "questions": len(made), "answerable": answerable, "from": len(examples)}))

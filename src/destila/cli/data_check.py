@@ -1,12 +1,12 @@
 """`destila data check`: what is in data files, what is wrong with it, and what repair would make of it."""
 
 import dataclasses
-import json
 from typing import Any
 
 from destila.config import DataCheckSettings
 from destila.core.errors import UserError
 from destila.core.language import say, say_error
+from destila.core.strict_json import dumps
 from destila.data.offsets import CHARACTERS
 from destila.data.repair import PROBLEM_KINDS, Counts, Tally
 from destila.data.sources import resolve
@@ -34,7 +34,7 @@ def run(settings: DataCheckSettings) -> list[tuple[str, Counts]]:
         raise UserError("data check", "\n".join([problem, *map(say_error, errors)]))
     if not settings.json:
         print("\n\n".join(table(name, counts) for name, counts in results), end="\n\n")
-    print(json.dumps({"files": [as_json(name, counts) for name, counts in results]}, ensure_ascii=False))
+    print(dumps({"files": [as_json(name, counts) for name, counts in results]}))
     return results
 
 

@@ -1,11 +1,11 @@
 """`destila data convert`: read a data file in one format, write it in another, repaired if asked."""
 
-import json
 from pathlib import Path
 
 from destila.cli.data_check import as_json, table
 from destila.config import DataConvertSettings
 from destila.core.language import say
+from destila.core.strict_json import dumps
 from destila.data.repair import Counts
 from destila.data.sources import resolve
 from destila.data.squad import check_target, read, save
@@ -23,5 +23,5 @@ def run(settings: DataConvertSettings) -> Counts:
     save(examples, target)
     print(table(settings.source, counts), end="\n\n")
     print(say(f"written: {target}"))
-    print(json.dumps({"files": [{**as_json(settings.source, counts), "target": str(target)}]}, ensure_ascii=False))
+    print(dumps({"files": [{**as_json(settings.source, counts), "target": str(target)}]}))
     return counts

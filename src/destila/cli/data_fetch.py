@@ -1,9 +1,9 @@
 """`destila data fetch`: download a named data set and say where its files are, under which licence."""
 
-import json
 from pathlib import Path
 
 from destila.config import DataFetchSettings
+from destila.core.strict_json import dumps
 from destila.data.download import digest
 from destila.data.sources import cache_directory, fetch, find, unknown
 
@@ -25,5 +25,5 @@ def run(settings: DataFetchSettings) -> list[Path]:
         print(f"{source.key:{width}}  {path.stat().st_size:12,} bytes  {source.licence:13}  {path}")
         entry = {"name": source.key, "path": str(path), "bytes": path.stat().st_size, "sha256": digest(path)}
         entries.append(entry | {"licence": source.licence, "address": source.address})
-    print(json.dumps({"files": entries}, ensure_ascii=False))
+    print(dumps({"files": entries}))
     return paths

@@ -1,10 +1,10 @@
 """`destila export`: a reader -> a directory that answers without torch, proven equal or nearly equal."""
 
-import json
 import sys
 
 from destila.config import ExportSettings
 from destila.core.language import say
+from destila.core.strict_json import dumps
 from destila.export.export import export
 from destila.reporting.card import write_card
 
@@ -17,4 +17,4 @@ def run(settings: ExportSettings) -> None:
     else:
         write_card(made.path)
     sizes = {"precision": made.precision, "output": str(made.path), "format": made.format, "bytes": made.bytes}
-    print(json.dumps({**made.checks, **sizes}))
+    print(dumps({**made.checks, **sizes}))

@@ -1,12 +1,12 @@
 """What the command line does when a training has returned: write the cards, say how it ended, and leave."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from destila.core.language import say
 from destila.core.runs import RUN_FILE, read_json
+from destila.core.strict_json import dumps
 from destila.reporting.card import write_card
 from destila.reporting.card_metadata import CARD_FILE
 from destila.training.loop import is_main_process
@@ -41,4 +41,4 @@ def report(result: TrainingResult, *, score: str = "dev_f1") -> None:
             print(say(ended), file=sys.stderr)
             sys.exit(SLICE_OVER if stage.signal is None else 128 + stage.signal)
         summary = {"run": str(stage.path), "steps": stage.steps, "best_step": stage.best_step}
-        print(json.dumps({**summary, score: stage.best_score}))
+        print(dumps({**summary, score: stage.best_score}))

@@ -1,6 +1,5 @@
 """`destila bench --pareto`: every way to run the given models, and the one to take."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from destila.config import BenchSettings
 from destila.core.cpus import thread_count
 from destila.core.language import say
 from destila.core.runs import command_line, environment, write_text
+from destila.core.strict_json import dumps
 from destila.evaluation.pareto import frontier
 from destila.evaluation.variants import Selection, format_rows, select
 from destila.reporting.svg import Dot, scatter_chart
@@ -28,7 +28,7 @@ def run(settings: BenchSettings) -> dict[str, Any]:
         write_text(Path(settings.plot), _chart(found, settings))
     if not settings.json:
         print(format_rows(found.rows), say(found.why), sep="\n\n", end="\n\n")
-    print(json.dumps(result))
+    print(dumps(result))
     if found.choice is None:
         print(say("Nothing keeps the budget."), say(found.why), file=sys.stderr)
         sys.exit(1)

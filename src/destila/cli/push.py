@@ -1,6 +1,5 @@
 """`destila push`: a finished run or an export becomes a repository of the hub; shown first, then asked about."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from destila.config import PushSettings
 from destila.core.errors import UserError
 from destila.core.language import say
+from destila.core.strict_json import dumps
 from destila.reporting.card_metadata import CARD_FILE
 from destila.reporting.publish import Upload, gather, hub_token, publish
 
@@ -31,7 +31,7 @@ def run(settings: PushSettings) -> dict[str, Any]:
         token = hub_token(settings.repository)
         _confirm(settings)
         found["commit"] = publish(uploads, settings.repository, private=settings.private, token=token)
-    print(json.dumps(found))
+    print(dumps(found))
     return found
 
 

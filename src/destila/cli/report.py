@@ -1,6 +1,5 @@
 """`destila report`: ask readers, and write one page, and the same as Markdown, about what they answered."""
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from destila.config import ReportSettings
 from destila.core.errors import UserError
 from destila.core.language import say
 from destila.core.runs import write_text
+from destila.core.strict_json import dumps
 from destila.reporting import markdown, page
 from destila.reporting.collect import collect
 from destila.reporting.facts import Facts
@@ -36,7 +36,7 @@ def run(settings: ReportSettings) -> Facts:
     write_text(directory / TEXT, markdown.render(document))
     if not settings.json:
         print(say(f"open {(directory / PAGE).resolve().as_uri()}"), file=sys.stderr)
-    print(json.dumps(summary(facts, directory), ensure_ascii=False))
+    print(dumps(summary(facts, directory)))
     return facts
 
 

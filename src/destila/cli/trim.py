@@ -1,12 +1,12 @@
 """`destila trim`: a multilingual reader or encoder -> one with only the tokens that given texts use."""
 
 import dataclasses
-import json
 
 from destila.config import TrimSettings
 from destila.core.errors import UserError
 from destila.core.formatting import count, share, size
 from destila.core.language import say
+from destila.core.strict_json import dumps
 from destila.models.trim import HeldOutChange, TrimResult, trim
 
 
@@ -27,7 +27,7 @@ def run(settings: TrimSettings) -> TrimResult:
         revision=settings.revision,
     )
     if settings.json:
-        print(json.dumps(dataclasses.asdict(result)))
+        print(dumps(dataclasses.asdict(result)))
     else:
         print("\n".join(map(say, _lines(result))))
     return result

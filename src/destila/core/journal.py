@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from destila.core.errors import UserError
 from destila.core.runs import flush, read_json, writing
+from destila.core.strict_json import dumps
 
 RECORD_SECONDS = 1.0  # between records; each waits for the disk three times
 
@@ -99,7 +100,7 @@ class Journal:
         # Always under the same name, so that kills leave no crowd of temporary files: nobody else writes here.
         temporary = _unfinished_record(self.path)
         with writing(self.path):
-            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(dumps(record, indent=2) + "\n", encoding="utf-8")
             flush(temporary)
             os.replace(temporary, _record_file(self.path))
             flush(self.path.parent)
@@ -137,7 +138,7 @@ def _read_record(path: Path, identity: Mapping[str, Any], *, size: int) -> dict[
     record = read_json(place)
     if not isinstance(record, dict) or not {"identity", "bytes", "place"} <= set(record):
         raise UserError(str(place), "is no record of progress", "Add --overwrite to begin anew.")
-    begun, now = record["identity"], json.loads(json.dumps(dict(identity)))
+    begun, now = record["identity"], json.loads(dumps(dict(identity)))
     if changed := [name for name in sorted({*begun, *now}) if begun.get(name) != now.get(name)]:
         problem = f"is unfinished and was begun with another {' and another '.join(changed)} (see {place.name})"
         remedy = "Go on with what it was begun with, add --overwrite to begin anew, or choose another --output."

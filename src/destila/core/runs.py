@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from destila.core.errors import UserError
+from destila.core.strict_json import dumps, finite
 
 RUN_FILE, SETTINGS_FILE, METRICS_FILE = "run.json", "settings.toml", "metrics.jsonl"
 DISK_FULL = ("the disk is full", "Free some space and run again; nothing was half-written.")
@@ -182,7 +183,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a whole JSON file, atomically."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    write_text(path, dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -264,7 +265,7 @@ class Run:
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         with writing(self.path / METRICS_FILE), open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(metrics), ensure_ascii=False) + "\n")
+            file.write(dumps(finite(metrics)) + "\n")
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of steps after `step`, torn last lines included: they will be made again."""

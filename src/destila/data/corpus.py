@@ -16,7 +16,6 @@ This module chooses no passages and makes no rows.
 import functools
 import gzip
 import hashlib
-import json
 import lzma
 import os
 import re
@@ -38,6 +37,7 @@ from destila.core.errors import UserError
 from destila.core.model_files import TOKENIZER_FILE
 from destila.core.progress import track
 from destila.core.runs import atomic_directory, read_json
+from destila.core.strict_json import dumps
 from destila.data.synthetic.token_table import Lexicon
 from destila.data.tokenizers import encodable, load_tokenizer, train_tokenizer
 
@@ -157,7 +157,7 @@ def _content(path: Path) -> str:
 
 def _digest(vocabulary: Sequence[Any], contents: Sequence[str]) -> str:
     """A name for what is made of these files and of this tokenizer, or of the settings of one."""
-    digest = hashlib.sha256(json.dumps([FORMAT, vocabulary]).encode())
+    digest = hashlib.sha256(dumps([FORMAT, vocabulary], ascii=True).encode())
     for content in contents:
         digest.update(content.encode())
     return digest.hexdigest()[:16]
@@ -205,7 +205,7 @@ def _build(directory: Path, first: _FirstPass, tokenizer: Tokenizer) -> None:
     _join(directory / TOKENS_FILE, parts)
     read = {"paragraphs": sum(map(len, kept)), "kept": int(sum(keep.sum() for keep in kept)), "tokens": sum(counts)}
     record = {"format": FORMAT, "dtype": dtype, "sources": _ranges(files, counts), "counts": read}
-    (directory / STORE_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (directory / STORE_FILE).write_text(dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _workers(settings: TextSettings, files: int) -> int:

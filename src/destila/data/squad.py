@@ -8,7 +8,6 @@ How a file says that a question has no answer: `is_impossible: true`, or, in JSO
 module knows no named sources and downloads nothing; see `destila.data.sources`.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from destila.core.errors import SHOWN_PROBLEMS, UserError
 from destila.core.json_fields import Fields, parse_json, read_text
 from destila.core.records import Answer, Example
 from destila.core.runs import atomic_file
+from destila.core.strict_json import dumps
 from destila.data.offsets import CHARACTERS
 from destila.data.repair import ANSWER_FAULTS, Counts, Gold, Problem, RawExample, judge
 
@@ -227,9 +227,9 @@ def save(examples: Sequence[Example], path: Path) -> None:
         _save_parquet(examples, path)
         return
     if ending == ".jsonl":
-        text = "".join(json.dumps(_row(example), ensure_ascii=False) + "\n" for example in examples)
+        text = "".join(dumps(_row(example)) + "\n" for example in examples)
     else:
-        text = json.dumps(_squad_document(examples), ensure_ascii=False, separators=(",", ":")) + "\n"
+        text = dumps(_squad_document(examples), compact=True) + "\n"
     with atomic_file(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
 

@@ -28,6 +28,7 @@ from destila.core.model_files import (
     TORCH_WEIGHTS,
 )
 from destila.core.runs import read_json
+from destila.core.strict_json import dumps
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # ids 0 to 4, as in RoBERTa
 USUAL_NAMES = {
@@ -105,7 +106,7 @@ def _keep_letters(tokenizer: Tokenizer) -> None:
     for part in trimming:
         part["trim_offsets"] = False
     untrimmed = processors.ByteLevel()  # of whatever kind: the state says which
-    untrimmed.__setstate__(json.dumps(post).encode())
+    untrimmed.__setstate__(dumps(post).encode())
     tokenizer.post_processor = untrimmed
 
 

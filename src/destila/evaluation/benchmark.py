@@ -25,6 +25,7 @@ import numpy as np
 
 from destila.core.errors import UserError
 from destila.core.records import Example
+from destila.core.strict_json import dumps
 from destila.data.windows import WindowBuilder
 from destila.inference.backends import LoadedBackend, load_backend
 from destila.inference.reader import Pair, Reader, name_of, place_of
@@ -191,7 +192,7 @@ def cold_start(name: str, *, backend: str, threads: int, pair: Pair) -> ColdStar
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(json.dumps([name, backend, threads, *pair]).encode())
+            process.stdin.write(dumps([name, backend, threads, *pair], ascii=True).encode())
             process.stdin.close()
             answered = process.stdout.readline()
             seconds = time.perf_counter() - started
@@ -211,7 +212,7 @@ def _answer_once() -> None:
     print("answered", flush=True)
     peak = _peak_bytes() / 1024**2
     loaded = {module.partition(".")[0] for module in sys.modules}
-    print(json.dumps({"peak_rss_mb": peak, "installed_mb": _installed_bytes(loaded) / 1024**2}))
+    print(dumps({"peak_rss_mb": peak, "installed_mb": _installed_bytes(loaded) / 1024**2}))
 
 
 def _peak_bytes() -> int:

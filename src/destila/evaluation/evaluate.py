@@ -6,7 +6,6 @@ are not, and a report holds all that is needed to make it again. This module pri
 text.
 """
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from destila.core.formatting import with_interval
 from destila.core.language import say, say_name
 from destila.core.records import Example, Prediction, Report
 from destila.core.runs import command_line, destila_version
+from destila.core.strict_json import dumps
 from destila.evaluation import bootstrap, metrics
 from destila.evaluation.predictions import Texts, answer_texts
 from destila.evaluation.threshold import fit_threshold
@@ -161,7 +161,7 @@ def signature(report: Report) -> str:
 def to_json(reports: Sequence[Report], comparisons: Sequence[Mapping[str, Any]] = ()) -> str:
     """The one line of JSON that `evaluate` ends with."""
     made = [asdict(report) | {"signature": signature(report)} for report in reports]
-    return json.dumps({"reports": made, "comparisons": list(comparisons)}, ensure_ascii=False, allow_nan=False)
+    return dumps({"reports": made, "comparisons": list(comparisons)})
 
 
 def compare(

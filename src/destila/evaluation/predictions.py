@@ -15,6 +15,7 @@ from typing import Any
 from destila.core.errors import UserError
 from destila.core.records import Answer, Prediction
 from destila.core.runs import read_json, write_json, write_text
+from destila.core.strict_json import dumps
 
 Texts = Mapping[str, str | None]
 LOGITS = ("no_answer_score", "best_logit", "null_logit", "spans_logit")  # the first follows from the others
@@ -51,7 +52,7 @@ def write_raw(predictions: Mapping[str, Prediction], path: Path) -> None:
     """Write a .jsonl file, one line for each question with everything that the reader said, and the {id: text} file
     beside it. What is infinite (there is no legal span) is null, because JSON has none.
     """
-    lines = [json.dumps(_row(name, one), ensure_ascii=False) + "\n" for name, one in predictions.items()]
+    lines = [dumps(_row(name, one)) + "\n" for name, one in predictions.items()]
     write_text(path, "".join(lines))
     write_json(path.with_suffix(".json"), answer_texts(predictions))
 

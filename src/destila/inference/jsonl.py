@@ -9,7 +9,6 @@ Invariants: every line that is not blank gives one line of output, in order; one
 opens and writes no file; the answering itself is `destila.inference.reader`'s.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 
 from destila.core.errors import UserError
 from destila.core.records import Answer, Prediction
+from destila.core.strict_json import dumps, loads
 from destila.inference.reader import Reader, examples_of
 
 LINES_AT_ONCE, BYTES_AT_ONCE = 256, 4_000_000  # a piece: whichever comes first
@@ -99,7 +99,7 @@ def _parse(number: int, line: bytes | None) -> _Question:
     if line is None:
         return _Question(number, {}, error=f"line {number} is longer than {LONGEST_LINE} bytes")
     try:
-        record = json.loads(line.decode("utf-8").removeprefix(BOM))
+        record = loads(line.decode("utf-8").removeprefix(BOM))
     except (ValueError, RecursionError) as error:
         return _Question(number, {}, error=f"line {number} is not JSON in UTF-8 ({error})")
     if not isinstance(record, dict):
@@ -123,9 +123,15 @@ def answer_piece(reader: Reader, piece: Piece, *, top_k: int) -> Answered:
     """
     numbered = enumerate(piece.lines, piece.start.lines + 1)
     questions = [_parse(number, line) for number, line in numbered if line is None or line.strip()]
-    results = _answer(reader, questions, top_k=top_k)
-    content = "".join(to_json(result) + "\n" for result in results).encode("utf-8")
-    return Answered(content, len(results), sum("error" in result for result in results), piece.end)
+    lines, errors = list[str](), 0
+    for question, result in zip(questions, _answer(reader, questions, top_k=top_k), strict=True):
+        try:
+            lines.append(dumps(result) + "\n")
+        except (ValueError, RecursionError):  # an id such as 1e999, or of a thousand brackets
+            result = {"error": f"line {question.number}: its id cannot be written as JSON"}
+            lines.append(dumps(result) + "\n")
+        errors += "error" in result
+    return Answered("".join(lines).encode("utf-8"), len(lines), errors, piece.end)
 
 
 def _answer(reader: Reader, questions: Sequence[_Question], *, top_k: int) -> list[dict[str, Any]]:
@@ -152,18 +158,3 @@ def answer_fields(prediction: Prediction, answers: Sequence[Answer]) -> dict[str
     found = {"answers": [asdict(answer) for answer in answers]}
     guess = asdict(prediction.guess) if prediction.guess else None
     return found | ({"guess": guess} if prediction.answer.text is None else {})
-
-
-# ------------------------------------------------------------------------------------------ writing
-def to_json(value: Any) -> str:
-    """One line of JSON; lone surrogates, which no UTF-8 file can hold, are escaped."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if text.isascii() or _is_utf8(text) else json.dumps(value)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -22,7 +22,8 @@ import numpy as np
 
 from destila.config import AnswerSettings
 from destila.core.errors import UserError
-from destila.inference.jsonl import Answered, Position, answer_piece, pieces, read_piece, to_json
+from destila.core.strict_json import dumps
+from destila.inference.jsonl import Answered, Position, answer_piece, pieces, read_piece
 from destila.inference.reader import Reader
 
 MOST_BLOCKS = 10_000  # Ray plans each block; more would cost it more than they balance
@@ -70,7 +71,7 @@ class _DatasetWorker(_Worker):
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         pairs = list(zip(map(str, batch["question"]), map(str, batch["context"]), strict=True))
         ranked = self.reader.rank(pairs, top_k=self.top_k)
-        return batch | {"answers": np.array([to_json([asdict(one) for one in answers]) for answers in ranked])}
+        return batch | {"answers": np.array([dumps([asdict(one) for one in answers]) for answers in ranked])}
 
 
 class _FileWorker(_Worker):
@@ -83,9 +84,9 @@ class _FileWorker(_Worker):
             with open(self.path, "rb") as file:
                 answered = answer_piece(self.reader, read_piece(file, start, end), top_k=self.top_k)
         except OSError as error:
-            mistake = json.dumps([self.path, f"cannot be read by a worker ({error.strerror})", SHARE])
+            mistake = dumps([self.path, f"cannot be read by a worker ({error.strerror})", SHARE])
         except UserError as error:  # as text: Ray's own errors lose what they were raised from
-            mistake = json.dumps([error.where, error.problem, error.remedy])
+            mistake = dumps([error.where, error.problem, error.remedy])
         counts = {"questions": answered.questions, "errors": answered.errors}
         return {**row, "content": answered.content, **counts, "mistake": mistake}
 

@@ -6,13 +6,13 @@ module stores nothing itself.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from destila.core.strict_json import dumps
 from destila.data.windows import Window
 
 
@@ -37,5 +37,5 @@ def windows_fingerprint(windows: Sequence[Window]) -> str:
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
     """Digest of plain values: numbers, texts, lists and tables of them."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    text = dumps(parts, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

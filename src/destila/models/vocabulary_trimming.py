@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, pre_tokenizers
 
 from destila.core.errors import UserError
+from destila.core.strict_json import dumps
 from destila.data.token_usage import Usage, both_forms, checksum, text_batches, token_ids, usage_of
 from destila.data.tokenizers import pair_template, plain
 from destila.data.windows import COUNTED_TYPES
@@ -103,7 +104,7 @@ def trim_to_usage(tokenizer: Tokenizer, usage: Usage, *, keep: int = 0, ids: Ite
     for token in definition["added_tokens"]:
         token["id"] = new_ids[vocabulary[token["content"]]]
     _renumber(definition, {name: new_ids[number] for name, number in vocabulary.items() if number in new_ids})
-    trimmed = plain(Tokenizer.from_str(json.dumps(definition)))
+    trimmed = plain(Tokenizer.from_str(dumps(definition)))
     strange = [token for old, token in kept if trimmed.token_to_id(token) != new_ids[old]]
     if strange:
         raise UserError("tokenizer", f"has an added token that keeps no id: {strange[0]!r}", "It cannot be trimmed.")

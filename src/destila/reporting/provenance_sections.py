@@ -1,12 +1,12 @@
 """The sections about where the models come from: training, layers, mistakes, cost, data and licences, how to repeat."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from destila.core.formatting import NOTHING, count, date, duration, share, small, words
 from destila.core.records import Missing
+from destila.core.strict_json import dumps, finite
 from destila.data.sources import find
 from destila.evaluation.errors import KINDS, VERSUS
 from destila.inference.reader import SHIPPED, SHIPPED_NAME
@@ -273,11 +273,9 @@ def repeat(facts: Facts) -> Section:
     for run in facts.runs:
         blocks.append(Code(f"{run.label}: command and environment", _environment(run), "text", folded=True))
         blocks.append(Code(f"{run.label}: settings", run.origin.settings_text, "toml", folded=True))
-    blocks.append(
-        Code("Where this report was made", json.dumps(dict(facts.environment), indent=2), "json", folded=True)
-    )
+    blocks.append(Code("Where this report was made", dumps(dict(facts.environment), indent=2), "json", folded=True))
     if subject.origin.metadata:
-        about = json.dumps(dict(subject.origin.metadata), indent=2, ensure_ascii=False)
+        about = dumps(finite(subject.origin.metadata), indent=2)
         blocks.append(Code(f"{subject.label}: destila.json", about, "json", folded=True))
     return Section("repeat", "Load it, repeat it", tuple(blocks))
 
@@ -300,4 +298,4 @@ def _environment(run: RunFacts) -> str:
     origin = run.origin
     lines = [f"command  {origin.command}", f"started  {date(origin.started)}", f"seed     {origin.seed}"]
     lines += [f"version  {origin.version}", f"device   {origin.device or 'not recorded'}"]
-    return "\n".join([*lines, json.dumps(dict(origin.environment), indent=2)])
+    return "\n".join([*lines, dumps(finite(origin.environment), indent=2)])

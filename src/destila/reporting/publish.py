@@ -7,7 +7,6 @@ prints or takes one.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from destila.core.model_files import (
     torch_weights,
 )
 from destila.core.runs import RUN_FILE, destila_version, read_json
+from destila.core.strict_json import dumps, finite
 from destila.models.hub import CONTACT_SECONDS, connection_errors, hub_errors, library
 from destila.reporting.card_metadata import CARD_FILE, card_problems
 from destila.reporting.snippets import PLACEHOLDER
@@ -61,7 +61,7 @@ def gather(directory: Path, repository: str) -> list[Upload]:
         raise UserError.from_problems(str(directory), problems, "Nothing was uploaded.")
     text = card.read_text(encoding="utf-8").replace(PLACEHOLDER, repository)
     about = ModelMetadata.read(directory).without("names_from")
-    metadata = json.dumps(without_paths(dict(about)), ensure_ascii=False, indent=2)
+    metadata = dumps(finite(without_paths(dict(about))), indent=2)
     paths = [*torch_weights(directory), *find_files(directory, (*EXPORTED, CONFIG_FILE, *TOKENIZER_FILES))]
     made = [Upload(CARD_FILE, text.encode()), Upload(METADATA_FILE, f"{metadata}\n".encode())]
     return [*made, *(Upload(path.name, path) for path in paths)]

@@ -1,9 +1,9 @@
 """How to load a model, and the commands that make it again, from the records of its runs."""
 
-import json
 import shlex
 
 from destila.core.runs import destila_version
+from destila.core.strict_json import dumps
 from destila.reporting.provenance import Provenance, lineage, shown_place
 
 # The setting that names a parent, by its role and the command.
@@ -47,7 +47,7 @@ def _again(model: Provenance) -> str:
 
 def reader_snippet(name: str | None) -> str:
     """The lines of Python that load a reader (None: the one that ships) and ask it."""
-    argument = "" if name is None else json.dumps(name, ensure_ascii=False)
+    argument = "" if name is None else dumps(name)
     return "\n".join(
         [
             "from destila import Reader",

@@ -9,7 +9,6 @@ checked), unless `log_text` asks for the questions; every response carries the s
 import asyncio
 import contextlib
 import hmac
-import json
 import logging
 import re
 import time
@@ -25,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from destila.config import ServeSettings
 from destila.core.errors import UserError
+from destila.core.strict_json import dumps, finite
 from destila.serving.prometheus import Measures
 
 LOGGER = logging.getLogger("destila.serving")
@@ -75,7 +75,7 @@ class _AsciiResponse(JSONResponse):
     """JSON in ASCII: what is quoted from a request may hold characters that UTF-8 cannot."""
 
     def render(self, content: Any) -> bytes:
-        return json.dumps(content).encode("ascii")
+        return dumps(content, ascii=True).encode("ascii")
 
 
 @dataclass
@@ -264,7 +264,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1]:
             line["error"] = _harmless_trace(record.exc_info[1])
-        return json.dumps(line)
+        return dumps(finite(line), ascii=True)
 
 
 def read_key(path: str) -> str:

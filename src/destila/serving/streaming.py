@@ -6,13 +6,13 @@ anybody else, with its status. Who has seen enough closes the connection: the wo
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from destila.core.strict_json import dumps
 from destila.serving.middleware import Refusal, write_down
 from destila.serving.service import Progress
 
@@ -47,7 +47,7 @@ async def _lines(
 ) -> AsyncIterator[str]:
     try:
         while not task.done():
-            yield json.dumps({"progress": round(progress.share, 3)}) + "\n"
+            yield dumps({"progress": round(progress.share, 3)}) + "\n"
             await asyncio.wait({task}, timeout=BETWEEN)
         yield task.result() + "\n"
     except Exception as error:
@@ -55,6 +55,6 @@ async def _lines(
         request.state.log["refused"] = refusal.status  # the response itself began as 200
         if refusal.status == 500:
             write_down(request.state.request_id, error)
-        yield json.dumps(refusal.content() | {"status": refusal.status}) + "\n"
+        yield dumps(refusal.content() | {"status": refusal.status}) + "\n"
     finally:
         task.cancel()

@@ -15,13 +15,13 @@ is served, under any path. The endings are those that every static server knows.
 
 import gzip
 import hashlib
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from destila.core.model_files import METADATA_FILE, ONNX_FILE, ONNX_WEIGHTS
 from destila.core.runs import destila_version
+from destila.core.strict_json import dumps
 from destila.data.windows import MIN_CONTEXT_TOKENS
 from destila.export.web.runtime import BINARY, SCRIPT
 from destila.export.web.tables import characters, reading_tables, tokenizer_tables
@@ -112,4 +112,4 @@ def _version(settings: dict[str, Any], pages: dict[str, bytes]) -> str:
 
 
 def _compact(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return dumps(value, compact=True).encode()

@@ -26,6 +26,7 @@ from destila.core.cpus import usable_cores
 from destila.core.errors import UserError
 from destila.core.progress import Progress
 from destila.core.runs import writing
+from destila.core.strict_json import dumps
 from destila.inference.documents.document import Document, DocumentError
 from destila.inference.documents.files import FoundFile, files_of
 from destila.inference.documents.open import parse_document, read_bytes
@@ -191,8 +192,8 @@ def _read(file: FoundFile, known: _Row | None, limits: DocumentSettings) -> _Row
             return _Row(path, state, under, digest)
         document = parse_document(file.path, content, limits)
     except DocumentError as error:
-        return _Row(path, state, under, digest, refused=json.dumps([error.code, error.problem, error.remedy]))
-    return _Row(path, state, under, digest, document.text, json.dumps(document.pages), document.note)
+        return _Row(path, state, under, digest, refused=dumps([error.code, error.problem, error.remedy], ascii=True))
+    return _Row(path, state, under, digest, document.text, dumps(document.pages), document.note)
 
 
 def _keep(connection: sqlite3.Connection, row: _Row) -> None:
@@ -212,8 +213,8 @@ def _unchanged(row: _Row | None, file: FoundFile, limits: DocumentSettings) -> b
 def _state(state: os.stat_result) -> str:
     """What changes when a file does; empty if it changed just now."""
     recent = time.time() - max(state.st_mtime, state.st_ctime) < RECENT_SECONDS
-    return "" if recent else json.dumps([state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino])
+    return "" if recent else dumps([state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino])
 
 
 def _limits(limits: DocumentSettings) -> str:
-    return json.dumps(astuple(limits))
+    return dumps(astuple(limits))

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from destila.core.characters import without_accents, without_hidden
 from destila.core.errors import UserError
 from destila.core.runs import atomic_directory
+from destila.core.strict_json import dumps
 from destila.data.sentences import passages
 
 VERSION = 2  # of the files; raise it when the same texts would give another index
@@ -117,7 +118,7 @@ class PassageIndex:
             with atomic_directory(directory) as temporary:
                 self._bm25.save(temporary, show_progress=False)
                 np.save(temporary / PASSAGES_FILE, self._places)
-                (temporary / FORMS_FILE).write_text(json.dumps(self._forms), encoding="utf-8")
+                (temporary / FORMS_FILE).write_text(dumps(self._forms, ascii=True), encoding="utf-8")
         except (OSError, UserError):
             if not directory.is_dir():
                 raise
@@ -181,7 +182,7 @@ def stored_index(directory: Path, digests: Mapping[str, bytes], most: int, text:
         most: characters of a passage.
         text: gives the text of a path; asked only where the index must be made.
     """
-    state = json.dumps([VERSION, most, [[path, digest.hex()] for path, digest in digests.items()]])
+    state = dumps([VERSION, most, [[path, digest.hex()] for path, digest in digests.items()]], ascii=True)
     place = directory / f"index-{hashlib.sha256(state.encode()).hexdigest()[:32]}"
     try:
         return PassageIndex.load(place, list(digests))

@@ -9,17 +9,19 @@ Invariant: nothing of a document is executed, fetched or followed.
 
 import codecs
 import contextlib
-import json
 import math
 import sys
+from functools import partial
 from typing import Any
 
+from destila.core.strict_json import dumps
 from destila.inference.documents import encoding
 from destila.inference.documents.document import Unreadable
 from destila.inference.documents.html import html_parser
 from destila.inference.documents.pdf import pdf_parser
 from destila.inference.documents.word import word_parser
 
+to_line = partial(dumps, ascii=True)  # whatever the locale of this process is
 PARSERS = {"pdf": pdf_parser, "docx": word_parser, "html": html_parser}
 CODECS = ("ascii", "cp437", "latin-1", "utf-16", "utf-8-sig", *encoding.CODECS)
 NO_TEXT = {
@@ -56,7 +58,7 @@ def main() -> None:
     try:
         parse = PARSERS[kind]()
     except ModuleNotFoundError as error:
-        print(json.dumps({"code": "missing", "problem": f"needs {error.name}, which is not installed"}))
+        print(to_line({"code": "missing", "problem": f"needs {error.name}, which is not installed"}))
         return
     confine(memory=memory, seconds=seconds)
     try:
@@ -66,11 +68,11 @@ def main() -> None:
         if len(text) > characters:
             raise Unreadable("too_large", f"holds {len(text):,} characters of text, and {characters:,} are allowed")
         answer: dict[str, Any] = {"text": text, "pages": pages, "note": note}
-        output = json.dumps(answer)
+        output = to_line(answer)
     except Unreadable as error:
-        output = json.dumps({"code": error.code, "problem": error.problem})
+        output = to_line({"code": error.code, "problem": error.problem})
     except (MemoryError, RecursionError):
-        output = json.dumps({"code": "too_large", "problem": f"needs more than {memory:,} bytes of memory to be read"})
+        output = to_line({"code": "too_large", "problem": f"needs more than {memory:,} bytes of memory to be read"})
     except Exception as error:  # a parser that stumbles over a hostile file in a way of its own
-        output = json.dumps({"code": "broken", "problem": f"cannot be parsed ({type(error).__name__})"})
+        output = to_line({"code": "broken", "problem": f"cannot be parsed ({type(error).__name__})"})
     print(output)
