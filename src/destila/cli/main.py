@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from destila.config.flags import parse_arguments
-from destila.config.loader import nearest
+from destila.config.flags import parse_arguments, tell_as_typed, typed_names
 from destila.core.errors import UserError
 from destila.core.language import language_of, say, say_error, speak
 from destila.core.progress import on_stderr
 from destila.core.runs import destila_version, refusal
+from destila.core.suggestions import nearest
 
 # verb -> (module under destila.cli, its settings class, one line of help)
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -91,8 +91,12 @@ def dispatch(arguments: Sequence[str]) -> None:
         command = import_module(f"destila.cli.{module}")
     except ModuleNotFoundError as error:
         raise _missing(f"destila {verb}", error) from error
-    with on_stderr():
-        command.run(settings)
+    try:
+        with on_stderr():
+            command.run(settings)
+    except UserError as error:
+        tell_as_typed(error, typed_names(settings_class, arguments))
+        raise
 
 
 def _missing(where: str, error: ModuleNotFoundError) -> Exception:

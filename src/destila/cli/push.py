@@ -20,6 +20,7 @@ from destila.core.metadata import ModelMetadata
 from destila.core.runs import METADATA_FILE, RUN_FILE, destila_version, read_json
 from destila.core.strict_json import dumps, finite
 from destila.inference.backends.files import ONNX_FILE, ONNX_WEIGHTS, OPENVINO_FILE
+from destila.models.directory import require_directory
 from destila.models.hub import CONTACT_SECONDS, TORCH_WEIGHTS, connection_errors, hub_errors, library, torch_weights
 from destila.reporting.card_metadata import CARD_FILE, card_problems
 from destila.reporting.snippets import PLACEHOLDER
@@ -71,6 +72,7 @@ def gather(directory: Path, repository: str) -> list[Upload]:
     Raises:
         UserError: the run has not finished; files are missing; the card is not valid.
     """
+    require_directory(directory)
     problems = _problems(directory)
     card = directory / CARD_FILE
     if not problems:

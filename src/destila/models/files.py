@@ -25,7 +25,7 @@ from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING, AutoConfig, AutoT
 
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
-from destila.core.model_config import CONFIG_FILE, read_config
+from destila.core.model_config import CONFIG_FILE
 from destila.core.runs import write_json
 from destila.data.tokenizers import (
     TOKENIZER_CONFIG_FILE,
@@ -37,6 +37,7 @@ from destila.data.tokenizers import (
 )
 from destila.data.windows import COUNTED_TYPES
 from destila.models.architectures import LoadedModel, build_student, layer_map, random_model, set_dropout
+from destila.models.directory import require_model
 from destila.models.forward import (
     SEGMENTED_TYPES,
     Outputs,
@@ -47,8 +48,8 @@ from destila.models.forward import (
     type_separators,
     unwrapped,
 )
-from destila.models.hub import TORCH_INDEX, TORCH_WEIGHTS, VOCABULARIES, Location, locate, torch_weights
-from destila.models.weights import PICKLE, PICKLE_INDEX, read_weights
+from destila.models.hub import TORCH_WEIGHTS, Location, locate, torch_weights
+from destila.models.weights import read_weights
 
 LOG = logging.getLogger(__name__)
 
@@ -66,8 +67,6 @@ __all__ = [
     "unwrapped",
 ]
 
-OTHER_WEIGHTS = (TORCH_INDEX, PICKLE, PICKLE_INDEX)
-OTHER_TOKENIZERS = VOCABULARIES
 SUPPORTED_TYPES = ("bert", "camembert", "deberta-v2", "electra", "modernbert", "roberta", "xlm-roberta")
 
 
@@ -111,7 +110,7 @@ def load_config(location: Location) -> tuple[Any, Tokenizer]:
         UserError: as `load_reader` does, but for what is wrong with weights.
     """
     name, directory = location.label, location.directory
-    _check_files(directory)
+    require_model(directory)
     with _quiet(), _refusals(name):
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
         if config.model_type not in SUPPORTED_TYPES:
@@ -201,24 +200,6 @@ def _refusals(name: str) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _check_files(directory: Path) -> None:
-    """A local directory holds a whole model; a config.json that is no JSON is found here, too."""
-    choices = {
-        CONFIG_FILE: (),
-        TORCH_WEIGHTS: OTHER_WEIGHTS,
-        TOKENIZER_FILE: OTHER_TOKENIZERS,
-    }
-    missing = [
-        name for name, others in choices.items() if not any((directory / file).exists() for file in (name, *others))
-    ]
-    expected = f"expected {', '.join(choices)}"
-    if len(missing) == len(choices):
-        raise UserError(str(directory), f"holds no model; {expected}", "Check the path.")
-    if missing:
-        raise UserError(str(directory), f"has no {' and no '.join(missing)}; {expected}", "Was the run interrupted?")
-    read_config(directory)
 
 
 def _load_tokenizer(directory: Path) -> Tokenizer:

@@ -13,9 +13,8 @@ from safetensors.torch import load_file
 
 from destila.core.errors import UserError
 from destila.core.runs import read_json
-from destila.models.hub import torch_weights
+from destila.models.hub import PICKLE, PICKLE_INDEX, torch_weights
 
-PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 CONVERT = "Where you trust it, save it anew with transformers' save_pretrained, which writes model.safetensors."
 
 State = dict[str, torch.Tensor]

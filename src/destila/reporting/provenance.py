@@ -241,7 +241,7 @@ def _parents(settings: Mapping[str, Any], source: Mapping[str, Any], inner: Mapp
     teacher, student, model = (_table(settings, key) for key in ("teacher", "student", "model"))
     found = [("starting point", str(one.get("name") or "")) for one in (model, student)]
     found.append(("teacher", str(teacher.get("name") or source.get("teacher") or "")))
-    found += [("other teacher", str(name)) for name in teacher.get("others", ())]
+    found += [("other teacher", str(name)) for name in teacher.get("ensemble", teacher.get("others", ()))]
     exported = str(source.get("model") or "")
     if "command" in source:  # what `finetune` or `pretrain` started from
         found.append(("starting point", exported))
