@@ -117,11 +117,12 @@ def test_create_resume_overwrite(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run to resume"):
         Run.create(path, settings_text="a = 1", seed=1, resume=True)
     Run.create(path, settings_text="a = 1", seed=1).log({"step": 1})
-    with pytest.raises(UserError, match="--resume"):
+    with pytest.raises(UserError, match=f"--resume {path}, replace it with --overwrite"):
         Run.create(path, settings_text="a = 1", seed=1)
-    with pytest.raises(UserError, match="other settings"):
-        Run.create(path, settings_text="a = 2", seed=1, resume=True)
-    assert Run.create(path, settings_text="a = 1", seed=1, resume=True).record["seed"] == 1
+    resumed = Run.create(path, settings_text="a = 2", seed=1, resume=True)
+    assert (resumed.record["seed"], (path / "settings.toml").read_text()) == (1, "a = 1")
+    resumed.keep_settings()
+    assert (path / "settings.toml").read_text() == "a = 2"
     Run.create(path, settings_text="a = 2", seed=2, overwrite=True)
     assert read_json(path / "run.json")["seed"] == 2
     assert not (path / "metrics.jsonl").exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from destila.core.errors import UserError
+from destila.core.errors import UnwritableError, UserError
 from destila.data import sources
 from destila.data.sources import SOURCES, Source, fetch, load_examples, resolve
 
@@ -190,6 +190,42 @@ def test_a_file_put_by_hand_is_taken(server: Server, tmp_path: Path) -> None:
     (tmp_path / "demo" / "train.json").write_bytes(BODY)
     assert fetch(source(server), cache=tmp_path).read_bytes() == BODY
     assert server.requests == []
+
+
+def test_a_cache_that_cannot_be_written_costs_a_line(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("I am no directory")
+    monkeypatch.setenv("DESTILA_CACHE", str(tmp_path / "file" / "cache"))
+    for _ in range(2):
+        assert fetch(source(server)).read_bytes() == BODY
+    assert len(server.requests) == 1
+    assert len(caplog.records) == 1
+    assert "a temporary directory takes its place" in caplog.text
+    with pytest.raises(UserError, match="cannot be written"):  # to be kept there is all that was asked for
+        fetch(source(server), cache=tmp_path / "file" / "cache")
+
+
+def test_a_file_put_by_hand_needs_no_record(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "demo" / "train.json.sha256").parent.mkdir()
+    (tmp_path / "demo" / "train.json").write_bytes(BODY)
+
+    def refuse(path: Path, text: str) -> None:
+        raise UnwritableError(str(path), "cannot be written: permission denied or read-only")
+
+    monkeypatch.setattr(sources, "write_text", refuse)
+    monkeypatch.setenv("DESTILA_CACHE", str(tmp_path))
+    assert fetch(source(server, None)) == tmp_path / "demo" / "train.json"
+    assert "its digest is not kept" in caplog.text
+    assert server.requests == []
+
+
+def test_a_user_without_a_home_has_a_cache(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("DESTILA_CACHE", "~nobody-of-that-name/cache")
+    assert sources.cache_directory().is_dir()
+    assert "~nobody-of-that-name/cache: nobody knows where that is" in caplog.text
 
 
 def test_a_changed_file_is_noticed(server: Server, tmp_path: Path) -> None:

@@ -176,6 +176,24 @@ def test_a_missing_run_time_is_named_with_what_to_install(
     assert remedy in result.stderr
 
 
+@pytest.mark.parametrize("kind", ["empty", "unfinished", "parts"])
+def test_a_directory_without_a_model_says_so_before_torch_is_missed(tmp_path: Path, kind: str) -> None:
+    directory, expected = tmp_path / "model", "holds no model; expected config.json, model.safetensors"
+    directory.mkdir()
+    if kind == "unfinished":
+        (directory / "run.json").write_text('{"status": "interrupted", "verb": "finetune"}')
+        (directory / "settings.toml").write_text("")
+        expected = f"Finish it: destila finetune --resume {directory}"
+    elif kind == "parts":
+        (directory / "config.json").write_text("{}")
+        expected = "has no model.safetensors and no tokenizer.json"
+    (tmp_path / "text.txt").write_text(TEXTS[0], encoding="utf-8")
+    result = answered_without("torch", directory, tmp_path / "text.txt")
+    assert result.returncode == 2, result.stderr
+    assert expected in result.stderr
+    assert "torch is missing" not in result.stderr
+
+
 # ---------------------------------------------------------------------------------------------------- cores
 @pytest.mark.parametrize(
     ("files", "quota"),

@@ -11,10 +11,11 @@ import pytest
 pytest.importorskip("bm25s", reason="the extra documents is not installed")
 pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
 from destila.config import DocumentSettings, FolderSettings
-from destila.core.errors import UserError
+from destila.core.errors import UnwritableError, UserError
 from destila.inference.documents import cache as library_module
 from destila.inference.documents.cache import Library
 from destila.inference.documents.folder import Folder
+from destila.inference.documents.index import PassageIndex
 
 LIMITS = DocumentSettings()
 
@@ -127,10 +128,29 @@ def test_processes_at_once_do_not_harm_each_other(docs, cache, reader):
     assert len(folder.answers(reader, "¿Quién fundó Lima?", top_k=5)) == 5
 
 
-def test_a_cache_that_cannot_be_written_is_told(docs, tmp_path):
+def test_a_cache_that_cannot_be_written_costs_a_line(docs, cache, reader, tmp_path, caplog):
+    question = "¿Quién fundó Lima?"
+    kept = Folder.open(docs, cache).answers(reader, question)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="cannot be written"):
-        Folder.open(docs, FolderSettings(cache=str(tmp_path / "file")))
+    folder = Folder.open(docs, FolderSettings(cache=str(tmp_path / "file")))
+    assert folder.answers(reader, question) == kept
+    folder.close()
+    assert sum(record.name.startswith("destila") for record in caplog.records) == 1
+    assert "a temporary directory takes its place" in caplog.text
+
+
+def test_a_disk_that_is_full_costs_a_line(docs, cache, reader, caplog, monkeypatch):
+    question, save = "¿Quién fundó Lima?", PassageIndex.save
+    kept = Folder.open(docs, FolderSettings(cache=cache.cache + "-other")).answers(reader, question)
+
+    def full(self, directory):
+        if directory.is_relative_to(cache.cache):
+            raise UnwritableError(str(directory), "the disk is full")
+        save(self, directory)
+
+    monkeypatch.setattr(PassageIndex, "save", full)
+    assert Folder.open(docs, cache).answers(reader, question) == kept
+    assert "the disk is full; a temporary directory takes its place" in caplog.text
 
 
 def test_a_writer_that_never_ends_is_told(docs, tmp_path, monkeypatch):

@@ -218,3 +218,30 @@ def test_training_notes_the_commit_and_resumes_with_it(
     card = (run / "README.md").read_text(encoding="utf-8")
     assert f"`acme/teacher@{first}`" in card
     assert "base_model:\n- acme/teacher" in card
+
+
+# ---------------------------------------------------------------------------------------------------- no cache
+def test_a_cache_that_cannot_be_written_costs_a_line(
+    hub: FakeHub,
+    readers: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    commit = hub.add("acme/reader", readers[0])
+    (tmp_path / "file").write_text("I am no directory")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    for name in ("acme/reader", f"acme/reader@{commit}"):
+        reader = Reader.load(name)
+        assert reader.name == f"acme/reader@{commit}"
+        assert answers(reader) == answers(Reader.load(readers[0]))
+    assert sum("a temporary directory takes its place" in record.message for record in caplog.records) == 1
+
+
+def test_a_wrong_name_suggests_a_directory(
+    hub: FakeHub, readers: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "student").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no such model that you may see; did you mean runs/student\?"):
+        locate("runs/studnet")

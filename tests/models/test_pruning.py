@@ -317,6 +317,15 @@ def test_importance_is_measured_once_and_stored_whole(tmp_path: Path) -> None:
         stored(path, make)
 
 
+def test_importance_that_cannot_be_stored_is_used_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("I am no directory")
+    found = stored(tmp_path / "file" / "importance.safetensors", lambda: measure(teacher_of().model, batches_of()))
+    assert found.query.numel()
+    assert "cannot be written: a file stands where a directory is needed; the importance is not kept" in caplog.text
+
+
 def test_hooks_are_gone_after_a_failure() -> None:
     teacher = teacher_of().model
     with pytest.raises(Exception, match=r"index|range"):

@@ -99,6 +99,18 @@ def test_the_teacher_works_once_for_the_same_weights_and_windows(tmp_path: Path)
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_place_where_nothing_can_be_written_costs_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    teacher, all_windows = reader(1), windows()
+    kept = cached_logits([teacher], all_windows, directory=tmp_path / "good")
+    (tmp_path / "file").write_text("I am no directory")
+    for _ in range(2):
+        made = cached_logits([teacher], all_windows, directory=tmp_path / "file" / "cache")
+        assert np.array_equal(made.arrays[0], kept.arrays[0])
+        teacher.forward = None  # the second time it is read
+    assert len(caplog.records) == 1
+    assert "cannot be written" in caplog.text
+
+
 def test_a_teacher_in_bf16_has_files_of_its_own_and_nearly_the_same_answers(tmp_path: Path) -> None:
     teacher, all_windows = reader(1), windows()
     wide, narrow = (

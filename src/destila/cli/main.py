@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 
 from destila.cli.verbs import VERBS, module_of, settings_class, usage
-from destila.config.flags import parse_arguments
-from destila.config.loader import nearest
+from destila.config.flags import parse_arguments, tell_as_typed, typed_names
 from destila.core.errors import UserError
 from destila.core.language import language_of, say, say_error, speak
 from destila.core.progress import on_stderr
 from destila.core.runs import destila_version, refusal
+from destila.core.suggestions import nearest
 
 
 def dispatch(arguments: Sequence[str]) -> None:
@@ -37,10 +37,15 @@ def dispatch(arguments: Sequence[str]) -> None:
         return
     if verb not in VERBS:
         raise UserError(verb, f"no such verb{nearest(verb, list(VERBS))}", "destila --help lists them.")
-    settings = parse_arguments(settings_class(verb), arguments[len(verb.split()) :], command=f"destila {verb}")
+    arguments = arguments[len(verb.split()) :]
+    settings = parse_arguments(settings_class(verb), arguments, command=f"destila {verb}")
     command = module_of(verb)
-    with on_stderr():
-        command.run(settings)
+    try:
+        with on_stderr():
+            command.run(settings)
+    except UserError as error:
+        tell_as_typed(error, typed_names(settings_class(verb), arguments))
+        raise
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from destila.core.language import say
 from destila.core.runs import RUN_FILE, read_json
 from destila.core.strict_json import dumps
-from destila.reporting.card import write_card
+from destila.reporting.card import is_unchanged, write_card
 from destila.reporting.card_metadata import CARD_FILE
 from destila.training.loop import is_main_process
 from destila.training.task import TrainingResult
@@ -16,14 +16,15 @@ SLICE_OVER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
 
 
 def report_readers(outputs: Sequence[str], result: TrainingResult) -> None:
-    """Write the card of every stage that has finished, unless it has one, and say how training ended.
+    """Write the card of every stage that has finished, but not over one that a person changed, and say how it ended.
 
     Args:
         outputs: the directories of all stages.
     """
+    trained = {result.path, *(stage.path for stage in result.earlier)}
     for path in map(Path, outputs if is_main_process() else ()):
         finished = (path / RUN_FILE).exists() and read_json(path / RUN_FILE)["status"] == "finished"
-        if finished and not (path / CARD_FILE).exists():
+        if finished and (not (path / CARD_FILE).exists() or (path in trained and is_unchanged(path))):
             write_card(path)
     report(result)
 
@@ -37,7 +38,7 @@ def report(result: TrainingResult, *, score: str = "dev_f1") -> None:
         return
     for stage in (*result.earlier, result):
         if not stage.finished:
-            ended = f"stopped at step {stage.steps}; everything is saved: continue with --resume"
+            ended = f"stopped at step {stage.steps}; everything is saved: continue with --resume {stage.path}"
             print(say(ended), file=sys.stderr)
             sys.exit(SLICE_OVER if stage.signal is None else 128 + stage.signal)
         summary = {"run": str(stage.path), "steps": stage.steps, "best_step": stage.best_step}

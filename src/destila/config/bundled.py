@@ -5,11 +5,11 @@ baselines/beto. A wheel carries the files as package data; a checkout has them i
 behind a bundled model stand in its lineage.json: `--config models/reader/lineage.json:teacher`.
 """
 
-import difflib
 from pathlib import Path
 
 from destila.core.errors import UserError
 from destila.core.runs import LINEAGE_FILE, read_json
+from destila.core.suggestions import nearest, nearest_path
 
 ENDING, RECIPES = ".toml", "paper/"
 PACKAGED = Path(__file__).parent / "files"  # pyproject.toml puts configs/ there in a wheel
@@ -53,8 +53,7 @@ def find_config(name: str) -> Path:
     known = bundled()
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    hint = nearest(name, list(known)) or nearest_path(name)
     remedy = f"Give the path of a TOML settings file, or one of these: {listed()}."
     raise UserError(name, f"is neither a file nor the name of a bundled configuration{hint}", remedy)
 

@@ -23,13 +23,15 @@ from destila.config.loader import (
     leaves,
     main_key,
     merge,
-    nearest,
+    put,
     read_toml,
     resolve,
     whole_tables,
 )
+from destila.config.resuming import with_run
 from destila.core.errors import UserError
 from destila.core.language import say
+from destila.core.suggestions import nearest
 
 DATA_ENDINGS = (".json", ".jsonl", ".parquet")
 
@@ -55,18 +57,34 @@ def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: s
         merge(values, whole_tables(cls, read_toml(path)))
     for name, value in vars(parsed).items():
         if name != "config":
-            _set(values, name, from_text(value, hints[name]))
+            put(values, name, from_text(value, hints[name]))
+    values = with_run(cls, values)
     where = " ".join([command, *(f"--config {path}" for path in parsed.config)])
-    problems = [_stray(text, known) for text in unknown]
-    as_typed = {known[flag]: name for flag, name in typed.items() if flag in known}
+    # What stands behind a flag that there is not was its value.
+    pairs = zip(["", *unknown], unknown, strict=False)
+    problems = [_stray(text, known) for before, text in pairs if not _is_flag(before) or _is_flag(text)]
     try:
         settings = resolve(cls, values, where=where)
     except UserError as error:
         more = [line.removeprefix("  - ") for line in error.problem.splitlines() if line.startswith("  - ")]
-        problems += [_as_typed(problem, as_typed) for problem in more or [error.problem]]
+        problems += [_as_typed(problem, typed_names(cls, arguments)) for problem in more or [error.problem]]
     if problems:
         raise UserError.from_problems(where, problems, REMEDY)
     return settings
+
+
+def typed_names(cls: type, arguments: Sequence[str]) -> dict[str, str]:
+    """How the flags of a command line were spelt, by the setting that each sets."""
+    known = _flags(cls)
+    return {known[flag]: name for flag, name in _canonical(arguments, list(known))[1].items() if flag in known}
+
+
+def tell_as_typed(error: UserError, typed: Mapping[str, str]) -> None:
+    """Name in an error the flags that were typed, in place of the settings that it opens with."""
+    lines = error.problem.split("\n")
+    marks = ["  - " if line.startswith("  - ") else "" for line in lines]
+    told = [mark + _as_typed(line.removeprefix(mark), typed) for mark, line in zip(marks, lines, strict=True)]
+    error.where, error.problem = typed.get(error.where, error.where), "\n".join(told)
 
 
 def _canonical(arguments: Sequence[str], known: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -82,10 +100,14 @@ def _canonical(arguments: Sequence[str], known: Sequence[str]) -> tuple[list[str
     return canonical, typed
 
 
+def _is_flag(text: str) -> bool:
+    return text.startswith("--") and "=" not in text
+
+
 def _stray(text: str, flags: Mapping[str, str]) -> str:
     """What is wrong with an argument that no setting takes."""
     if text.startswith("--"):
-        return f"{text}: no such flag{nearest(text.partition('=')[0], list(flags))}"
+        return f"{text}: no such flag{nearest(text.partition('=')[0], list(flags), dotted=True)}"
     suggested = ""
     if Path(text).suffix == ".toml":
         suggested = "--config"
@@ -168,8 +190,8 @@ class _Setting:
             group.add_argument(self.name, nargs="*" if is_list(self.hint) else "?" if optional else None, **common)
             return
         flags = [f"--{_flag(self.name)}", *([self.short] if self.short else [])]
-        if self.hint is bool:
-            common |= {"nargs": "?", "const": "true", "metavar": "BOOL"}
+        if self.hint in (bool, bool | str):
+            common |= {"nargs": "?", "const": "true", "metavar": "BOOL" if self.hint is bool else "RUN"}
         elif is_list(self.hint):
             common |= {"action": "append"}
         group.add_argument(*flags, dest=self.name, **common)
@@ -225,10 +247,3 @@ def help_texts(cls: type) -> dict[str, str]:
 def _flag(name: str) -> str:
     """`top_k` is `--top-k` on its own and `training.batch_size` stays as in the file."""
     return name if "." in name else name.replace("_", "-")
-
-
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
-    *tables, key = dotted.split(".")
-    for table in tables:
-        values = values.setdefault(table, {})
-    values[key] = value

@@ -5,8 +5,9 @@ thing that one says of it: `teacher = "models/teacher"` is `[teacher] name = ...
 what it lacks, the nearest known key for a misspelt one, is added here. `destila.config.flags` reads command lines.
 """
 
+import contextlib
 import dataclasses
-import difflib
+import json
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from destila.config.bundled import config_text, listed
 from destila.core.errors import UserError
+from destila.core.suggestions import nearest, nearest_path
 
 Settings = TypeVar("Settings")
 BOUNDS: dict[type, Callable[[int, Any], bool]] = {
@@ -40,9 +42,8 @@ def read_toml(path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(config_text(path))
     except FileNotFoundError:
-        raise UserError(
-            path, "does not exist", f"Give the path of a TOML settings file, or a bundled one: {listed()}."
-        ) from None
+        remedy = f"Give the path of a TOML settings file, or a bundled one: {listed()}."
+        raise UserError(path, f"does not exist{nearest_path(path)}", remedy) from None
     except IsADirectoryError:
         raise UserError(path, "is a directory", "Give the path of a TOML settings file.") from None
     except UnicodeDecodeError as error:
@@ -70,16 +71,25 @@ def resolve(cls: type[Settings], values: Mapping[str, Any], *, where: str = "set
 
 
 def settings_of(
-    cls: type[Settings], given: Settings | Mapping[str, Any] | str | Path | None, changes: Mapping[str, Any]
+    cls: type[Settings],
+    given: Settings | Mapping[str, Any] | str | Path | None,
+    changes: Mapping[str, Any],
+    *,
+    complete: Callable[[type, Mapping[str, Any]], Mapping[str, Any]] = lambda _, values: values,
 ) -> Settings:
-    """The settings of a library call: an object, a mapping or the name of a TOML file, with changes on top."""
-    if isinstance(given, cls) and not changes:
-        return given
+    """The settings of a library call: an object, a mapping or the name of a TOML file, with changes on top.
+
+    Args:
+        complete: adds to values what is known from elsewhere.
+
+    Raises:
+        UserError: as `read_toml`, `resolve` and `complete` do; or `given` is nothing of these.
+    """
     where, values = cls.__name__, dict[str, Any]()
     if isinstance(given, (str, Path)):
         where, values = str(given), read_toml(str(given))
     elif isinstance(given, cls):
-        values = dataclasses.asdict(given)  # type: ignore[call-overload]
+        values = _given(given)
     elif isinstance(given, Mapping):
         values = dict(given)
     elif given is not None:
@@ -88,7 +98,19 @@ def settings_of(
     merged: dict[str, Any] = {}
     for part in (values, changes):
         merge(merged, whole_tables(cls, part))
-    return resolve(cls, merged, where=where)
+    return resolve(cls, complete(cls, merged), where=where)
+
+
+def _given(settings: Any) -> dict[str, Any]:
+    """The values of settings that are not what they are by default."""
+    found, plain = dict[str, Any](), dataclasses.asdict(settings)
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if dataclasses.is_dataclass(value):
+            found[item.name] = _given(value)
+        elif value != (item.default_factory() if callable(item.default_factory) else item.default):
+            found[item.name] = plain[item.name]
+    return found
 
 
 def whole_tables(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,23 +179,13 @@ def _problem(details: Any, known: Sequence[str]) -> str:
         if isinstance(details["input"], Mapping):
             tables = [f"[{name.rpartition('.')[0]}]" for name in known if "." in name]
             return f"[{'.'.join(parts)}]: no such table{nearest('[' + '.'.join(parts) + ']', tables)}"
-        return f"{'.'.join(parts)}: no such setting{nearest('.'.join(parts), known)}"
+        return f"{'.'.join(parts)}: no such setting{nearest('.'.join(parts), known, dotted=True)}"
     if details["type"] in ("missing", "missing_argument"):
         return f"{key}: is required"
     message = details["msg"].removeprefix("Value error, ")
     if isinstance(details["input"], (str, int, float, bool, list)):
         return f"{key} = {details['input']!r}: {message[:1].lower()}{message[1:]}"
     return f"{key}: {message[:1].lower()}{message[1:]}"
-
-
-def nearest(key: str, known: Sequence[str]) -> str:
-    """ "; did you mean X?" for the known key that `key` begins, or that is most like it; or nothing."""
-    begun = [name for name in known if name.startswith(key)] if len(key) > 2 else []
-    found = sorted(begun, key=len)[:1] or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    if not found:  # a key in the wrong table: compare the last parts alone
-        last = {name.rpartition(".")[2]: name for name in known}
-        found = [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.7)]
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def leaves(cls: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -209,6 +221,8 @@ def _toml_value(value: Any) -> str:
         return '"' + "".join(escapes.get(letter, letter) for letter in value) + '"'
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {name: item for name, item in dataclasses.asdict(value).items() if item is not None}
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml_value(key)} = {_toml_value(item)}" for key, item in value.items()) + "}"
     return repr(value)
@@ -230,10 +244,10 @@ def from_text(value: Any, hint: Any) -> Any:
     if isinstance(value, str) and value.startswith(("[", "{")):
         import tomllib
 
-        try:
+        with contextlib.suppress(tomllib.TOMLDecodeError):
             return tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            return value
+        with contextlib.suppress(ValueError, RecursionError):  # a table as other tools write it: {"name": 1}
+            return json.loads(value)
     return value
 
 
@@ -244,3 +258,11 @@ def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
             merge(into[key], value)
         else:
             into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def put(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set one setting by its dotted name in nested values."""
+    *tables, key = dotted.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+    values[key] = value

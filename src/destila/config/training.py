@@ -158,8 +158,9 @@ class RunSettings:
     """How to train."""
     output: str = "runs/run"
     """Directory of the run."""
-    resume: bool = False
-    """Continue the run in `output` from its last whole checkpoint."""
+    resume: bool | str = False
+    """Continue the run in `output` from its last whole checkpoint; with the directory of a run: that one, under its own
+    settings."""
     overwrite: bool = False
     """Replace a run that is in `output` already."""
     stop_after_seconds: NonNegative = 0.0

@@ -40,3 +40,7 @@ def sentence(where: str, problem: str, remedy: str) -> str:
     joint = "\n" if "\n" in problem else " "
     stop = "" if problem.endswith(("?", "!")) else "."
     return f"{where}: {problem.rstrip('.')}{stop}{joint}{remedy}".rstrip()
+
+
+class UnwritableError(UserError):
+    """A place that the system lets nobody write to."""

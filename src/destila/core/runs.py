@@ -26,8 +26,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from destila.core.errors import UserError
+from destila.core.errors import UnwritableError, UserError
 from destila.core.strict_json import dumps, finite
+from destila.core.suggestions import nearest_path
 
 RUN_FILE, SETTINGS_FILE, METRICS_FILE = "run.json", "settings.toml", "metrics.jsonl"
 DISK_FULL = ("the disk is full", "Free some space and run again; nothing was half-written.")
@@ -86,13 +87,13 @@ def writing(path: Path) -> Iterator[None]:
         reason = refusal(error)
         if reason is None:
             raise
-        raise UserError(str(path), *reason) from error
+        raise UnwritableError(str(path), *reason) from error
     except UserError:
         raise
     except Exception as error:  # libraries written in C++ and Rust do not say what the system told them
         if _free_bytes(path) >= ALMOST_NOTHING:
             raise
-        raise UserError(str(path), *DISK_FULL) from error
+        raise UnwritableError(str(path), *DISK_FULL) from error
 
 
 def refusal(error: OSError) -> tuple[str, str] | None:
@@ -195,7 +196,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(str(path), "does not exist", "Check the path.") from None
+        raise UserError(str(path), f"does not exist{nearest_path(path)}", "Check the path.") from None
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
         raise UserError(str(path), problem, "Check what it is, and its permissions.") from error
@@ -207,19 +208,23 @@ class Run:
     """A run directory that is being written. Make one with `Run.create`."""
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
-        self.path, self.record = path, record
+        self.path, self.record, self.settings_text = path, record, ""
         # Time of the calls before this one; what a killed call did after its last update is lost.
         self._opened = time.monotonic() - float(record.get("seconds", 0.0))
 
     @classmethod
     def create(
-        cls, path: Path, *, settings_text: str, seed: int, resume: bool = False, overwrite: bool = False
+        cls, path: Path, *, settings_text: str, seed: int, resume: bool = False, overwrite: bool = False, **more: Any
     ) -> "Run":
         """Open a run directory.
 
+        Args:
+            settings_text: the settings as TOML. Whether a run may be resumed with them is the caller's business; they
+                are kept when it asks for it.
+            more: what else run.json is to hold.
+
         Raises:
-            UserError: it holds a run already and neither `resume` nor `overwrite` is set; there is nothing to resume;
-                it is to be resumed with other settings.
+            UserError: it holds a run already and neither `resume` nor `overwrite` is set; there is nothing to resume.
         """
         old = read_json(path / RUN_FILE) if (path / RUN_FILE).exists() else None
         if resume:
@@ -228,15 +233,16 @@ class Run:
             raise UserError(
                 str(path),
                 f"holds a run already ({old['status']})",
-                "Continue it with --resume, replace it with --overwrite, or choose another --output.",
+                f"Continue it with --resume {path}, replace it with --overwrite, or choose another --output.",
             )
         if path.is_dir() and not old and any(path.iterdir()):
             raise UserError(str(path), "is not empty and is not a run", "Choose another place.")
         if old:
             shutil.rmtree(path)
         run = cls(path, {"status": "running", "command": command_line(), "version": destila_version(), "seed": seed})
-        run.record |= {"environment": environment(), "started": time.time()}
-        write_text(path / SETTINGS_FILE, settings_text)
+        run.record |= {"environment": environment(), "started": time.time(), **more}
+        run.settings_text = settings_text
+        run.keep_settings()
         write_json(path / RUN_FILE, run.record)
         return run
 
@@ -244,13 +250,13 @@ class Run:
     def _resumed(cls, path: Path, old: dict[str, Any] | None, settings_text: str) -> "Run":
         if not old:
             raise UserError(str(path), "there is no run to resume here", "Leave --resume out to start one.")
-        if (path / SETTINGS_FILE).read_text(encoding="utf-8") != settings_text:
-            raise UserError(
-                str(path),
-                f"was started with other settings than these (see {SETTINGS_FILE} there)",
-                "Resume with the same settings, or choose another --output.",
-            )
-        return cls(path, old)
+        run = cls(path, old)
+        run.settings_text = settings_text
+        return run
+
+    def keep_settings(self) -> None:
+        """Write the settings that it was opened with into the directory."""
+        write_text(self.path / SETTINGS_FILE, self.settings_text)
 
     @property
     def checkpoints(self) -> Path:

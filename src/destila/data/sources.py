@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from destila.config.loader import nearest
+from destila.core.caches import optional, temporary, with_cache
 from destila.core.errors import UserError
 from destila.core.records import Example
 from destila.core.runs import atomic_file, write_text
+from destila.core.suggestions import nearest, nearest_path
 from destila.data.download import digest, download
 from destila.data.repair import ANSWER_FAULTS, QUESTION_FAULTS, Counts, Gold
 from destila.data.squad import read_gold
@@ -104,7 +105,11 @@ SOURCES: tuple[Source, ...] = (
 
 def cache_directory() -> Path:
     """$DESTILA_CACHE, else ~/.cache/destila."""
-    return Path(os.environ.get("DESTILA_CACHE") or "~/.cache/destila").expanduser()
+    named = Path(os.environ.get("DESTILA_CACHE") or "~/.cache/destila")
+    try:
+        return named.expanduser()
+    except RuntimeError:  # a user without a home, as in some containers
+        return temporary(named, "nobody knows where that is")
 
 
 def find(name: str) -> list[Source]:
@@ -115,7 +120,7 @@ def find(name: str) -> list[Source]:
 def unknown(name: str) -> UserError:
     """The error for a name that is neither a file nor a source; it lists the names."""
     keys = [source.key for source in SOURCES]
-    hint = nearest(name, [*keys, *dict.fromkeys(source.name for source in SOURCES)])
+    hint = nearest(name, [*keys, *dict.fromkeys(source.name for source in SOURCES)]) or nearest_path(name)
     remedy = f"{hint[2:3].upper()}{hint[3:]} Named data sets: {', '.join(keys)}.".lstrip()
     return UserError(name, "no such file, and no data set of that name", remedy)
 
@@ -209,13 +214,15 @@ def fetch(source: Source, *, cache: Path | None = None, timeout: float = 30.0) -
     """The local file of a source, downloaded if it is not in the cache.
 
     Args:
-        cache: directory of the cache; None: `cache_directory()`.
+        cache: directory of the cache; None: `cache_directory()`, or a temporary one where that cannot be written.
         timeout: seconds to wait for the server.
 
     Raises:
         UserError: it cannot be downloaded, or is not what it should be; says where to put the file by hand.
     """
-    path = source.path(cache or cache_directory())
+    if cache is None:
+        return with_cache(cache_directory(), lambda place: fetch(source, cache=place, timeout=timeout))
+    path = source.path(cache)
     if source.member:
         if not path.exists():
             archive = path.with_name(source.address.rpartition("/")[2])
@@ -253,7 +260,8 @@ def _check_digest(path: Path, expected: str | None) -> None:
     record = path.with_name(f"{path.name}.sha256")
     found = digest(path)
     if expected is None and not record.exists():
-        write_text(record, f"{found}\n")
+        with optional("its digest"):
+            write_text(record, f"{found}\n")
         return
     expected = expected or record.read_text(encoding="utf-8").strip()
     if found != expected:

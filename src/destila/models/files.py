@@ -25,23 +25,18 @@ from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING, AutoConfig, AutoT
 
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
-from destila.core.model_config import read_config
 from destila.core.model_files import (
     CONFIG_FILE,
-    PICKLE,
-    PICKLE_INDEX,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
-    TORCH_INDEX,
     TORCH_WEIGHTS,
-    VOCABULARIES,
-    find_files,
     torch_weights,
 )
 from destila.core.runs import write_json
 from destila.data.tokenizers import load_tokenizer, pair_template, plain, special_tokens
 from destila.data.windows import COUNTED_TYPES
 from destila.models.architectures import LoadedModel, build_student, layer_map, random_model, set_dropout
+from destila.models.directory import require_model
 from destila.models.forward import (
     SEGMENTED_TYPES,
     Outputs,
@@ -110,7 +105,7 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
 def load_config(location: Location) -> tuple[Any, Tokenizer]:
     """The configuration of a model, with the special tokens of its tokenizer, and that tokenizer."""
     name, directory = location.label, location.directory
-    _check_files(directory)
+    require_model(directory)
     with _quiet(), _refusals(name):
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
         if config.model_type not in SUPPORTED_TYPES:
@@ -200,18 +195,6 @@ def _refusals(name: str) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _check_files(directory: Path) -> None:
-    """A local directory holds a whole model; a config.json that is no JSON is found here, too."""
-    choices = {CONFIG_FILE: (), TORCH_WEIGHTS: (TORCH_INDEX, PICKLE, PICKLE_INDEX), TOKENIZER_FILE: VOCABULARIES}
-    missing = [name for name, others in choices.items() if not find_files(directory, (name, *others))]
-    expected = f"expected {', '.join(choices)}"
-    if len(missing) == len(choices):
-        raise UserError(str(directory), f"holds no model; {expected}", "Check the path.")
-    if missing:
-        raise UserError(str(directory), f"has no {' and no '.join(missing)}; {expected}", "Was the run interrupted?")
-    read_config(directory)
 
 
 def _load_tokenizer(directory: Path) -> Tokenizer:

@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from destila.core.caches import with_cache
 from destila.core.errors import UserError
 from destila.core.model_files import MODEL_FILES, ONNX_FILE, OPENVINO_FILE, TORCH_INDEX, TORCH_WEIGHTS, find_files
+from destila.core.runs import writing
+from destila.core.suggestions import nearest_path
 
 LOG = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ def locate(model: str | Path, revision: str | None = None) -> Location:
     found = re.fullmatch(rf"({REPOSITORY})(?:@([\w./-]+))?", text)
     if Path(text).exists() or not found:
         remedy = "Give a directory that holds a model, or a hub id (owner/name, owner/name@revision)."
-        raise UserError(text or "model", "is not a directory", remedy)
+        raise UserError(text or "model", f"is not a directory{nearest_path(text, directories=True)}", remedy)
     name, asked = found[1], found[2]
     if asked and revision and asked != revision:
         raise UserError(text, f"names another revision than {revision}, which is given too", "Give one of them.")
@@ -95,7 +98,9 @@ def hub_errors(name: str, revision: str | None = None) -> Iterator[None]:
     except errors.GatedRepoError as error:
         raise UserError(name, "is gated, and you have not been let in", login) from error
     except errors.RepositoryNotFoundError as error:
-        raise UserError(name, "is no local directory, and the hub has no such model that you may see", login) from error
+        hint = nearest_path(name, directories=True)
+        problem = f"is no local directory, and the hub has no such model that you may see{hint}"
+        raise UserError(name, problem, login) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status >= 500:
@@ -116,7 +121,8 @@ def unreachable(name: str, error: BaseException) -> UserError:
     """The error for a hub that does not answer."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     remedy = "Check the name and the network, or download the model elsewhere and give its directory."
-    return UserError(name, f"is no local directory, and the hub cannot be reached ({reason})", remedy)
+    problem = f"is no local directory, and the hub cannot be reached ({reason}){nearest_path(name, directories=True)}"
+    return UserError(name, problem, remedy)
 
 
 def _snapshot(name: str, revision: str | None) -> Location:
@@ -147,7 +153,8 @@ def _asked(hub: Any, name: str, revision: str | None) -> Path:
     try:
         # A first contact of its own: the library tries downloads again and again before it gives up.
         hub.HfApi().model_info(name, revision=revision, timeout=CONTACT_SECONDS)
-        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=MODEL_FILES))
+        cache = Path(hub.constants.HF_HUB_CACHE)
+        return with_cache(cache, lambda place: _fetched(hub, name, revision, place))
     except connection_errors() as error:
         if getattr(getattr(error, "response", None), "status_code", 500) < 500:
             raise
@@ -156,12 +163,21 @@ def _asked(hub: Any, name: str, revision: str | None) -> Path:
             raise unreachable(name, error) from error
         LOG.warning(f"{name}: the hub cannot be reached; taking what was fetched before")
         return directory
+    except OSError as error:  # where the hub's client keeps its files is no place for them
+        raise UserError(name, f"cannot be fetched ({error})", "Set HF_HOME to a directory of yours.") from error
+
+
+def _fetched(hub: Any, name: str, revision: str | None, cache: Path) -> Path:
+    with writing(cache):
+        options = {"allow_patterns": list(MODEL_FILES), "cache_dir": cache}
+        return Path(hub.snapshot_download(name, revision=revision, **options))
 
 
 def _require_weights(hub: Any, found: Location) -> None:
     if find_files(found.directory, (TORCH_WEIGHTS, TORCH_INDEX, ONNX_FILE, OPENVINO_FILE)):
         return
-    listed = [file.path for file in hub.get_cached_repo_tree(found.name, revision=found.commit)]
+    cache = found.directory.parents[2]  # cache / repository / snapshots / commit
+    listed = [file.path for file in hub.get_cached_repo_tree(found.name, revision=found.commit, cache_dir=cache)]
     pickles = [file for file in listed if file.endswith((".bin", ".pt", ".pth", ".ckpt")) and "/" not in file]
     holds = f", only {pickles[0]}, which can run code and is never fetched" if pickles else ""
     remedy = "Its pull requests may hold a converted model (@refs/pr/1); or convert it, and give the directory."

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from destila.core.caches import optional
 from destila.core.errors import UserError
 from destila.core.runs import atomic_file
 from destila.data.sources import spread
@@ -268,6 +269,6 @@ def stored(path: Path, make: Callable[[], Importance]) -> Importance:
             raise UserError(str(path), f"is torn ({error})", "Delete it; it will be made again.") from error
     importance = make()
     tensors = {item.name: getattr(importance, item.name).contiguous() for item in fields(importance)}
-    with atomic_file(path) as temporary:
+    with optional("the importance"), atomic_file(path) as temporary:
         save_file(tensors, temporary)
     return importance

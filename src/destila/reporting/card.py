@@ -21,6 +21,7 @@ from destila.core.model_files import CONFIG_FILE, METADATA_FILE, ONNX_FILE, OPEN
 from destila.core.runs import read_json, write_text
 from destila.data.licences import DataSet
 from destila.data.sources import find
+from destila.models.directory import require_directory
 from destila.reporting import snippets
 from destila.reporting.card_metadata import CARD_FILE, card_metadata, commits_of, licence_of
 from destila.reporting.energy import estimate_energy
@@ -40,7 +41,7 @@ def write_card(directory: Path, *, overwrite: bool = False) -> Path:
         UserError: the directory holds no model; its card was changed by hand and `overwrite` is not set.
     """
     path = directory / CARD_FILE
-    if path.exists() and not overwrite and not _is_ours(path.read_text(encoding="utf-8")):
+    if not overwrite and not is_unchanged(directory):
         remedy = "Replace it with --overwrite, or leave it: destila push takes it as it is."
         raise UserError(str(path), "was written or changed by hand", remedy)
     text = card_text(directory)
@@ -52,9 +53,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _is_ours(text: str) -> bool:
+def is_unchanged(directory: Path) -> bool:
+    """Whether the card of a directory is as it was written here, or is not there."""
+    path = directory / CARD_FILE
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     found = STAMP.search(text)
-    return found is not None and _digest(text[: found.start() - 1]) == found[1]
+    return not path.exists() or (found is not None and _digest(text[: found.start() - 1]) == found[1])
 
 
 # ---------------------------------------------------------------------------------------------------- the whole
@@ -64,6 +68,7 @@ def card_text(directory: Path) -> str:
     Raises:
         UserError: it holds no model, or its files are damaged.
     """
+    require_directory(directory)
     if not (directory / METADATA_FILE).is_file():
         raise UserError(str(directory), f"has no {METADATA_FILE}", "Give a finished run or an export.")
     model, config = trace(str(directory)), read_json(directory / CONFIG_FILE)

@@ -26,6 +26,7 @@ from destila.data.sources import load_gold
 from destila.evaluation import benchmark, breakdowns, calibration, errors, evaluate, metrics
 from destila.evaluation.predictions import answer_texts, read_raw, write_raw
 from destila.inference.reader import SHIPPED, SHIPPED_NAME, name_of, place_of
+from destila.models.hub import locate
 from destila.reporting import layer_similarity
 from destila.reporting.card import SCORES_FILE
 from destila.reporting.card_metadata import CARD_FILE
@@ -59,6 +60,8 @@ def collect(settings: ReportSettings, directory: Path) -> Facts:
         UserError: a model, the data or the timings cannot be read, or nothing says which data to judge on.
     """
     subject, models = _choose(settings)
+    for model in models:
+        locate(place_of(model))  # what is not there is said before anything is read
     data = _data_of(settings, subject)
     examples = load_gold(data, repair=settings.repair, limit=settings.max_examples)
     if not any(example.labelled for example in examples):

@@ -26,6 +26,7 @@ from destila.core.model_files import (
 )
 from destila.core.runs import RUN_FILE, destila_version, read_json
 from destila.core.strict_json import dumps, finite
+from destila.models.directory import require_directory
 from destila.models.hub import CONTACT_SECONDS, connection_errors, hub_errors, library
 from destila.reporting.card_metadata import CARD_FILE, card_problems
 from destila.reporting.snippets import PLACEHOLDER
@@ -53,6 +54,7 @@ def gather(directory: Path, repository: str) -> list[Upload]:
     Raises:
         UserError: the run has not finished; files are missing; the card is not valid.
     """
+    require_directory(directory)
     problems = _problems(directory)
     card = directory / CARD_FILE
     if not problems:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from destila.config import DataSettings, TrainingCommandSettings
-from destila.config.loader import nearest
 from destila.core.errors import UserError
 from destila.core.records import Example
+from destila.core.suggestions import nearest
 from destila.data.crop import cropped
 from destila.data.licences import describe_data
 from destila.data.negatives import paired

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from destila.config import DistillSettings
 from destila.config.loader import settings_of
+from destila.config.resuming import with_run
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.progress import Listener, listening
@@ -77,7 +78,8 @@ def distill(
         changes: settings that differ, a table as a mapping; a text for a table is its name: teacher="models/teacher".
 
     Returns:
-        How training ended. Where it was interrupted, all is saved, and `resume=True` goes on.
+        How training ended. Where it was interrupted, all is saved, and `resume="runs/student"` goes on, under the
+        run's own settings. A finished run goes on if a larger budget is given.
 
     Raises:
         UserError: a mistake in settings, data, models or the loss; nothing is left behind then.
@@ -85,7 +87,7 @@ def distill(
     function = loss if callable(loss) else None
     if loss is not None:
         changes["loss"] = loss if function is None else {"function": name_of(function)}
-    resolved = settings_of(DistillSettings, settings, changes)
+    resolved = settings_of(DistillSettings, settings, changes, complete=with_run)
     if not resolved.teacher.name:
         remedy = "Give a fine-tuned reader; also without distillation, for its tokenizer and configuration."
         raise UserError("teacher.name", "is empty", remedy)

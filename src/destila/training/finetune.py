@@ -6,6 +6,7 @@ from typing import Any
 
 from destila.config import FinetuneSettings
 from destila.config.loader import settings_of
+from destila.config.resuming import with_run
 from destila.core.progress import Listener, listening
 from destila.core.records import Example
 from destila.data.tokenizers import load_tokenizer, train_tokenizer
@@ -37,13 +38,14 @@ def finetune(
             data="train.json".
 
     Returns:
-        How training ended. Where it was interrupted, all is saved, and `resume=True` goes on.
+        How training ended. Where it was interrupted, all is saved, and `resume="runs/teacher"` goes on, under the
+        run's own settings. A finished run goes on if a larger budget is given.
 
     Raises:
         UserError: a mistake in settings, data or models; nothing is left behind then.
     """
     with listening(progress):
-        return run_stages(settings_of(FinetuneSettings, settings, changes), _one_stage)
+        return run_stages(settings_of(FinetuneSettings, settings, changes, complete=with_run), _one_stage)
 
 
 def _one_stage(settings: FinetuneSettings) -> TrainingResult:

@@ -23,8 +23,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
-from destila.config import CALL_SETTINGS, RunSettings, TrainingSettings
-from destila.config.loader import to_toml
+from destila.config import TrainingSettings
 from destila.core.errors import UserError
 from destila.core.progress import Progress
 from destila.core.runs import Run
@@ -34,7 +33,7 @@ from destila.training.memory import keep_freed_memory
 from destila.training.optimizer import learning_rate_factor, optimizer_for
 from destila.training.task import Objective, Position, Row, Task, TrainingResult
 from destila.training.throughput import Meter, compiling_pays, device_name
-from destila.training.trackers import Boards, require_trackers
+from destila.training.trackers import Boards
 
 LOG = logging.getLogger(__name__)
 OUT_OF_TIME = 1000  # stands among the signals for the end of a time slice; no signal has this number
@@ -55,22 +54,6 @@ def main_process_first(settings: TrainingSettings) -> AbstractContextManager[Non
 def device_of(settings: TrainingSettings) -> torch.device:
     """Where training runs."""
     return torch.device(PartialState(cpu=settings.device == "cpu").device)
-
-
-def open_run(settings: RunSettings) -> Run:
-    """Open the run directory on the main process; the others get a view of it that they do not write to."""
-    require_trackers(settings.trackers)
-    path, settings_text = Path(settings.output), to_toml(settings, without=CALL_SETTINGS)
-    with main_process_first(settings.training):
-        if is_main_process():
-            return Run.create(
-                path,
-                settings_text=settings_text,
-                seed=settings.training.seed,
-                resume=settings.resume,
-                overwrite=settings.overwrite,
-            )
-        return Run(path, {"status": "running"})
 
 
 def train(
@@ -296,9 +279,31 @@ class Loop(Generic[Row]):
             self.position = Position(**state["position"])
         self.accelerator.wait_for_everyone()
         if self.main:
+            if self.run.finished:
+                self._lengthen()
             self.run.forget_after(self.position.step)
             self.checkpoints.forget_after(self.position.best_step)
             self.run.update(status="running", device=device_name(self.accelerator.device))
+
+    def _lengthen(self) -> None:
+        """Say what becomes of a run that had finished; if it is to go on, keep its new settings.
+
+        Raises:
+            UserError: its checkpoints are gone.
+        """
+        if not self.position.step:
+            problem = "has finished, and its checkpoints are gone: there is nothing to go on from"
+            raise UserError(str(self.run.path), problem, "Train again with --overwrite, or into another --output.")
+        if self.done:
+            LOG.info(f"{self.run.path} has finished after {self.position.step:,} steps: nothing is left to do.")
+            return
+        total = f"{self.settings.seconds:g} seconds" if self.settings.seconds else f"{self.steps:,} steps"
+        LOG.info(
+            f"{self.run.path} had finished after {self.position.step:,} steps and goes on to {total}. Its learning "
+            f"rate is that of a run of this length: it had fallen to zero, and goes on at {self.rate():.3g}."
+        )
+        self.run.record.pop("recipe", None)  # the whole knows nothing of the new length
+        self.run.keep_settings()
 
     def interrupted(self, number: int | None) -> TrainingResult:
         """Record that a signal, or the end of a time slice, ended training before its time."""

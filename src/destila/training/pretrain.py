@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from destila.config import PretrainSettings
 from destila.config.loader import settings_of
+from destila.config.resuming import check_same, with_run
 from destila.core.errors import UserError
 from destila.core.progress import Listener, listening
 from destila.core.runs import atomic_file, destila_version
@@ -22,7 +23,8 @@ from destila.data.tokenizers import pad_id
 from destila.data.windows import longest_window
 from destila.models.files import LoadedModel, random_model, save_reader
 from destila.models.matching_init import position_width, start_matching, word_vectors
-from destila.training.loop import is_main_process, main_process_first, open_run, train
+from destila.training.loop import is_main_process, main_process_first, train
+from destila.training.opening import open_run
 from destila.training.prefetch import Prefetched
 from destila.training.pretraining_loss import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
 from destila.training.recipe import grown, load_start, worker_count
@@ -51,16 +53,19 @@ def pretrain(
         changes: settings that differ, a table as a mapping; a text for a table is its name: text="my-texts".
 
     Returns:
-        How training ended; `best_score` is the negative of the loss over rows kept apart.
+        How training ended; `best_score` is the negative of the loss over rows kept apart. `resume="runs/encoder"` goes
+        on with a run, under its own settings.
 
     Raises:
         UserError: the text is missing, unreadable or too little, or as `train` does.
     """
     with listening(progress):
-        return _pretrain(settings_of(PretrainSettings, settings, changes))
+        return _pretrain(settings_of(PretrainSettings, settings, changes, complete=with_run))
 
 
 def _pretrain(settings: PretrainSettings) -> TrainingResult:
+    if settings.resume:
+        check_same(settings)
     start = _start(settings) if settings.model.name else None
     with main_process_first(settings.training):
         store = open_store(settings.text, tokenizer=start.tokenizer if start else None)

@@ -37,8 +37,9 @@ from destila.inference.reader import Reader
 from destila.models.files import LoadedModel, load_reader, random_model, save_reader
 from destila.models.growth import grow
 from destila.training.data import TrainingData, data_record
-from destila.training.loop import device_of, is_main_process, open_run, train
+from destila.training.loop import device_of, is_main_process, train
 from destila.training.losses import TorchBatch, to_tensors
+from destila.training.opening import open_run
 from destila.training.task import Batches, Task, TrainingResult
 
 LOG = logging.getLogger(__name__)

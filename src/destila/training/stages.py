@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from destila.config import DistillSettings, FinetuneSettings
-from destila.config.loader import resolve
+from destila.config import CALL_SETTINGS, DistillSettings, FinetuneSettings
+from destila.config.loader import resolve, to_toml
+from destila.config.resuming import check_same
 from destila.core.errors import UserError
 from destila.core.runs import RUN_FILE, read_json
+from destila.training.opening import noted
 from destila.training.task import TrainingResult
 
 Staged = TypeVar("Staged", DistillSettings, FinetuneSettings)
@@ -33,15 +35,27 @@ def run_stages(
         run: trains one stage.
         check: refuses the settings of a stage; all are checked before the first is trained.
     """
-    stages = stages_to_do(settings)
+    stages, first = stages_to_do(settings), stages_of(settings)[0].output
     for stage in stages:
         check(stage)
+        if stage.resume:  # where an earlier stage lies is no matter: its model has been loaded
+            check_same(stage, without="" if stage.output == first else f"{START[type(stage)][0]}.name")
     results: list[TrainingResult] = []
     for stage in stages:
-        results.append(run(stage))
+        with noted(_recipe(settings, stage)):
+            results.append(run(stage))
         if not results[-1].finished:
             break
     return dataclasses.replace(results[-1], earlier=tuple(results[:-1]))
+
+
+def _recipe(settings: Staged, stage: Staged) -> dict[str, str] | None:
+    """What a stage notes of the whole, so that its directory is enough to go on with all stages; None: it is all."""
+    if not settings.stages:
+        return None
+    name = Path(stage.output).name.removeprefix(Path(settings.output).name).removeprefix("-")
+    text = to_toml(settings, without=CALL_SETTINGS)
+    return {"stage": name, "output": settings.output, "settings": text}
 
 
 def stages_to_do(settings: Staged) -> list[Staged]:
@@ -57,7 +71,8 @@ def stages_to_do(settings: Staged) -> list[Staged]:
     if not settings.resume:
         taken = [stage.output for stage, state in zip(stages, states, strict=True) if state]
         if taken and not settings.overwrite:
-            remedy = "Continue with --resume, replace with --overwrite, or choose another --output."
+            again = f"Continue with --resume {settings.output}, replace with --overwrite"
+            remedy = f"{again}, or choose another --output."
             raise UserError.from_problems("output", [f"{path} holds a run already" for path in taken], remedy)
         return stages
     if not any(states):

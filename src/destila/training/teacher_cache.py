@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from destila.config.fields import Precision
+from destila.core.caches import with_cache
 from destila.core.errors import UserError
 from destila.core.progress import Progress
 from destila.core.runs import atomic_file
@@ -102,10 +103,14 @@ def _said(teacher: Any, windows: Sequence[Window], directory: Path, precision: P
     """Logits of windows in the teacher's own tokens, and the name under which they are stored."""
     parts = {"model": model_fingerprint(teacher), "windows": windows_fingerprint(windows)}
     name = fingerprint(parts if precision == "fp32" else parts | {"precision": precision})
-    path = directory / f"logits-{name}.npy"
-    if not path.exists():
-        _compute(teacher, windows, path, precision)
-    return name, _opened(path, _tokens(windows))
+
+    def stored(place: Path) -> Logits:
+        path = place / f"logits-{name}.npy"
+        if not path.exists():
+            _compute(teacher, windows, path, precision)
+        return _opened(path, _tokens(windows))
+
+    return name, with_cache(directory, stored)
 
 
 def _carried(teacher: Any, translation: Translation, directory: Path, precision: Precision) -> Logits:
@@ -113,18 +118,27 @@ def _carried(teacher: Any, translation: Translation, directory: Path, precision:
     ours, theirs = translation.student_windows, translation.windows
     said, logits = _said(teacher, theirs, directory, precision)
     name = fingerprint({"said": said, "windows": windows_fingerprint(ours), "tokenizers": translation.tokenizers})
-    path = directory / f"carried-{name}.npy"
-    if not path.exists():
-        ends = np.cumsum([0, *(len(window.input_ids) for window in theirs)])
-        with atomic_file(path) as temporary:
-            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(2, _tokens(ours)))
-            start = 0
-            for number, window in enumerate(ours):
-                parts = [logits[:, ends[place] : ends[place + 1]] for place in translation.span(number)]
-                array[:, start : start + len(window.input_ids)] = translation.carried(number, parts)
-                start += len(window.input_ids)
-            array.flush()
-    return _opened(path, _tokens(ours))
+
+    def stored(place: Path) -> Logits:
+        path = place / f"carried-{name}.npy"
+        if not path.exists():
+            _carry(translation, logits, path)
+        return _opened(path, _tokens(ours))
+
+    return with_cache(directory, stored)
+
+
+def _carry(translation: Translation, logits: Logits, path: Path) -> None:
+    """Carry a teacher's logits over to the student's tokens, and store them."""
+    ours, start = translation.student_windows, 0
+    ends = np.cumsum([0, *(len(window.input_ids) for window in translation.windows)])
+    with atomic_file(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(2, _tokens(ours)))
+        for number, window in enumerate(ours):
+            parts = [logits[:, ends[place] : ends[place + 1]] for place in translation.span(number)]
+            array[:, start : start + len(window.input_ids)] = translation.carried(number, parts)
+            start += len(window.input_ids)
+        array.flush()
 
 
 def _opened(path: Path, total: int) -> Logits:

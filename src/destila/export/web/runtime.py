@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from destila.core.caches import with_cache
 from destila.core.errors import UserError
 from destila.core.runs import atomic_directory
 from destila.data.sources import cache_directory
@@ -43,10 +44,15 @@ def onnxruntime_web(directory: str | None = None) -> dict[str, bytes]:
     """
     if directory:
         return _read(Path(directory), f"Unpack it with: {BY_HAND}; then give --runtime package/dist.")
-    kept = cache_directory() / f"{PACKAGE}-{VERSION}"
-    if not kept.is_dir():
-        _fetch(kept)
-    return _read(kept, "Delete that directory, and run again.")
+    return with_cache(cache_directory(), _kept)
+
+
+def _kept(cache: Path) -> dict[str, bytes]:
+    """The files from a cache, fetched if need be."""
+    directory = cache / f"{PACKAGE}-{VERSION}"
+    if not directory.is_dir():
+        _fetch(directory)
+    return _read(directory, "Delete that directory, and run again.")
 
 
 def _read(directory: Path, remedy: str) -> dict[str, bytes]:

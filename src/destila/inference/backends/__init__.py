@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.model_files import CONFIG_FILE, ONNX_FILE, OPENVINO_FILE, PICKLES, find_files, torch_weights
+from destila.models.directory import require_model
 from destila.models.hub import Location, locate
 
 LOG = logging.getLogger(__name__)
@@ -100,6 +101,8 @@ def _choose(location: Location, backend: str) -> str:
         raise UserError("backend", f"is {backend!r}", f"Choose one of auto, {', '.join(EXTRAS)}.")
     name, directory = location.label, location.directory
     exported = [choice for choice, file, _ in CHOICES[:2] if (directory / file).is_file()]
+    if not exported:
+        require_model(directory)  # before torch, which may be missing, is asked for
     has_weights = bool(torch_weights(directory) or find_files(directory, PICKLES))
     found = exported + ["torch"] * (not exported or has_weights)
     if backend != "auto":

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from destila.config import DocumentSettings
 from destila.core.cpus import usable_cores
-from destila.core.errors import UserError
+from destila.core.errors import UnwritableError, UserError
 from destila.core.progress import Progress
 from destila.core.runs import writing
 from destila.core.strict_json import dumps
@@ -117,7 +117,8 @@ class Library:
                     return work(self._connection)
             except sqlite3.OperationalError as error:  # locked for long, or no right to write, or a full disk
                 remedy = "Wait for the process that uses it, or choose another --folder.cache."
-                raise UserError(str(self.file), f"cannot be used ({error})", remedy) from error
+                kind = UserError if "locked" in str(error) else UnwritableError
+                raise kind(str(self.file), f"cannot be used ({error})", remedy) from error
             except sqlite3.DatabaseError as error:
                 if last:
                     raise

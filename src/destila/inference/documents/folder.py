@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Unpack
 
 from destila.config import DocumentSettings, FolderSettings
+from destila.core.caches import with_cache
 from destila.core.errors import UserError
 from destila.core.records import Answer
 from destila.data.sentences import sentence_around
@@ -82,19 +83,22 @@ class Folder:
         """
         _check_extra()
         settings, folder = settings or FolderSettings(), Path(path)
-        directory = _directory(settings, folder)
-        library = Library(folder, directory)
-        digests, refused = library.refresh(limits or DocumentSettings())
 
-        def text(name: str) -> str:
-            document = library.document(name)
-            return document.text if document else ""
+        def opened(directory: Path) -> Folder:
+            library = Library(folder, directory)
+            digests, refused = library.refresh(limits or DocumentSettings())
 
-        index = stored_index(directory, digests, settings.passage_characters, text)
-        if not len(index):
-            problems = [str(problem) for problem in refused] or ["holds no file with text"]
-            raise UserError.from_problems(str(path), problems, "These are read: .txt, .md, .html, .pdf, .docx.")
-        return cls(library, index, list(digests), refused)
+            def text(name: str) -> str:
+                document = library.document(name)
+                return document.text if document else ""
+
+            index = stored_index(directory, digests, settings.passage_characters, text)
+            if not len(index):
+                problems = [str(problem) for problem in refused] or ["holds no file with text"]
+                raise UserError.from_problems(str(path), problems, "These are read: .txt, .md, .html, .pdf, .docx.")
+            return cls(library, index, list(digests), refused)
+
+        return with_cache(_directory(settings, folder), opened)
 
     def answers(
         self, reader: Reader, question: str, *, passages: int = 20, top_k: int = 5, **refusing: Unpack[Refusing]
