@@ -57,10 +57,8 @@ def main() -> None:
     try:
         try:
             dispatch(sys.argv[1:])
-        except SystemExit:  # of --help, say
+        finally:  # also after --help
             sys.stdout.flush()
-            raise
-        sys.stdout.flush()
     except UserError as error:
         message = say_error(error)
         print(message if message.startswith("destila ") else f"destila: {message}", file=sys.stderr)
