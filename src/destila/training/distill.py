@@ -247,7 +247,9 @@ def _check_tokens(
         raise UserError("teacher.ensemble", "can be averaged in a loss of logits alone", remedy)
     if teachers[0].tokenizer.get_vocab() != student.tokenizer.get_vocab():
         problem = f"{teachers[0].name} has another tokenizer than {student.name}, so only its answers can be compared"
-        remedy = "Set loss.hidden, loss.attention, loss.relations to 0, loss.soft above 0, unlabelled.text_only to false."
+        remedy = (
+            "Set loss.hidden, loss.attention, loss.relations to 0, loss.soft above 0, unlabelled.text_only to false."
+        )
         raise UserError("teacher.name", problem, remedy)
 
 
