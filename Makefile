@@ -39,7 +39,7 @@ export QUESTION TEXT
 demo: $(DEV)
 	$(BIN)/python scripts/demo.py
 
-# The reader that ships; while there is none, the demo's student.
+# The bundled model; while there is none, the demo's student.
 MODEL ?= $(if $(wildcard src/destila/inference/shipped/model.onnx),,$(wildcard runs/demo/student))
 
 serve: $(DEV)
@@ -60,11 +60,11 @@ test: lint
 fuzz: $(DEV)
 	DESTILA_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest -s tests/serving/test_fuzz.py
 
-# The picture of the README: the page with the reader that ships (or MODEL=DIRECTORY), a question and its answer.
+# The picture of the README: the page with the bundled model (or MODEL=DIRECTORY), a question and its answer.
 screenshot: $(DEV)
 	$(BIN)/python scripts/screenshot.py docs/page.png $(if $(MODEL),--model $(MODEL))
 
-# The report of the reader that ships, against its teacher (TEACHER=DIRECTORY) if that is here. Lengths of questions
+# The report of the bundled model, against its teacher (TEACHER=DIRECTORY) if that is here. Lengths of questions
 # that fit the windows of both.
 TEACHER ?= $(wildcard models/teacher)
 

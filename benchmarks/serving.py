@@ -134,7 +134,7 @@ def judged(batching: dict[str, Any], speedup: float) -> dict[str, bool]:
 def main() -> None:
     """Measure both servers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="directory of a reader; none: the reader that ships")
+    parser.add_argument("--model", help="directory of a reader; none: the bundled model")
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--distinct", type=int, default=500, help="different requests; they are sent again and again")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From raw text to the reader: TEXT=my-texts scripts/reader_from_text.sh. Every step can be stopped and continued: run the script again.
 #   TEXT    directory of text files: a paragraph a line, a blank line between documents (.txt, .txt.gz, .txt.xz)
-#   SIZE    full (a large GPU, an hour), cpu (two cores, four to five hours: the way of the reader that ships, without its
+#   SIZE    full (a large GPU, an hour), cpu (two cores, four to five hours: the way of the bundled model, without its
 #           detours) or small (two cores, minutes: the same steps as full, and nothing worth having)
 #   TRAIN, DEV    question files, several of them with spaces between; WEIGHTS of the text's sources as a TOML table
 #   ASK     with SIZE=cpu, the text that the teacher is asked about; TEXT unless given
@@ -109,5 +109,5 @@ for model in teacher student reader; do
   $destila card "$OUT/$model" "${scores[@]}" --data data/nativa/test.json --overwrite
 done
 
-echo "To make this the reader that ships:"
+echo "To make this the bundled model:"
 echo "python scripts/ship.py --teacher $OUT/teacher --student $OUT/student --export $OUT/reader"

@@ -130,10 +130,10 @@ def test_a_text_is_said_by_the_template_that_says_most(english: str, spanish: st
 
 def test_what_stands_for_a_name_is_said_wherever_a_name_stands() -> None:
     speak("es")
-    assert say("Reading with the reader that ships") == "Leyendo con el modelo incluido"
+    assert say("Reading with the bundled model") == "Leyendo con el modelo incluido"
     assert say("question is None") == "question es None"  # and not question number None
     assert say("Reading with reader") == "Leyendo con reader"  # a directory, though "reader" is a word of tables, too
-    assert (say_name("the reader that ships"), say_name("question"), say_name("a is b")) == (
+    assert (say_name("the bundled model"), say_name("question"), say_name("a is b")) == (
         "el modelo incluido",
         "question",
         "a is b",

@@ -1,4 +1,4 @@
-"""The reader that ships: the default wherever a reader is asked for, and an error that says so where it is missing."""
+"""The bundled model: the default wherever a reader is asked for, and an error that says so where it is missing."""
 
 import json
 import os

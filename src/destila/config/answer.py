@@ -45,7 +45,7 @@ class EvaluateSettings(RunTimeSettings):
     """Score models, or a file of predictions, on a data set."""
 
     model: list[str] = strings()
-    """Local directory or hub id; several are compared with the first. None: the reader that ships."""
+    """Local directory or hub id; several are compared with the first. None: the bundled model."""
     revision: str | None = None
     """Commit of the hub repository."""
     data: list[str] = strings()
@@ -81,7 +81,7 @@ class AnswerSettings(AnsweringSettings):
     context: str | None = None
     """File with the text (.txt, .md, .html, .pdf, .docx), or a folder of them; - reads standard input as text."""
     model: str | None = None
-    """Local directory or hub id; none: the reader that ships."""
+    """Local directory or hub id; none: the bundled model."""
     revision: str | None = None
     """Commit of the hub repository."""
     top_k: Count = 1
@@ -211,7 +211,7 @@ class ExportSettings:
     """Write a reader in a form that answers fast without torch, and prove that it still answers the same."""
 
     model: str = ""
-    """Local directory or hub id of the reader; for web, none: the reader that ships."""
+    """Local directory or hub id of the reader; for web, none: the bundled model."""
     revision: str | None = None
     """Commit of the hub repository."""
     output: str = ""

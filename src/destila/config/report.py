@@ -12,7 +12,7 @@ class ReportSettings:
     """Write one page about readers: scores, curves, calibration, errors, cost, and how to repeat them."""
 
     runs: list[str] = positional(default_factory=list)
-    """Directories of runs or readers; the report is about the first. None: the reader that ships."""
+    """Directories of runs or readers; the report is about the first. None: the bundled model."""
     reference: str = ""
     """Reader that the others are compared with; empty: the first one's teacher if it is here, else the first."""
     data: list[str] = strings()

@@ -53,7 +53,7 @@ class ServeSettings(AnsweringSettings):
     """Answer questions over HTTP, with a page for people at /."""
 
     model: str | None = None
-    """Local directory or hub id; none: the reader that ships."""
+    """Local directory or hub id; none: the bundled model."""
     revision: str | None = None
     """Commit of the hub repository."""
     host: str = "127.0.0.1"

@@ -37,7 +37,7 @@ from destila.models.hub import locate
 LOG = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "shipped"  # the reader that comes with the package: an int8 ONNX export
-SHIPPED_NAME = "the reader that ships"  # in messages and reports; where it lies depends on the installation
+SHIPPED_NAME = "the bundled model"  # in messages and reports; where it lies depends on the installation
 WORTH_A_THREAD = 20_000  # characters; less is tokenised sooner than a thread has started
 SHOWN_CHARACTERS = 60  # of a value in a message
 TOKENS_PER_BATCH = 2048  # on a CPU; 8192 take 17 % more time for each question: they leave the caches
@@ -103,7 +103,7 @@ class Reader:
         """Load a reader by name.
 
         Args:
-            model: a local directory, a hub id or hub-id@revision; None: the reader that ships with the package.
+            model: a local directory, a hub id or hub-id@revision; None: the bundled model.
             backend: "auto", "torch", "onnx" or "openvino".
             revision: branch, tag or commit of the hub repository; the commit is then part of the reader's name.
             window_length: tokens of one model input; 0: as the model's destila.json says, else 384, and never more
@@ -270,7 +270,7 @@ class Reader:
 
 
 def place_of(model: str | Path | None) -> str:
-    """The directory or hub id to load; None: where the reader that ships lies.
+    """The directory or hub id to load; None: where the bundled model lies.
 
     Raises:
         UserError: it is no name, or this installation has no such reader.
@@ -284,7 +284,7 @@ def place_of(model: str | Path | None) -> str:
 
 
 def directory_of(model: str | Path | None, revision: str | None = None) -> Path:
-    """Where the files of a model lie, fetched if need be; None: of the reader that ships."""
+    """Where the files of a model lie, fetched if need be; None: of the bundled model."""
     return locate(place_of(model), revision).directory
 
 

@@ -25,7 +25,7 @@ class DestilaReader:
     """Extracts answers from documents.
 
     Args:
-        model: a local directory or a hub id; None: the reader that ships with the package.
+        model: a local directory or a hub id; None: the bundled model.
         top_k: most answers of a run.
         backend: "auto", "torch", "onnx" or "openvino".
         revision: commit of the hub repository.

@@ -39,7 +39,7 @@ def pipeline(
 
     Args:
         task: "question-answering"; there is no other.
-        model: a local directory, a hub id or a `Reader`; None: the reader that ships with the package.
+        model: a local directory, a hub id or a `Reader`; None: the bundled model.
         revision: commit of the hub repository.
         backend: "auto", "torch", "onnx" or "openvino".
         options: what calls shall use unless they say otherwise; see `CallOptions`.

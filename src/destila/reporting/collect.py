@@ -42,7 +42,7 @@ class Asked:
     """A model without its network, and what it said."""
 
     label: str
-    given: str | None  # its name on the command line; None: the reader that ships
+    given: str | None  # its name on the command line; None: the bundled model
     place: str  # its directory or hub id
     origin: Provenance
     facts: Mapping[str, Any]  # what `ModelFacts` repeats: backend, precision, parameters, bytes, threshold, window
