@@ -18,6 +18,7 @@ PROSE = re.compile(r"[A-Za-z]{2}")
 LISTS = ("append", "extend")
 ERRORS = (
     "UserError",
+    "UnwritableError",
     "DocumentError",
     "Unreadable",
     "Problem",

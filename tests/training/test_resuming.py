@@ -13,6 +13,7 @@ from destila import Reader, UserError
 from destila.cli.main import dispatch, main
 from destila.config import FinetuneSettings
 from destila.config.loader import to_toml
+from destila.core.language import say_error, speak
 from destila.data.squad import save
 from pretraining import write_sources
 from tiny import tiny_examples, tiny_reader
@@ -262,3 +263,20 @@ def test_an_unfinished_run_is_no_model_and_says_so(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=told):
             use()
     assert not {path.name for path in tmp_path.iterdir()} & {"student", "out", "second"}
+
+
+def test_in_spanish_too() -> None:
+    destila.finetune(FINETUNE, output="run", stop_after_seconds=NOW)
+    speak("es")
+    try:
+        with pytest.raises(UserError) as caught:
+            Reader.load("run")
+        assert say_error(caught.value) == (
+            "run: es una ejecución sin terminar (interrupted; guardada en el paso 1 de 4). "
+            "Termínala: destila finetune --resume run."
+        )
+        with pytest.raises(UserError) as caught:
+            dispatch(["finetune", "--resume", "run", "--training.batch-size", "3", "--training.seed", "9"])
+        assert "\n  - --training.batch-size: se indica 3, y la ejecución tiene 4\n" in say_error(caught.value)
+    finally:
+        speak("en")

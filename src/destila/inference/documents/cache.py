@@ -116,9 +116,11 @@ class Library:
                     self._connection = self._connection or _connect(self.file)
                     return work(self._connection)
             except sqlite3.OperationalError as error:  # locked for long, or no right to write, or a full disk
+                problem = f"cannot be used ({error})"
+                if "locked" not in str(error):
+                    raise UnwritableError(str(self.file), problem, "Choose another --folder.cache.") from error
                 remedy = "Wait for the process that uses it, or choose another --folder.cache."
-                kind = UserError if "locked" in str(error) else UnwritableError
-                raise kind(str(self.file), f"cannot be used ({error})", remedy) from error
+                raise UserError(str(self.file), problem, remedy) from error
             except sqlite3.DatabaseError as error:
                 if last:
                     raise
