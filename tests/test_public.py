@@ -131,4 +131,4 @@ def test_a_text_for_a_table_is_its_name_and_paths_are_texts(tmp_path: Path) -> N
     assert found.student.shape.layers == 2
     again = settings_of(DistillSettings, found, {"training": {"seed": 9}})
     assert (again.training.seed, again.teacher) == (9, found.teacher)
-    assert settings_of(DistillSettings, found, {}) is found
+    assert settings_of(DistillSettings, found, {}) == found

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from destila.cli.main import COMMANDS, dispatch
+from destila.cli.main import dispatch
+from destila.cli.verbs import VERBS
 from destila.config.bundled import bundled
 from destila.core.errors import UserError
 from destila.core.suggestions import nearest, nearest_path
@@ -37,9 +38,9 @@ def test_a_setting_in_the_wrong_table_is_found_by_its_last_part() -> None:
     assert nearest("zzz.zzz", known, dotted=True) == ""
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, *bundled(), *(source.key for source in SOURCES)])
+@pytest.mark.parametrize("name", [*VERBS, *bundled(), *(source.key for source in SOURCES)])
 def test_a_name_that_lacks_a_letter_is_found_wherever_names_are_known(name: str) -> None:
-    for known in (list(COMMANDS), list(bundled()), [source.key for source in SOURCES]):
+    for known in (list(VERBS), list(bundled()), [source.key for source in SOURCES]):
         for place in range(1, len(name)):
             found = nearest(name[:place] + name[place + 1 :], known)
             assert found in ["", *(f"; did you mean {one}?" for one in known)], "a part of a name"

@@ -270,10 +270,11 @@ def test_scores_that_are_not_numbers_are_refused():
 
 
 def test_without_torch_the_remedy_is_named(tmp_path):
+    tiny_reader(tmp_path / "reader")
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from destila.inference.backends import load_backend\n"
-        f"load_backend({str(tmp_path)!r})"
+        f"load_backend({str(tmp_path / 'reader')!r})"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'destila[train]'" in result.stderr

@@ -122,7 +122,7 @@ def drop_layer(directory: Path) -> None:
         ),
         (
             lambda d: (d / "tokenizer.json").unlink(),
-            "has no tokenizer.json; expected config.json, model.safetensors, tokenizer.json. Was the run interrupted",
+            "has no tokenizer.json; expected config.json, model.safetensors, tokenizer.json. Was it copied whole",
         ),
         (lambda d: (d / "model.safetensors").unlink(), "has no model.safetensors; expected"),
         (lambda d: (d / "config.json").unlink(), "has no config.json; expected"),

@@ -137,7 +137,7 @@ def test_while_no_child_can_be_started_runs_are_refused(model, tmp_path, start):
 
 
 def test_mistakes_are_told_as_without_a_process(tmp_path):
-    with pytest.raises(UserError, match="holds no model for onnx"):
+    with pytest.raises(UserError, match="holds no model"):
         ModelProcess({"name": str(tmp_path), "backend": "onnx"})
 
 
