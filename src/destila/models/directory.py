@@ -69,7 +69,7 @@ def _refuse_unfinished(directory: Path) -> None:
         return
     checkpoints = directory / "checkpoints"
     steps = [int(path.name.removeprefix("step-")) for path in checkpoints.glob("step-*[0-9]")]
-    done = f"saved at step {max(steps):,}{_budget(directory)}" if steps else "nothing is saved yet"
+    done = f"saved at step {max(steps):,} of {_budget(directory)}" if steps else "nothing is saved yet"
     verb = record.get("verb") or "VERB"
     finish = f"Finish it: destila {verb} --resume {directory}"
     if status == "diverged":
@@ -84,9 +84,9 @@ def _budget(directory: Path) -> str:
     settings = tomllib.loads((directory / SETTINGS_FILE).read_text(encoding="utf-8"))
     training: dict[str, Any] = settings.get("training", {})
     if training.get("seconds"):
-        return f" of a run of {training['seconds']:,.0f} seconds"
+        return f"a run of {training['seconds']:,.0f} seconds"
     if training.get("steps"):
-        return f" of {training['steps']:,}"
+        return f"{training['steps']:,}"
     if settings.get("tokens"):
-        return f" of a run of {settings['tokens']:,} tokens"
-    return f" of a run of {training['epochs']:g} epochs" if training.get("epochs") else ""
+        return f"a run of {settings['tokens']:,} tokens"
+    return f"a run of {training.get('epochs', 0):g} epochs"
