@@ -13,24 +13,9 @@ from typing import Any
 import pytest
 
 from destila import Reader
-from destila.cli.main import main
 from destila.core.errors import UserError
+from mistakes import GOOD, run
 from tiny import tiny_reader
-
-GOOD: dict[str, Any] = {
-    "version": "1.1",
-    "data": [
-        {
-            "title": "Lima",
-            "paragraphs": [
-                {
-                    "context": "Lima se fundó en 1535.",
-                    "qas": [{"id": "a", "question": "¿Cuándo?", "answers": [{"text": "1535", "answer_start": 17}]}],
-                }
-            ],
-        }
-    ],
-}
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +23,6 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "reader"
     tiny_reader(path)
     return path
-
-
-def run(*arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["destila", *arguments])
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    capsys.readouterr()
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def changed(change: Callable[[Any], Any]) -> bytes:
@@ -222,71 +194,6 @@ def test_an_output_that_cannot_be_written(
     assert code == 2, err
     assert "cannot be written" in err
     assert blocked.read_text() == "I am no directory"
-
-
-def writing_to(output: str, reader: Path, data: Path) -> dict[str, tuple[str, ...]]:
-    """A command line for every verb that writes, short of `push` and those that write into what is there."""
-    lines = data.with_name("lines.jsonl")
-    lines.write_text('{"question": "¿Cuándo?", "context": "Lima se fundó en 1535."}\n')
-    configs = Path(__file__).parents[2] / "configs" / "tiny"
-    train = ("--data.train", str(data), "--data.dev", str(data), "--training.steps", "1", "--output", output)
-    return {
-        "answer": ("answer", "--input", str(lines), "--model", str(reader), "--output", output, "--overwrite"),
-        "evaluate": ("evaluate", "--model", str(reader), "--data", str(data), "--predictions", output),
-        "bench": (
-            "bench",
-            "--model",
-            str(reader),
-            "--lengths",
-            "64",
-            "--rounds",
-            "1",
-            "--cold=false",
-            "--plot",
-            output,
-        ),
-        "convert": ("data", "convert", str(data), output, "--overwrite"),
-        "augment": ("data", "augment", str(data), "--output", output, "--overwrite"),
-        "fetch": ("data", "fetch", "sqac/dev", "--cache", output),
-        "report": ("report", str(reader), "--data", str(data), "--output", output, "--overwrite"),
-        "export": ("export", "--model", str(reader), "--output", output, "--overwrite"),
-        "trim": ("trim", str(reader), "--data", str(data), "--output", output),
-        "finetune": ("finetune", "--config", str(configs / "finetune.toml"), *train),
-        "distill": ("distill", "--config", str(configs / "distill.toml"), "--teacher", str(reader), *train),
-    }
-
-
-VERBS = (
-    "answer",
-    "evaluate",
-    "bench",
-    "convert",
-    "augment",
-    "fetch",
-    "report",
-    "export",
-    "trim",
-    "finetune",
-    "distill",
-)
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_device_in_the_place_of_an_output(
-    verb: str, reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data, output = tmp_path / "data.json", tmp_path / "full.json"
-    data.write_text(json.dumps(GOOD))
-    output.symlink_to("/dev/full")
-    monkeypatch.chdir(tmp_path)
-    arguments = writing_to(str(output), reader, data)[verb]
-    code, _, err = run(*arguments, monkeypatch=monkeypatch, capsys=capsys)
-    assert code == 2, err
-    problem = err.splitlines()[-1]
-    assert "full.json" in problem, err
-    assert "Traceback" not in err
-    assert Path("/dev/full").is_char_device()
-    assert output.is_symlink()
 
 
 @pytest.mark.parametrize(

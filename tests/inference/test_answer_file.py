@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -54,6 +55,21 @@ def test_order_is_kept_and_bad_lines_become_errors(model, places, capsys, monkey
     assert "id" not in results[11]
     assert results[12] == {"id": None, "error": "line 14: the context is empty"}
     assert "13 questions, 10 errors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n \n"])
+def test_a_file_without_a_question_is_refused_and_nothing_is_written(model, places, capsys, monkeypatch, content):
+    places[0].write_bytes(content)
+    target = f"{places[0]}: holds no question"
+    with pytest.raises(UserError, match=target):
+        dispatch(arguments(model, places))
+    with pytest.raises(UserError, match=target):
+        dispatch(["answer", "--input", str(places[0]), "--model", model])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with pytest.raises(UserError, match="standard input: holds no question"):
+        dispatch(["answer", "--input", "-", "--output", str(places[1]), "--model", model])
+    assert list(places[0].parent.iterdir()) == [places[0]]
+    assert capsys.readouterr().out == ""
 
 
 TWO = '"question": "¿Quién fundó Lima?", "context": "Lima fue fundada por Pizarro."'

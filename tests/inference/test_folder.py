@@ -16,7 +16,7 @@ from destila.cli.main import dispatch
 from destila.core.errors import UserError
 from destila.inference.documents import read_document
 from destila.inference.documents.document import DocumentError
-from destila.inference.documents.files import FoundFile, files_of
+from destila.inference.documents.files import FoundFile, OtherFile, files_of
 from destila.inference.documents.folder import Folder
 from destila.inference.reader import Reader
 from tiny import TEXTS
@@ -41,6 +41,7 @@ def test_a_walk_finds_each_file_once_in_order_and_ends(tmp_path):
     (tmp_path / "nada.txt").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "tubo.txt")
     os.link(tmp_path / "z" / "c.md", tmp_path / "z" / "d.md")
+    assert [Path(item.path).name for item in files_of(tmp_path) if isinstance(item, OtherFile)] == ["e.odt", "f"]
     good, bad = names(tmp_path)
     assert good == ["A.PDF", "b.txt", "solo.txt", "z/c.md"]
     assert bad == [("nada.txt", "cannot be read: no such file or directory"), ("tubo.txt", "is no regular file")]
@@ -156,6 +157,35 @@ def test_a_folder_without_a_text_is_refused(tmp_path, cache, model, content):
         (tmp_path / "a.pdf").write_bytes(content)
     with pytest.raises(UserError, match="damaged PDF" if content else "holds no file with text"):
         Folder.open(tmp_path, cache)
+
+
+def test_files_of_other_kinds_are_counted_and_the_first_are_named(tmp_path, cache, model, capsys):
+    folder = tmp_path / "docs"
+    (folder / "z").mkdir(parents=True)
+    (folder / "a.txt").write_text(TEXTS[0])
+    (folder / "blanco.txt").write_text(" \n")
+    ask = ["¿Quién fundó Lima?", "--context", str(folder), "--model", model, "--folder.cache", cache.cache]
+    dispatch(["answer", *ask, "--json"])
+    said = capsys.readouterr()
+    assert json.loads(said.out)["others"] == 0
+    assert "of kinds that are not read" not in said.err
+    for number in range(7):
+        (folder / "z" / f"foto{number}.jpg").write_bytes(b"x")
+    (folder / ".oculto.jpg").write_bytes(b"x")
+    for name in ("b\x1b[31m.xlsx", "c"):
+        (folder / name).write_bytes(b"x")
+    dispatch(["answer", *ask, "--json"])
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert (found["files"], found["others"]) == (1, 9)
+    assert [(Path(one["file"]).name, one["problem"]) for one in found["refused"]] == [("blanco.txt", "holds no text")]
+    (line,) = [line for line in said.err.splitlines() if "of kinds" in line]
+    names = "b\ufffd[31m.xlsx, c, foto0.jpg, foto1.jpg, foto2.jpg, ..."
+    assert line == f"skipped: 9 files of kinds that are not read: {names}"
+    for path in ("a.txt", "blanco.txt"):
+        (folder / path).unlink()
+    with pytest.raises(UserError, match=r"(?s)holds no file with text.*9 files of kinds that are not read: b"):
+        Folder.open(folder, cache)
 
 
 def test_questions_that_are_none_are_refused_before_anything_is_read(docs, cache, model, parsed):

@@ -118,6 +118,19 @@ def test_the_page_reads_a_file_as_the_command_line_does(visit, name, content):
     assert found == as_the_command_line_reads(name, content)
 
 
+@pytest.mark.parametrize(("name", "text"), [("foto.jpg", "x"), ("vacío.txt", " ")])
+def test_if_the_first_of_several_cannot_be_read_the_page_speaks_of_the_others_too(visit, name, text):
+    page = visit()
+    drop(page, [[name, "Lo que se leyó antes."]] if name.endswith(".txt") else [])
+    before = page.input_value("#source")
+    drop(page, [[name, text], ["dos.txt", "Segundo."]])
+    alert = page.locator("#alert")
+    playwright.expect(alert).to_contain_text(name)
+    playwright.expect(alert).to_contain_text("has soltado 2: los demás no se han abierto.")
+    assert "Solo se ha abierto" not in alert.inner_text()
+    assert page.input_value("#source") == before
+
+
 def as_the_command_line_reads(name, content):
     try:
         document = parse_document(name, content)

@@ -12,7 +12,7 @@ from typing import Any
 from destila.config import AnswerSettings
 from destila.core.language import say, say_error
 from destila.core.strict_json import dumps
-from destila.inference.documents.folder import DocumentAnswers, FoundAnswer, answer_documents
+from destila.inference.documents.folder import DocumentAnswers, FoundAnswer, answer_documents, others_of
 from destila.inference.reader import Reader
 
 SHOWN = 10  # refusals, and notes
@@ -25,8 +25,8 @@ def run(settings: AnswerSettings, reader: Reader) -> dict[str, Any]:
 
     Returns:
         {"answers": [{"text", "start", "end", "score", "file", "page", "sentence"}]}, with the best "guess" behind a
-        refusal; for a folder also {"files": n, "refused": [{"file", "problem"}]}: how many were searched, and the
-        others.
+        refusal; for a folder also {"files": n, "refused": [{"file", "problem"}], "others": n}: how many were searched,
+        those that could not be read, and how many are of kinds that are not read.
     """
     path, question, limits = settings.context or "", settings.question or "", settings.documents
     found = answer_documents(path, question, reader, top_k=settings.top_k, settings=settings.folder, limits=limits)
@@ -39,7 +39,7 @@ def run(settings: AnswerSettings, reader: Reader) -> dict[str, Any]:
         lines.append(say("    best guess: ") + _readable(found.guess))
     if found.files is not None:
         refused = [{"file": error.where, "problem": error.problem} for error in found.refused]
-        result |= {"files": found.files, "refused": refused}
+        result |= {"files": found.files, "refused": refused, "others": len(found.others)}
     print(dumps(result) if settings.json else "\n".join(lines))
     return result
 
@@ -55,6 +55,8 @@ def _tell(found: DocumentAnswers) -> None:
         print(say("skipped: ") + visible(say_error(error)), file=sys.stderr)
     if len(found.refused) > SHOWN:
         print(say(f"skipped: {len(found.refused) - SHOWN} more files; --json names them all"), file=sys.stderr)
+    if found.others:
+        print(say("skipped: ") + visible(say(others_of(found.others))), file=sys.stderr)
     for path, note in islice(found.notes.items(), SHOWN):
         print(f"{visible(path)}: {say(note)}.", file=sys.stderr)
     if len(found.notes) > SHOWN:

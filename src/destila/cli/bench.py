@@ -7,6 +7,7 @@ from typing import Any
 from destila.cli import pareto
 from destila.config import BenchSettings
 from destila.core.errors import UserError
+from destila.core.outputs import check_file
 from destila.core.runs import write_text
 from destila.core.strict_json import dumps
 from destila.evaluation.timing import benchmark, format_benchmark
@@ -15,6 +16,7 @@ from destila.reporting.svg import Bar, bar_chart
 
 def run(settings: BenchSettings) -> None:
     """Measure, and print a table and the same as one JSON object."""
+    check_file("--plot", settings.plot)
     if settings.pareto:
         pareto.run(settings)
         return

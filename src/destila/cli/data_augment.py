@@ -5,6 +5,7 @@ from pathlib import Path
 from destila.config import DataAugmentSettings
 from destila.core.errors import UserError
 from destila.core.language import say
+from destila.core.outputs import check_file
 from destila.core.strict_json import dumps
 from destila.data.sources import load_examples
 from destila.data.squad import check_target, save
@@ -20,6 +21,7 @@ def run(settings: DataAugmentSettings) -> None:
     """
     if not settings.output:
         raise UserError("output", "no file is named to write to", "Pass --output FILE.json.")
+    check_file("--output", settings.output)
     output = Path(settings.output)
     check_target(output, overwrite=settings.overwrite)
     examples = [example for example in load_examples(settings.files) if example.labelled]

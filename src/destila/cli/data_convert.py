@@ -5,6 +5,7 @@ from pathlib import Path
 from destila.cli.data_check import as_json, table
 from destila.config import DataConvertSettings
 from destila.core.language import say
+from destila.core.outputs import check_file
 from destila.core.strict_json import dumps
 from destila.data.repair import Counts
 from destila.data.sources import resolve
@@ -18,6 +19,7 @@ def run(settings: DataConvertSettings) -> Counts:
         UserError: the source cannot be read or taken as it is; the target exists, or cannot be written.
     """
     target = Path(settings.target)
+    check_file("target", settings.target)
     check_target(target, overwrite=settings.overwrite)
     examples, counts = read(resolve(settings.source), repair=settings.repair)
     save(examples, target)

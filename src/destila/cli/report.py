@@ -8,6 +8,7 @@ from typing import Any
 from destila.config import ReportSettings
 from destila.core.errors import UserError
 from destila.core.language import say
+from destila.core.outputs import check_directory
 from destila.core.runs import write_text
 from destila.core.strict_json import dumps
 from destila.reporting import markdown, page
@@ -20,12 +21,11 @@ PAGE, TEXT, PREDICTIONS = "report.html", "report.md", "predictions"
 
 def run(settings: ReportSettings) -> Facts:
     """Write the report, print where it is as one JSON object, and return what it says."""
+    check_directory("--output", settings.output)
     directory = Path(settings.output)
     if (directory / PAGE).exists() and not (settings.overwrite or settings.reuse):
         remedy = "Replace it with --overwrite, take its predictions with --reuse, or choose another --output."
         raise UserError(str(directory), "holds a report already", remedy)
-    if directory.exists() and not directory.is_dir():
-        raise UserError(str(directory), "is not a directory", "Choose another --output.")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / PAGE).exists():
         _refuse_other(directory)
     if not settings.reuse:  # predictions of other models would stand beside the new page

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from destila.config import EvaluateSettings
 from destila.config.loader import settings_of
 from destila.core.errors import UserError
+from destila.core.outputs import check_file
 from destila.core.progress import Listener, listening
 from destila.core.records import Example, Report
 from destila.core.runs import write_json
@@ -135,5 +136,6 @@ def _check(settings: EvaluateSettings, models: Sequence[Any], data: Sequence[Any
             problems.append("--write: the bundled model keeps its threshold; name another with --model")
         missing = [model for model in models if not isinstance(model, (str, Path)) or not Path(model).is_dir()]
         problems += [f"--write: {getattr(model, 'name', model)} is not a local directory" for model in missing]
+    check_file("--predictions", settings.predictions)
     if problems:
         raise UserError.from_problems("destila evaluate", problems, "Run it with --help for every setting.")

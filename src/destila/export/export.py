@@ -17,6 +17,7 @@ from destila.config.loader import settings_of
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.model_files import ONNX_FILE
+from destila.core.outputs import check_directory
 from destila.core.progress import Listener, listening
 from destila.core.records import Example
 from destila.core.runs import atomic_directory
@@ -162,6 +163,7 @@ def _lower(
 
 # ---------------------------------------------------------------------------------------------------- settings
 def _check_output(settings: ExportSettings) -> None:
+    check_directory("--output", settings.output)
     problems, path = [], Path(settings.output)
     needed = ["output"] if settings.format == "web" else ["model", "output"]
     problems += [f"--{name}: is required" for name in needed if not getattr(settings, name)]

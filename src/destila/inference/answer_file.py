@@ -7,6 +7,7 @@ stream has no place to come back to: from or to a pipe, pieces are passed on as 
 
 import contextlib
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +17,7 @@ from destila.core.errors import UserError
 from destila.core.journal import Journal
 from destila.core.language import say
 from destila.core.model_files import MODEL_FILES, PICKLES, find_files
+from destila.core.outputs import check_file
 from destila.core.progress import Progress
 from destila.core.runs import atomic_file, destila_version, is_special, writing
 from destila.core.signals import caught_signals
@@ -43,6 +45,7 @@ def answer_file(settings: AnswerSettings, reader: Reader, *, workers: Workers | 
     """
     source, target = settings.input or "-", settings.output or "-"
     if target != "-":
+        check_file("--output", target)
         _check_target(source, Path(target))
     with open_binary(source) as file:
         if target == "-" or not Path(source).is_file() or is_special(Path(target)):
@@ -74,8 +77,6 @@ def open_binary(name: str) -> Iterator[BinaryIO]:
 
 
 def _check_target(source: str, target: Path) -> None:
-    if target.is_dir():
-        raise UserError(str(target), "is a directory", "Give --output a file.")
     if source != "-" and target.exists() and Path(source).exists() and target.samefile(source):
         raise UserError(str(target), "is the input, too", "Give --output another file.")
 
@@ -83,6 +84,8 @@ def _check_target(source: str, target: Path) -> None:
 # ------------------------------------------------------------------------------------------ through kills
 def _write_through_kills(settings: AnswerSettings, reader: Reader, file: BinaryIO, workers: Workers | None) -> Counts:
     digest, lines = _survey(file)
+    if not digest:
+        raise _no_question(settings)
     identity = {
         "input": digest,
         "model": _model_identity(settings),
@@ -128,15 +131,21 @@ def _add(counts: Mapping[str, int], block: Answered) -> Counts:
 
 
 def _survey(file: BinaryIO) -> tuple[str, int]:
-    """Digest of a file and how many lines it has; one pass, far quicker than answering."""
+    """Digest of a file, empty if its lines all are, and how many lines it has; far quicker than answering."""
     import hashlib  # with OpenSSL, 3 MB; one question needs none
 
-    digest, lines, last = hashlib.blake2b(digest_size=16), 0, b"\n"
+    digest, lines, last, blank = hashlib.blake2b(digest_size=16), 0, b"\n", True
     while block := file.read(BLOCK):
         digest.update(block)
         lines += block.count(b"\n")
         last = block[-1:]
-    return digest.hexdigest(), lines + (last != b"\n")
+        blank = blank and not block.removeprefix(BOM_UTF8).strip()
+    return "" if blank else digest.hexdigest(), lines + (last != b"\n")
+
+
+def _no_question(settings: AnswerSettings) -> UserError:
+    where = settings.input if settings.input and settings.input != "-" else "standard input"
+    return UserError(where, "holds no question", 'Give lines of {"question": ..., "context": ...}.')
 
 
 def _model_identity(settings: AnswerSettings) -> str:
@@ -172,6 +181,8 @@ def _pass_on(settings: AnswerSettings, reader: Reader, file: BinaryIO, target: s
                 "errors": counts["errors"] + answered.errors,
             }
             progress.advance(answered.questions)
+        if not counts["questions"]:
+            raise _no_question(settings)
     return counts
 
 

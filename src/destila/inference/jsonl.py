@@ -9,6 +9,7 @@ Invariants: every line that is not blank gives one line of output, in order; one
 opens and writes no file; the answering itself is `destila.inference.reader`'s.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -21,7 +22,6 @@ from destila.inference.reader import Reader, examples_of
 
 LINES_AT_ONCE, BYTES_AT_ONCE = 256, 4_000_000  # a piece: whichever comes first
 LONGEST_LINE = 2_000_000  # bytes, as many as the server takes; a book has about one million
-BOM = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _parse(number: int, line: bytes | None) -> _Question:
     if line is None:
         return _Question(number, {}, error=f"line {number} is longer than {LONGEST_LINE} bytes")
     try:
-        record = loads(line.decode("utf-8").removeprefix(BOM))
+        record = loads(line.removeprefix(BOM_UTF8).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         return _Question(number, {}, error=f"line {number} is not JSON in UTF-8 ({error})")
     if not isinstance(record, dict):
@@ -122,7 +122,7 @@ def answer_piece(reader: Reader, piece: Piece, *, top_k: int) -> Answered:
         UserError: the model is broken; what is wrong with a line becomes its line of output instead.
     """
     numbered = enumerate(piece.lines, piece.start.lines + 1)
-    questions = [_parse(number, line) for number, line in numbered if line is None or line.strip()]
+    questions = [_parse(n, line) for n, line in numbered if line is None or line.removeprefix(BOM_UTF8).strip()]
     lines, errors = list[str](), 0
     for question, result in zip(questions, _answer(reader, questions, top_k=top_k), strict=True):
         try:

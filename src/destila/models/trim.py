@@ -25,6 +25,7 @@ from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.model_config import read_config
 from destila.core.model_files import CONFIG_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, TORCH_WEIGHTS
+from destila.core.outputs import check_directory
 from destila.core.runs import atomic_directory, destila_version, read_json, write_json
 from destila.data.texts import Texts
 from destila.data.token_usage import text_batches, token_ids, usage_of
@@ -94,6 +95,7 @@ def trim(
     Raises:
         UserError: the model, the texts or the output cannot be used, or the tokenizer cannot be trimmed.
     """
+    check_directory("--output", output)
     started, output, location = time.monotonic(), Path(output), locate(model, revision)
     if output.exists():
         raise UserError(str(output), "exists already", "Choose another --output.")

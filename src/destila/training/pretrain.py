@@ -13,6 +13,7 @@ from destila.config import PretrainSettings
 from destila.config.loader import settings_of
 from destila.config.resuming import check_same, with_run
 from destila.core.errors import UserError
+from destila.core.outputs import check_directory
 from destila.core.progress import Listener, listening
 from destila.core.runs import atomic_file, destila_version
 from destila.data.corpus import TokenStore, open_store
@@ -64,6 +65,7 @@ def pretrain(
 
 
 def _pretrain(settings: PretrainSettings) -> TrainingResult:
+    check_directory("--output", settings.output)
     if settings.resume:
         check_same(settings)
     start = _start(settings) if settings.model.name else None

@@ -17,6 +17,7 @@ from destila.config import CALL_SETTINGS, DistillSettings, FinetuneSettings
 from destila.config.loader import resolve, to_toml
 from destila.config.resuming import check_same
 from destila.core.errors import UserError
+from destila.core.outputs import check_directory
 from destila.core.runs import RUN_FILE, read_json
 from destila.training.opening import noted
 from destila.training.task import TrainingResult
@@ -37,6 +38,7 @@ def run_stages(
     """
     stages, first = stages_to_do(settings), stages_of(settings)[0].output
     for stage in stages:
+        check_directory("--output", stage.output)
         check(stage)
         if stage.resume:  # where an earlier stage lies is no matter: its model has been loaded
             check_same(stage, without="" if stage.output == first else f"{START[type(stage)][0]}.name")

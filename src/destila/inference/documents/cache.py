@@ -28,7 +28,7 @@ from destila.core.progress import Progress
 from destila.core.runs import writing
 from destila.core.strict_json import dumps
 from destila.inference.documents.document import Document, DocumentError
-from destila.inference.documents.files import FoundFile, files_of
+from destila.inference.documents.files import FoundFile, OtherFile, files_of
 from destila.inference.documents.open import parse_document, read_bytes
 
 LOG = logging.getLogger(__name__)
@@ -67,12 +67,15 @@ class Library:
         folder: where the files are.
         directory: where the cache of this folder is, or is to be.
 
+    Attributes:
+        others: the files of kinds that are not read, by path, as the last `refresh` found them.
+
     Raises:
         UserError: the cache cannot be opened.
     """
 
     def __init__(self, folder: Path, directory: Path) -> None:
-        self.folder, self.file = folder, directory / "texts.sqlite"
+        self.folder, self.file, self.others = folder, directory / "texts.sqlite", list[str]()
         with writing(directory):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._connection: sqlite3.Connection | None = None
@@ -88,6 +91,7 @@ class Library:
         """
         found = list(files_of(self.folder))
         files = {os.fsencode(item.path): item for item in found if isinstance(item, FoundFile)}
+        self.others = [item.path for item in found if isinstance(item, OtherFile)]
         digests, refused = self._attempt(lambda connection: _refresh(connection, files, limits))
         return digests, [item for item in found if isinstance(item, DocumentError)] + refused
 

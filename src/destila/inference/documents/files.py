@@ -23,8 +23,15 @@ class FoundFile:
     state: os.stat_result
 
 
-def files_of(folder: Path) -> Iterator[FoundFile | DocumentError]:
-    """The files of the kinds that can be read, below a folder, and what could not be looked at.
+@dataclass(frozen=True, slots=True)
+class OtherFile:
+    """A file of a kind that is not read."""
+
+    path: str
+
+
+def files_of(folder: Path) -> Iterator[FoundFile | OtherFile | DocumentError]:
+    """The files below a folder: of the kinds that can be read, and others; and what could not be looked at.
 
     Raises:
         UserError: the folder itself cannot be listed.
@@ -44,8 +51,8 @@ def files_of(folder: Path) -> Iterator[FoundFile | DocumentError]:
             state = os.stat(path)
             if stat.S_ISDIR(state.st_mode) and _first(seen, state):
                 waiting += [os.path.join(path, name) for name in sorted(os.listdir(path), reverse=True)]
-            elif kind_of(path) and not stat.S_ISDIR(state.st_mode) and _first(seen, state):
-                yield _file(path, state)
+            elif not stat.S_ISDIR(state.st_mode) and _first(seen, state):
+                yield _file(path, state) if kind_of(path) else OtherFile(path)
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             yield DocumentError(path, f"cannot be read: {reason}", "Check its rights.", code="unreadable")

@@ -29,6 +29,7 @@ from destila.inference.documents.open import read_document
 from destila.inference.ranking import Piece, answers_from
 from destila.inference.reader import Reader, Refusing
 
+FEW = 5  # names that tell what kinds of files these are
 NEEDED = ("pypdfium2", "docx", "lxml", "bm25s", "Stemmer")  # of the extra `documents`
 
 
@@ -62,7 +63,8 @@ class Folder:
 
     Attributes:
         files: the paths of those that can be read, in order.
-        refused: what is wrong with each of the others.
+        refused: what is wrong with each of the others of the kinds that are read.
+        others: the paths of files of other kinds.
         notes: what a person should know of how files were read, by path.
     """
 
@@ -71,6 +73,7 @@ class Folder:
     ) -> None:
         self._library, self._index, self.files, self.refused = library, index, files, refused
         self.notes: Mapping[str, str] = library.notes()
+        self.others: Sequence[str] = library.others
 
     @classmethod
     def open(
@@ -95,6 +98,7 @@ class Folder:
             index = stored_index(directory, digests, settings.passage_characters, text)
             if not len(index):
                 problems = [str(problem) for problem in refused] or ["holds no file with text"]
+                problems += [others_of(library.others)] if library.others else []
                 raise UserError.from_problems(str(path), problems, "These are read: .txt, .md, .html, .pdf, .docx.")
             return cls(library, index, list(digests), refused)
 
@@ -129,6 +133,12 @@ class Folder:
         self._library.close()
 
 
+def others_of(paths: Sequence[str]) -> str:
+    """How many files are of kinds that are not read, and the names of the first."""
+    more = ", ..." if len(paths) > FEW else ""
+    return f"{len(paths):,} files of kinds that are not read: {', '.join(map(os.path.basename, paths[:FEW]))}{more}"
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentAnswers:
     """The answers that a file or a folder holds."""
@@ -136,7 +146,8 @@ class DocumentAnswers:
     answers: Sequence[FoundAnswer]  # best first
     guess: FoundAnswer | None  # the best span behind a refusal; None: there is none, or nothing was refused
     files: int | None  # how many files of a folder were searched; None: one file was read
-    refused: Sequence[DocumentError]  # what is wrong with each of the other files
+    refused: Sequence[DocumentError]  # what is wrong with each of the other files of the kinds that are read
+    others: Sequence[str]  # the paths of files of other kinds
     notes: Mapping[str, str]  # what a person should know of how files were read, by path
 
 
@@ -155,19 +166,19 @@ def answer_documents(
         UserError: nothing can be read, the model cannot, or the extra `documents` is missing.
     """
     most = max(2, top_k)  # behind a refusal stands the best guess
-    files, refused, notes = None, list[DocumentError](), dict[str, str]()
+    files, refused, others, notes = None, list[DocumentError](), list[str](), dict[str, str]()
     if Path(path).is_dir():
         settings = settings or FolderSettings()
         with closing(Folder.open(path, settings, limits)) as folder:
             found = folder.answers(reader, question, passages=settings.passages, top_k=most)
-        files, refused, notes = len(folder.files), list(folder.refused), dict(folder.notes)
+        files, refused, others, notes = len(folder.files), list(folder.refused), list(folder.others), dict(folder.notes)
     else:
         document = read_document(path, limits)
         answers = reader.answers(question, document.text, top_k=most)
         found = [FoundAnswer.at(answer, path, document) for answer in answers]
         notes = {path: document.note} if document.note else {}
     guess = found[1] if found[0].answer.text is None and len(found) > 1 else None
-    return DocumentAnswers(found[:top_k], guess, files, refused, notes)
+    return DocumentAnswers(found[:top_k], guess, files, refused, others, notes)
 
 
 def _check_extra() -> None:

@@ -75,7 +75,10 @@ def parse_document(name: str, content: bytes, limits: DocumentSettings | None = 
     if kind is None:
         raise DocumentError(name, "is of no kind that can be read", KIND_REMEDY, code="kind")
     if kind == "text":
-        return _within(name, plain_text(name, content), limits)
+        document = plain_text(name, content)
+        if not document.text.strip():
+            raise DocumentError(name, "holds no text", "Give a file with one.", code="no_text")
+        return _within(name, document, limits)
     _refuse_other_kinds(name, content, kind)
     return parse_apart(name, content, kind, limits)
 

@@ -36,6 +36,7 @@ const TEXTS = {
     broken: "La página ha fallado. Cárgala de nuevo.", reading: "Leyendo el archivo…", page: "página {page}",
     searching: "Leyendo el texto: {share}", stop: "Detener", stopped: "Detenido.", anyway: "Responder de todos modos",
     oneFile: "Solo se ha abierto {name}: se lee un archivo cada vez, y has soltado {count}.",
+    otherFiles: "Se lee un archivo cada vez, y has soltado {count}: los demás no se han abierto.",
   },
   en: {
     tagline: "Ask your text", language: "Language", text: "Text", example: "Example", open: "Open file",
@@ -55,6 +56,7 @@ const TEXTS = {
     broken: "The page failed. Load it again.", reading: "Reading the file…", page: "page {page}",
     searching: "Reading the text: {share}", stop: "Stop", stopped: "Stopped.", anyway: "Answer anyway",
     oneFile: "Only {name} was opened: one file is read at a time, and you dropped {count}.",
+    otherFiles: "One file is read at a time, and you dropped {count}: the others were not opened.",
   },
 };
 const EXAMPLE = {
@@ -168,9 +170,8 @@ function renderSize() {
 
 // ---------------------------------------------------------------------------------------------- files
 async function openFirst(files) {
-  await openFile(files[0]);
-  const values = { name: files[0].name, count: number(files.length) };
-  if (files.length > 1 && state.name === files[0].name) setAlert("oneFile", values, state.alert);
+  const opened = await openFile(files[0]), values = { name: files[0].name, count: number(files.length) };
+  if (files.length > 1) setAlert(opened ? "oneFile" : "otherFiles", values, state.alert);
 }
 
 async function openFile(file) {
@@ -189,6 +190,7 @@ async function openFile(file) {
   setText(text, file.name);
   if (note) setAlert(note, { name: file.name });
   $("question").focus();
+  return true;
 }
 
 // A file that only the reader can make sense of.
@@ -206,6 +208,7 @@ async function openDocument(file) {
     state.pages = pages;
     if (note) setAlert("fileForm", { name: file.name });
     $("question").focus();
+    return true;
   } catch (error) {
     if (!mine.signal.aborted) fail(error);
   } finally {
