@@ -15,16 +15,13 @@ from destila.core.model_files import (
     TORCH_INDEX,
     TORCH_WEIGHTS,
     VOCABULARIES,
+    find_files,
 )
 from destila.core.runs import RUN_FILE, SETTINGS_FILE, read_json
 from destila.core.suggestions import nearest_path
 
 # file -> others that do instead
-NEEDED = {
-    CONFIG_FILE: (),
-    TORCH_WEIGHTS: (TORCH_INDEX, PICKLE, PICKLE_INDEX),
-    TOKENIZER_FILE: VOCABULARIES,
-}
+NEEDED = {CONFIG_FILE: (), TORCH_WEIGHTS: (TORCH_INDEX, PICKLE, PICKLE_INDEX), TOKENIZER_FILE: VOCABULARIES}
 SHOWN = 3  # models that a directory holds
 
 
@@ -46,8 +43,7 @@ def require_model(directory: Path) -> None:
         UserError: it holds none, or parts of one, or its config.json is damaged; of a run that has not finished it
             says how far it is and how to go on.
     """
-    choices = {name: (name, *others) for name, others in NEEDED.items()}
-    missing = [name for name, files in choices.items() if not any((directory / file).exists() for file in files)]
+    missing = [name for name, others in NEEDED.items() if not find_files(directory, (name, *others))]
     if missing and (directory / RUN_FILE).exists():
         _refuse_unfinished(directory)
     expected = f"expected {', '.join(NEEDED)}"

@@ -75,7 +75,6 @@ class Lexicon:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.template = pair_template(tokenizer)
         self.size = int(tokenizer.get_vocab_size(with_added_tokens=True))
         if [tokenizer.id_to_token(number) for number in range(SPECIAL_COUNT)] != list(SPECIAL_TOKENS):
             problem = f"does not begin with {', '.join(SPECIAL_TOKENS)}"
@@ -86,6 +85,7 @@ class Lexicon:
             raise UserError(
                 "text.tokenizer", "is not byte-level", "Leave text.tokenizer empty: a fitting one is trained."
             )
+        self.template = pair_template(tokenizer, where="text.tokenizer")
         texts = [b""] * SPECIAL_COUNT + [bytes(table[letter] for letter in name) for name in names]
         self.pieces = [text.removeprefix(b" ") for text in texts]
         self.kind = np.array(
