@@ -13,7 +13,7 @@ import pytest
 TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src" / "destila"
 WRITTEN = {".py", ".js", ".css", ".html"}
-MOST_LINES, MOST_OF_A_FUNCTION, MOST_OF_A_VERB = 350, 60, 80
+MOST_LINES, MOST_OF_A_FUNCTION, MOST_OF_A_VERB = 350, 60, 79
 
 # room -> the rooms that it may import; there are no others.
 ROOMS = {

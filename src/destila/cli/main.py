@@ -25,15 +25,12 @@ def dispatch(arguments: Sequence[str]) -> None:
     Raises:
         UserError: the user's mistake.
     """
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
+    verb = " ".join(arguments[: 2 if arguments and arguments[0] == "data" else 1])
+    if verb in ("", "--help", "-h", "help", "data", "data --help", "data -h"):
         print(usage())
         return
-    if arguments[0] == "--version":
+    if verb == "--version":
         print(f"destila {destila_version()}")
-        return
-    verb = " ".join(arguments[:2]) if arguments[0] == "data" else arguments[0]
-    if verb in ("data", "data --help", "data -h"):
-        print(usage())
         return
     if verb not in VERBS:
         raise UserError(verb, f"no such verb{nearest(verb, list(VERBS))}", "destila --help lists them.")
