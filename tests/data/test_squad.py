@@ -114,6 +114,19 @@ def test_json_lines_without_answers(tmp_path: Path, row: dict, labelled: bool) -
     assert examples == [Example("1", "¿Qué?", CONTEXT, labelled=labelled)]
 
 
+def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path) -> None:
+    """As pandas writes a column in which a number was missing."""
+    rows = [{"text": ["Lima"], "answer_start": [12.0]}, [{"text": "Lima", "answer_start": 12.0}]]
+    asked = {"context": "Ana vive en Lima.", "question": "¿Dónde?"}
+    lines = [{"id": str(number), **asked, "answers": row} for number, row in enumerate(rows)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert [example.answers[0].start for example in read(path, repair=False)[0]] == [12, 12]
+    path.write_text(json.dumps(lines[0]).replace("12.0", "12.5"))
+    with pytest.raises(UserError, match=r"answer_start\[0\] is 12.5, not a whole number"):
+        read(path, repair=False)
+
+
 def test_json_lines_take_both_forms_of_answers_and_count_lines_as_ids(tmp_path: Path) -> None:
     base = {"question": "¿Qué?", "context": CONTEXT}
     rows = [

@@ -142,7 +142,7 @@ REFUSED = {
     "broken pdf": ("a.pdf", b"%PDF-1.7\n%%EOF", "broken", "damaged PDF"),
     "broken zip": ("a.docx", b"PK\x03\x04" + bytes(50), "broken", "no readable Word document"),
     "half a word document": ("a.docx", word()[:9000], "broken", "no readable Word document"),
-    "zip without word": ("a.docx", replaced(word(), {"[Content_Types].xml": b"<x/>"}), "broken", "cannot be parsed"),
+    "zip without word": ("a.docx", replaced(word(), {"_rels/.rels": b"<x/>"}), "broken", "it has no body"),
     "broken xml": ("a.docx", replaced(word(), {"word/document.xml": b"<w:x"}), "broken", "no readable Word document"),
 }
 
@@ -290,7 +290,7 @@ def test_the_parser_sees_no_secret_of_its_parent(monkeypatch):
 
 
 def test_without_the_extra_the_message_says_how_to_get_it(monkeypatch):
-    hidden = "import sys; sys.modules['pypdfium2'] = sys.modules['docx'] = None; "
+    hidden = "import sys; sys.modules['pypdfium2'] = sys.modules['lxml'] = None; "
     monkeypatch.setattr(sandbox_module, "CHILD", hidden + sandbox_module.CHILD)
     for name, content in (("a.pdf", pdf(["x"])), ("a.docx", word())):
         with pytest.raises(DocumentError, match=r"not installed.*pip install 'destila\[documents\]'") as caught:

@@ -59,6 +59,16 @@ def test_what_is_seen_is_read(seen):
     assert read(f"<p>Uno</p>{seen}<p>dos</p>").split() == ["Uno", "sí", "dos"]
 
 
+@pytest.mark.parametrize("first", ["main", "section", "article", "details", "dl", "header", "otra-cosa", "div", "p"])
+def test_a_page_needs_no_body_to_be_read_from_its_first_word(first):
+    head = "<!doctype html><html lang=es><meta charset=utf-8><title>Título</title><link rel=icon><style>a{}</style>"
+    assert read(f"{head}<{first}>Uno <b>dos</b></{first}><p>tres</p>").split() == ["Uno", "dos", "tres"]
+
+
+def test_what_stands_above_a_word_is_no_part_of_it():
+    assert read("<p><ruby>palabra<rp>(</rp><rt>encima</rt><rp>)</rp></ruby> sigue</p>") == "palabra sigue"
+
+
 @pytest.mark.parametrize(
     ("markup", "expected"),
     [

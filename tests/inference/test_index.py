@@ -58,6 +58,9 @@ def test_accents_are_optional_in_questions_and_in_texts(accented, bare, word):
         ("La biblioteca abre.", "biblio\u00adteca"),
         ("\ufeffMadrid es grande.", "Madrid"),
         ("Un cami\u00ado\u0301n.", "camion"),
+        ("La o\ufb01cina abre.", "oficina"),
+        ("Un con\ufb02icto.", "conflictos"),
+        ("La ﾊﾞ \uff4d\uff45\uff53\uff41.", "mesa"),
     ],
 )
 def test_other_forms_and_hidden_characters_are_bridged(text, question):

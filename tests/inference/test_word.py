@@ -1,11 +1,16 @@
 """A Word document reads as it looks: boxes beside sentences, not in them; signs, tabs and what is hidden."""
 
+import io
+import zipfile
+
 import pytest
 
 pytest.importorskip("docx", reason="the extra documents is not installed")
 
+from destila.inference.documents.document import Unreadable
+from destila.inference.documents.open import parse_document
 from destila.inference.documents.word import word_parser
-from papers import replaced, word, word_xml
+from papers import replaced, without, word_xml
 
 MC = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
 VML = 'xmlns:v="urn:schemas-microsoft-com:vml"'
@@ -138,5 +143,59 @@ def test_a_style_may_hide_a_paragraph():
     assert parsed(with_styles(paragraph("uno") + hidden)) == "uno\n\nvisto"
 
 
-def test_documents_without_styles_are_read():
-    assert parsed(word(lambda document: document.add_paragraph("uno"))) == "uno"
+def test_documents_without_styles_are_read_in_the_process_that_opens_no_file():
+    """python-docx would open a file of its own there."""
+    content = without(word_xml(paragraph("uno")), "word/styles.xml")
+    assert parse_document("a.docx", content).text == "uno"
+
+
+KIND = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+DANGLING = [
+    f'<Relationship Id="x1" Type="{KIND}/image" Target="NULL"/>',
+    f'<Relationship Id="x2" Type="{KIND}/footnotes" Target="footnotes.xml"/>',
+    f'<Relationship Id="x3" Type="{KIND}/hyperlink" Target="#_top"/>',
+]
+
+
+@pytest.mark.parametrize("relationship", DANGLING)
+def test_a_document_may_name_parts_that_it_lacks(relationship):
+    content = word_xml(paragraph("uno"))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        listed = archive.read("word/_rels/document.xml.rels").decode()
+    listed = listed.replace("</Relationships>", f"{relationship}</Relationships>")
+    assert parsed(replaced(content, {"word/_rels/document.xml.rels": listed.encode()})) == "uno"
+    assert parsed(without(content, "docProps/thumbnail.jpeg", named=True)) == "uno"
+
+
+def test_the_strict_form_of_the_format_is_read():
+    names = {
+        b"http://schemas.openxmlformats.org/officeDocument/2006/": b"http://purl.oclc.org/ooxml/officeDocument/",
+        b"http://schemas.openxmlformats.org/wordprocessingml/2006/main": b"http://purl.oclc.org/ooxml/wordprocessingml/main",
+    }
+    hidden = run("oculto ", "<w:rStyle w:val='Oculto'/>")
+    usual = with_styles(f"<w:p>{run('uno ')}{hidden}{run('dos')}</w:p>")
+    parts = dict[str, bytes]()
+    with zipfile.ZipFile(io.BytesIO(usual)) as archive:
+        for part in archive.namelist():
+            content = archive.read(part)
+            for old, new in names.items():
+                content = content.replace(old, new)
+            parts[part] = content
+    assert b"purl.oclc.org" in parts["word/document.xml"]
+    assert parsed(replaced(usual, parts)) == "uno dos"
+
+
+def test_another_program_s_document_is_refused():
+    with pytest.raises(Unreadable, match="it has no body"):
+        parsed(replaced(word_xml(""), {"word/document.xml": b"<workbook/>"}))
+
+
+def test_words_in_pieces_tables_in_tables_and_changes():
+    inner = f"<w:tbl><w:tr><w:tc>{paragraph('Piso')}</w:tc><w:tc>{paragraph('Tercero')}</w:tc></w:tr></w:tbl>"
+    outer = f"<w:tbl><w:tr><w:tc>{paragraph('Sede')}</w:tc><w:tc>{paragraph('Lima')}{inner}<w:p/></w:tc></w:tr></w:tbl>"
+    changed = f"<w:p>{run('En ')}<w:del>{run('diez')}</w:del><w:ins>{run('veinte')}</w:ins>{run(' días.')}</w:p>"
+    held = f"<w:sdt><w:sdtContent>{paragraph('Dentro de un control.')}</w:sdtContent></w:sdt>"
+    text = read(paragraph("Proy", "ectoX2024") + outer + changed + held)
+    assert text.startswith("ProyectoX2024\n\nSede\tLima")
+    assert text.endswith("En veinte días.\n\nDentro de un control.")
+    assert "Piso\tTercero" in text

@@ -1,6 +1,7 @@
 """Small PDF and Word files, honest and hostile, made in code: what the tests of documents share."""
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -132,6 +133,19 @@ def replaced(archive: bytes, parts: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
         for name in dict.fromkeys([*old.namelist(), *parts]):
             new.writestr(name, parts[name] if name in parts else old.read(name))
+    return out.getvalue()
+
+
+def without(archive: bytes, part: str, *, named: bool = False) -> bytes:
+    """A Word document without one of its parts, and without what names it unless that stays."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            content, target = old.read(name), part.rpartition("/")[2].encode()
+            if not named and name.endswith((".rels", "[Content_Types].xml")):
+                content = re.sub(rb"<(?:Relationship|Override)\s[^>]*" + re.escape(target) + rb"[^>]*>", b"", content)
+            if name != part:
+                new.writestr(name, content)
     return out.getvalue()
 
 

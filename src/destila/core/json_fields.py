@@ -58,7 +58,7 @@ class Fields:
 
     def take(self, record: dict[str, Any], key: str, kind: type[Value], place: str) -> Value | None:
         """A required value; None, and a problem, where it is missing or of another type."""
-        value = record.get(key)
+        value = _whole(record.get(key)) if kind is int else record.get(key)
         if type(value) is kind:  # not isinstance: True is no answer_start
             return value
         self.wrong(f"{place}{key}", value, kind, missing=key not in record)
@@ -117,7 +117,12 @@ class Fields:
         for number, (text, start) in enumerate(zip(texts, starts, strict=False)):
             if type(text) is not str:
                 self.wrong(f"{place}answers.text[{number}]", text, str)
-            elif type(start) is not int:
+            elif type(whole := _whole(start)) is not int:
                 self.wrong(f"{place}answers.answer_start[{number}]", start, int)
             else:
-                yield text, start
+                yield text, whole
+
+
+def _whole(value: object) -> object:
+    """12.0 as 12: what programs write of a column of whole numbers in which one was missing."""
+    return int(value) if type(value) is float and value.is_integer() else value

@@ -30,7 +30,7 @@ from destila.inference.ranking import Piece, answers_from
 from destila.inference.reader import Reader, Refusing
 
 FEW = 5  # names that tell what kinds of files these are
-NEEDED = ("pypdfium2", "docx", "lxml", "bm25s", "Stemmer")  # of the extra `documents`
+NEEDED = ("pypdfium2", "lxml", "bm25s", "Stemmer")  # of the extra `documents`
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from destila.inference.documents.encoding import decode_html
 from destila.inference.documents.tidy import CELL, LINE, PARAGRAPH, settle
 
 UNREAD = re.compile(
-    "head|script|style|noscript|template|svg|math|iframe|object|canvas|audio|video|noframes|noembed|datalist|rp"
+    "title|script|style|noscript|template|svg|math|iframe|object|canvas|audio|video|noframes|noembed|datalist|r[pt]|rtc"
 )
 PREFORMATTED = re.compile("pre|textarea|listing|xmp|plaintext")
 TAGS = {

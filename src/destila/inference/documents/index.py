@@ -169,8 +169,10 @@ class _Stems(dict[str, str]):
 
 
 def _folded(text: str) -> str:
-    """A text as words are searched in it: composed, small, and whole where a hidden character divides a word."""
-    return unicodedata.normalize("NFC", without_hidden(text)).lower()
+    """A text as words are searched in it: composed, small, whole where a hidden character divides a word, and with the
+    letters of ligatures and of other forms of characters: `oﬁcina` is found as `oficina`.
+    """
+    return unicodedata.normalize("NFKC", without_hidden(text)).lower()
 
 
 def stored_index(directory: Path, digests: Mapping[str, bytes], most: int, text: Callable[[str], str]) -> PassageIndex:

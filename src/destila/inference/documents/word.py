@@ -5,21 +5,20 @@ middle of the sentence that it is anchored in; its text is put aside (`_Flow`) a
 its own. Where the same is said for new programs and for old ones, the first is read. Hidden text is not.
 """
 
-import contextlib
-import io
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from destila.inference.documents.document import Unreadable
 from destila.inference.documents.tidy import CELL, LINE, PARAGRAPH, settle
+from destila.inference.documents.word_package import WordPackage
 
 UNPACKED_SHARE = 4  # a document may unpack to this part of the memory: its tree takes several times its bytes
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 ALTERNATIVES = (MC + "Choice", MC + "Fallback")
-NOTES = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
 TEXTS = {W + "t", MATH + "t"}
 SKIPPED = {W + "moveFrom", W + "del", W + "pPr", W + "rPr", W + "rt"}
 SIGNS = {W + "tab": "\t", W + "ptab": "\t", W + "br": "\n", W + "cr": "\n", W + "noBreakHyphen": "-"}
@@ -46,34 +45,38 @@ PRIVATE = range(0xF000, 0xF100)  # where Word puts the bytes of a font of symbol
 
 def word_parser() -> Callable[[bytes, int], tuple[str, list[int], str]]:
     """Import what is needed to parse; what it gives takes the bytes of a file and the bytes of memory there are."""
-    import zipfile
-
-    import docx
-    from docx.oxml.parser import parse_xml
     from lxml import etree
 
     def parse(content: bytes, memory: int) -> tuple[str, list[int], str]:
         try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                unpacked = sum(item.file_size for item in archive.infolist())
-            if unpacked > memory // UNPACKED_SHARE:
-                raise Unreadable("too_large", f"unpacks to {unpacked:,} bytes")
-            part = docx.Document(io.BytesIO(content)).part
-            if part.element.getroottree().docinfo.doctype:
-                raise ValueError("it declares entities, as no Word document does")
-            hidden, trees = _hidden_styles(part.styles.element), [part.element.body]
-            for kind in ("footnotes", "endnotes"):
-                with contextlib.suppress(KeyError):  # there are none
-                    trees.append(parse_xml(part.part_related_by(NOTES + kind).blob))
+            package = WordPackage(content)
+            if package.unpacked > memory // UNPACKED_SHARE:
+                raise Unreadable("too_large", f"unpacks to {package.unpacked:,} bytes")
+            trees, styles = _trees(package)
         except etree.XMLSyntaxError as error:
             if error.code == etree.ErrorTypes.ERR_NO_MEMORY:
                 raise MemoryError from None
             raise Unreadable("broken", f"is no readable Word document ({error})") from None
         except (zipfile.BadZipFile, LookupError, ValueError, OSError, NotImplementedError) as error:
             raise Unreadable("broken", f"is no readable Word document ({type(error).__name__}: {error})") from None
+        hidden = _hidden_styles(styles)
         return settle(PARAGRAPH.join(_text(tree, etree.iterwalk, hidden) for tree in trees)), [], ""
 
     return parse
+
+
+def _trees(package: WordPackage) -> tuple[list[Any], list[Any]]:
+    """The trees that hold text, the body first, and the styles.
+
+    Raises:
+        ValueError: there is no body.
+    """
+    main = next(package.related("", "officeDocument"), "")
+    body = package.tree(main).find(W + "body") if main else None
+    if body is None:
+        raise ValueError("it has no body")
+    notes = [package.tree(part) for kind in ("footnotes", "endnotes") for part in package.related(main, kind)]
+    return [body, *notes], [style for part in package.related(main, "styles") for style in package.tree(part)]
 
 
 @dataclass
@@ -166,9 +169,9 @@ def _vanishes(properties: Any) -> bool | None:
     return None if vanish is None else (vanish.get(W + "val") or "1").lower() not in OFF
 
 
-def _hidden_styles(styles: Any) -> frozenset[str]:
+def _hidden_styles(styles: Iterable[Any]) -> frozenset[str]:
     """The names of the styles that hide text, by themselves or by what they are based on."""
-    found = {style.get(W + "styleId"): style for style in styles.iterchildren(W + "style")}
+    found = {style.get(W + "styleId"): style for style in styles if style.tag == W + "style"}
 
     def hides(name: str) -> bool:
         for _ in found:  # no more often, for two may be based on each other
