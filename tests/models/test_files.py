@@ -1,5 +1,6 @@
 """Readers load and save as transformers' own do, and what is wrong on the disk is said."""
 
+import json
 import re
 from pathlib import Path
 
@@ -113,6 +114,16 @@ def drop_layer(directory: Path) -> None:
     save_file(kept, directory / "model.safetensors", metadata={"format": "pt"})
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 6\n"
+
+
+def shards(directory: Path, missing: str) -> None:
+    """The weights in two files, of which one is not there."""
+    (directory / "model.safetensors").rename(directory / "model-00001-of-00002.safetensors")
+    names = {"a": "model-00001-of-00002.safetensors", "b": f"{missing}.safetensors"}
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -128,7 +139,14 @@ def drop_layer(directory: Path) -> None:
         (lambda d: (d / "config.json").unlink(), "has no config.json; expected"),
         (lambda d: truncate(d / "model.safetensors"), "model.safetensors: is torn or not a safetensors file"),
         (lambda d: (d / "model.safetensors").write_bytes(b""), "model.safetensors: is torn or not a safetensors file"),
-        (lambda d: (d / "model.safetensors").write_text("version https://git-lfs"), "model.safetensors: is torn"),
+        *(
+            (lambda d, name=name: (d / name).write_text(POINTER), f"{name} is a pointer of Git LFS.*Run git lfs pull")
+            for name in ("model.safetensors", "tokenizer.json")
+        ),
+        (
+            lambda d: shards(d, "model-00002-of-00002"),
+            "has no model-00002-of-00002.safetensors; model.safetensors.index",
+        ),
         (lambda d: truncate(d / "config.json"), "config.json: is not JSON"),
         (lambda d: (d / "config.json").write_text("[]"), "config.json: is not a JSON object"),
         (lambda d: truncate(d / "tokenizer.json"), "tokenizer.json: is not a tokenizer"),

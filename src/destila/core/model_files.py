@@ -5,6 +5,8 @@ A local directory may also hold older weights (`PICKLES`); they are never fetche
 
 from pathlib import Path
 
+from destila.core.errors import UserError
+
 CONFIG_FILE, METADATA_FILE = "config.json", "destila.json"
 TOKENIZER_FILE = "tokenizer.json"
 # Where the names of special tokens stand, the first to be believed most.
@@ -41,3 +43,20 @@ def torch_weights(directory: Path) -> list[Path]:
     if (whole := directory / TORCH_WEIGHTS).is_file():
         return [whole]
     return find_files(directory, (TORCH_INDEX, TORCH_SHARDS)) if (directory / TORCH_INDEX).is_file() else []
+
+
+def refuse_pointers(directory: Path) -> None:
+    """Refuse files that a clone without Git LFS holds in the place of a model's: a few lines that name the real ones.
+
+    Raises:
+        UserError: names them.
+    """
+    pointers = [path.name for path in find_files(directory) if _begins(path, b"version https://git-lfs.github.com/")]
+    if pointers:
+        problems = [f"{name} is a pointer of Git LFS, not the file itself" for name in pointers]
+        raise UserError.from_problems(str(directory), problems, "Run git lfs pull there, or download the files.")
+
+
+def _begins(path: Path, start: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(start)) == start

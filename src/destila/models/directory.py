@@ -16,6 +16,7 @@ from destila.core.model_files import (
     TORCH_WEIGHTS,
     VOCABULARIES,
     find_files,
+    refuse_pointers,
 )
 from destila.core.runs import RUN_FILE, SETTINGS_FILE, read_json
 from destila.core.suggestions import nearest_path
@@ -53,7 +54,23 @@ def require_model(directory: Path) -> None:
         raise UserError(str(directory), f"holds no model; {expected}", remedy)
     if missing:
         raise UserError(str(directory), f"has no {' and no '.join(missing)}; {expected}", "Was it copied whole?")
+    refuse_pointers(directory)
+    _refuse_missing_shards(directory)
     read_config(directory)
+
+
+def _refuse_missing_shards(directory: Path) -> None:
+    """Refuse weights in several files of which one is not there."""
+    if (directory / TORCH_WEIGHTS).is_file() or not (directory / TORCH_INDEX).is_file():
+        return
+    index = read_json(directory / TORCH_INDEX)
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(places, dict):
+        raise UserError(str(directory / TORCH_INDEX), "has no weight_map", "Make or download it again.")
+    missing = sorted({str(name) for name in places.values() if not (directory / str(name)).is_file()})
+    if missing:
+        problem = f"has no {' and no '.join(missing)}; {TORCH_INDEX} names them"
+        raise UserError(str(directory), problem, "Was it copied whole?")
 
 
 # ---------------------------------------------------------------------------------------------------- unfinished runs

@@ -17,6 +17,7 @@ from typing import Any
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.model_config import read_config
+from destila.core.model_files import refuse_pointers
 
 INPUTS, OUTPUTS = ("input_ids", "attention_mask"), ("start_logits", "end_logits")
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -31,6 +32,7 @@ def read_export(directory: Path, file: str) -> ModelMetadata:
     """
     if not (directory / file).is_file():
         raise UserError(str(directory), f"has no {file}", "Make one with destila export.")
+    refuse_pointers(directory)
     metadata = ModelMetadata.read(directory, required=True)
     if metadata.precision not in PRECISIONS:
         problem = f"precision is {metadata.get('precision')!r}, not one of {', '.join(PRECISIONS)}"
