@@ -84,6 +84,8 @@ class AnswerService:
 
         def read() -> Answered:
             with self._turns:
+                if queue.left:  # while it waited for its turn: what nobody waits for is not even cut into tokens
+                    return []
                 return list(self.reader.read(examples, top_k=top_k, logits=queue.logits, **refusing))
 
         self.open += 1
@@ -119,7 +121,7 @@ class _WayToTheModel:
         self._batcher, self._turns, self._most, self._progress = batcher, turns, most, progress
         self._firsts = list(accumulate((len(example.context) for example in examples), initial=0))
         self._read = 0  # characters that are behind the windows handed in so far
-        self._windows, self._left = 0, False
+        self._windows, self.left = 0, False
         self._pending: Future[WindowLogits] | None = None
 
     def logits(self, windows: Sequence[Window]) -> WindowLogits:
@@ -134,7 +136,7 @@ class _WayToTheModel:
             problem = f"make at least {self._windows} pieces for the model, and {self._most} are allowed"
             raise UserError("the texts", problem, "Ask fewer questions at once, or about shorter texts.")
         self._pending = self._batcher.submit(windows, accepted=not is_first, watch=self._watch(windows))
-        if self._left:
+        if self.left:
             self._pending.cancel()
         self._turns.release()
         try:
@@ -155,6 +157,6 @@ class _WayToTheModel:
 
     def leave(self) -> None:
         """Wait for nothing more."""
-        self._left = True
+        self.left = True
         if self._pending is not None:
             self._pending.cancel()
