@@ -40,9 +40,8 @@ def destila(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_check_reports_before_and_after(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    dispatch(["data", "check", str(data)])
-    out = capsys.readouterr().out
-    assert last_line(out) == {
+    dispatch(["data", "check", str(data), "--json"])
+    assert last_line(capsys.readouterr().out) == {
         "files": [
             {
                 "file": str(data),
@@ -57,6 +56,9 @@ def test_check_reports_before_and_after(data: Path, capsys: pytest.CaptureFixtur
             }
         ]
     }
+    dispatch(["data", "check", str(data)])
+    out = capsys.readouterr().out
+    assert "{" not in out
     assert "  questions                4             3\n" in out
     assert "  answers: 2 kept, 1 mended, 1 merged, 2 dropped\n" in out
     assert "1 void            answers that are empty" in out
@@ -91,7 +93,7 @@ def test_convert_repairs_when_asked(
     with pytest.raises(UserError, match="2 of 6 answers do not match their context; 1 of 4 questions cannot be used"):
         dispatch(["data", "convert", str(data), str(target)])
     assert not target.exists()
-    dispatch(["data", "convert", str(data), str(target), "--repair"])
+    dispatch(["data", "convert", str(data), str(target), "--repair", "--json"])
     assert last_line(capsys.readouterr().out)["files"][0]["target"] == str(target)
     examples, counts = read(target, repair=False)
     assert [answer.text for example in examples for answer in example.answers] == ["Lima", "1535", "Pizarro"]
@@ -115,7 +117,7 @@ def test_fetch_reports_what_is_in_the_cache(tmp_path: Path, capsys: pytest.Captu
     path = tmp_path / "sqac" / "test.json"
     path.parent.mkdir()
     path.write_text("{}", encoding="utf-8")
-    dispatch(["data", "fetch", "sqac/test", "--cache", str(tmp_path)])
+    dispatch(["data", "fetch", "sqac/test", "--cache", str(tmp_path), "--json"])
     (entry,) = last_line(capsys.readouterr().out)["files"]
     assert entry["path"] == str(path)
     assert (entry["name"], entry["bytes"], entry["licence"]) == ("sqac/test", 2, "CC BY-SA 4.0")
@@ -149,7 +151,7 @@ def test_mistakes_leave_with_code_2_and_without_traceback(data: Path, tmp_path: 
 
 
 def test_check_from_the_shell(data: Path) -> None:
-    done = destila("data", "check", data)
+    done = destila("data", "check", data, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert last_line(done.stdout)["files"][0]["after"]["examples"] == 3
 
@@ -167,7 +169,7 @@ def test_augment_writes_more_questions_and_replaces_only_when_asked(
 ) -> None:
     output = tmp_path / "more.json"
     command = ["data", "augment", str(data), "--output", str(output), "--variation.copies", "2"]
-    dispatch(command)
+    dispatch([*command, "--json"])
     said = last_line(capsys.readouterr().out)
     made = read(output, repair=False)[0]
     assert said["questions"] == len(made) <= 2 * said["from"]

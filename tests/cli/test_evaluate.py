@@ -22,10 +22,11 @@ from tiny import tiny_examples, tiny_reader
 
 
 def run(settings: EvaluateSettings) -> list[Report]:
-    """What the command prints, as the records that it is made of."""
+    """What the command prints, first for people and then as JSON, as the records that it is made of."""
     said = io.StringIO()
+    print_evaluation(settings)
     with contextlib.redirect_stdout(said):
-        print_evaluation(settings)
+        print_evaluation(replace(settings, json=True))
     print(said.getvalue(), end="")
     fields = {field.name for field in dataclasses.fields(Report)}
     return [
@@ -95,7 +96,7 @@ def test_predictions_are_scored_by_both_rules(tmp_path, data, capsys) -> None:
 
 def test_json_prints_one_line_alone(tmp_path, data, capsys) -> None:
     predictions = write(tmp_path / "answers.json", RIGHT)
-    run(EvaluateSettings(data=[data], from_predictions=predictions, resamples=100, json=True))
+    print_evaluation(EvaluateSettings(data=[data], from_predictions=predictions, resamples=100, json=True))
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
@@ -103,7 +104,8 @@ def test_scoring_predictions_loads_neither_torch_nor_a_model(tmp_path, data) -> 
     predictions = write(tmp_path / "answers.json", RIGHT)
     code = (
         "import sys; from destila.cli.main import dispatch\n"
-        f"dispatch(['evaluate', '--from-predictions', {predictions!r}, '--data', {data!r}, '--resamples', '100'])\n"
+        f"dispatch(['evaluate', '--from-predictions', {predictions!r}, '--data', {data!r},"
+        " '--resamples', '100', '--json'])\n"
         "heavy = {'torch', 'transformers', 'onnxruntime', 'pyarrow'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

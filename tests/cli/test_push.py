@@ -56,7 +56,7 @@ def test_a_run_becomes_a_private_repository_that_answers_the_same(
     hub: FakeHub, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log_in(tmp_path / "home")
-    dispatch(["push", str(run), "acme/reader", "--yes"])
+    dispatch(["push", str(run), "acme/reader", "--yes", "--json"])
     said = capsys.readouterr()
     found = json.loads(said.out)
     assert hub.repositories["acme/reader"].private
@@ -92,7 +92,7 @@ def test_weights_in_shards_go_with_their_index_and_answer_the_same(hub: FakeHub,
 
 
 def test_a_dry_run_shows_all_and_asks_nobody(hub: FakeHub, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    dispatch(["push", str(run), "acme/reader", "--dry-run"])
+    dispatch(["push", str(run), "acme/reader", "--dry-run", "--json"])
     said = capsys.readouterr()
     assert json.loads(said.out)["commit"] is None
     for name in READER_FILES:

@@ -6,7 +6,9 @@ import re
 import pytest
 
 from destila.core.records import Answer, Example
+from destila.core.strict_json import dumps
 from destila.evaluation.evaluate import (
+    as_json,
     compare,
     compare_all,
     evaluate_reader,
@@ -18,7 +20,6 @@ from destila.evaluation.evaluate import (
     make_report,
     signature,
     table,
-    to_json,
 )
 from destila.evaluation.metrics import score
 from tiny import predicted
@@ -117,7 +118,7 @@ def test_retention_of_nothing_is_unknown() -> None:
     assert format_comparisons([found]).splitlines()[-1].endswith(" -")
 
 
-def test_everything_is_printed_and_is_one_line_of_json() -> None:
+def test_everything_is_printed_and_is_json() -> None:
     reports = [
         report
         for name, texts in (("big", GOOD), ("small", BAD))
@@ -128,9 +129,7 @@ def test_everything_is_printed_and_is_one_line_of_json() -> None:
     text = format_everything(reports, comparisons)
     for part in ("HasAns F1", "retention", "question word", "answer words", "1 unlabelled questions are left out."):
         assert part in text
-    line = to_json(reports, comparisons)
-    assert "\n" not in line
-    parsed = json.loads(line)
+    parsed = json.loads(dumps(as_json(reports, comparisons)))
     assert [item["normalizer"] for item in parsed["reports"]] == ["squad", "mlqa-es"] * 2
     assert {"model", "data", "n", "f1", "em", "f1_ci", "em_ci", "seed", "version", "command", "details"} <= set(
         parsed["reports"][0]

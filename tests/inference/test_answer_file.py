@@ -54,7 +54,7 @@ def test_order_is_kept_and_bad_lines_become_errors(model, places, capsys, monkey
     assert results[10]["id"] == "\udc00"
     assert "id" not in results[11]
     assert results[12] == {"id": None, "error": "line 14: the context is empty"}
-    assert "13 questions, 10 errors" in capsys.readouterr().err
+    assert "13 questions, 10 errors" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n \n"])

@@ -37,7 +37,7 @@ def test_three_kills_lose_and_repeat_nothing(model, places):
         assert places[1].with_name("answers.jsonl.progress").exists()
     done = subprocess.run(process, capture_output=True, text=True, check=True)
     assert "going on after line" in done.stderr
-    assert "3000 questions, 0 errors" in done.stderr
+    assert "3000 questions, 0 errors" in done.stdout
     results = [json.loads(line) for line in places[1].read_text(encoding="utf-8").splitlines()]
     assert [result["id"] for result in results] == list(range(3_000))
     for number in (0, 1_234, 2_999):

@@ -22,7 +22,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, p50 in (("teacher", 40.0), ("student", 5.0))
     ]
     bench = {"rows": rows, "environment": {"processor": "Abacus", "threads": 3}}
-    (directory / "bench.json").write_text(f"a table\n\n{json.dumps(bench)}\n")
+    (directory / "bench.json").write_text(json.dumps(bench))
     return directory
 
 

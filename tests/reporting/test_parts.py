@@ -187,7 +187,7 @@ def test_an_exported_reader_is_reported_without_torch(tmp_path: Path) -> None:
     save(tiny_examples(), tmp_path / "dev.json")
     reader, other = onnx_reader(tmp_path / "small"), onnx_reader(tmp_path / "large", seed=1)
     arguments = ["report", str(reader), "--reference", str(other), "--data", str(tmp_path / "dev.json")]
-    arguments += ["--output", str(tmp_path / "report"), "--resamples", "100"]
+    arguments += ["--output", str(tmp_path / "report"), "--resamples", "100", "--json"]
     code = (
         "import sys; from destila.cli.main import dispatch\n"
         f"dispatch({arguments!r})\n"
@@ -195,7 +195,7 @@ def test_an_exported_reader_is_reported_without_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    last = json.loads(done.stdout.splitlines()[-1])
+    last = json.loads(done.stdout)
     assert set(last["scores"]) == {"small", "large"}
     assert last["n"] == 7
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")

@@ -188,7 +188,7 @@ def test_the_commands_score_the_raw_predictions_again(
     assert commands is not None
     rows = {(row[0], row[1]): row for row in tables["By both rules, and apart: questions with an answer, and without"]}
     for name, command in zip(MODELS, commands[1].splitlines(), strict=True):
-        dispatch(command.split()[1:])
-        for report in json.loads(capsys.readouterr().out.splitlines()[-1])["reports"]:
+        dispatch([*command.split()[1:], "--json"])
+        for report in json.loads(capsys.readouterr().out)["reports"]:
             row = rows[name, report["normalizer"]]
             assert row[2] == f"{report['f1']:.2f} [{report['f1_ci'][0]:.2f}, {report['f1_ci'][1]:.2f}]"

@@ -27,7 +27,7 @@ def test_what_is_there_is_not_replaced_unasked(case: Path, facts: Facts, tmp_pat
     ("change", "message"),
     [
         ({"runs": ["{case}/nowhere"], "data": [DATA]}, "nowhere"),
-        ({"bench": "{case}/student/destila.json"}, "is not what destila bench prints"),
+        ({"bench": "{case}/student/destila.json"}, "is not what destila bench --json prints"),
         ({"data": ["{case}/none.json"]}, "none.json"),
     ],
 )

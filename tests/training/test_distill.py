@@ -94,7 +94,7 @@ def status(path: Path) -> str:
 
 
 def test_stages_follow_one_another(teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    last = staged(teacher, tmp_path / "run")
+    last = staged(teacher, tmp_path / "run", "--json")
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [report["steps"] for report in reports] == [4, 3]
     first = [json.loads(line) for line in (tmp_path / "run-inside" / "metrics.jsonl").read_text().splitlines()]
@@ -122,10 +122,10 @@ def test_stages_resume_where_they_were(teacher: Path, tmp_path: Path, capsys: py
     assert status(tmp_path / "cut-inside") == "interrupted"
     assert not cut.exists()
     capsys.readouterr()
-    staged(teacher, cut, "--resume")
+    staged(teacher, cut, "--resume", "--json")
     assert [json.loads(line)["steps"] for line in capsys.readouterr().out.splitlines()] == [4, 3]
     assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    staged(teacher, cut, "--resume")  # all is done: nothing is trained again
+    staged(teacher, cut, "--resume", "--json")  # all is done: nothing is trained again
     assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert [json.loads(line)["steps"] for line in capsys.readouterr().out.splitlines()] == [3]
 

@@ -37,10 +37,6 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def last_line(text: str) -> dict[str, object]:
-    return json.loads(text.strip().splitlines()[-1])
-
-
 def test_finetune_leaves_a_whole_run(teacher: Path) -> None:
     names = {path.name for path in teacher.iterdir()}
     assert {"run.json", "settings.toml", "metrics.jsonl", "tensorboard", "checkpoints"} <= names
@@ -76,8 +72,9 @@ def test_distill_trains_a_student_and_the_baseline(
     teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [*DISTILL, "--teacher.name", str(teacher)]
-    dispatch([*command, "--output", str(tmp_path / "student")])
-    result = last_line(capsys.readouterr().out)
+    capsys.readouterr()
+    dispatch([*command, "--output", str(tmp_path / "student"), "--json"])
+    result = json.loads(capsys.readouterr().out)
     assert result["steps"] == 6
     lines = [json.loads(line) for line in (tmp_path / "student" / "metrics.jsonl").read_text().splitlines()]
     assert {"task", "soft", "hidden", "attention", "loss"} <= set(lines[0])
@@ -113,18 +110,17 @@ def long_answers(path: Path, answers: dict[str, str]) -> Path:
 
 @pytest.mark.parametrize("verb", ["finetune", "distill"])
 def test_answers_that_fit_into_no_window_are_counted(
-    teacher: Path, tmp_path: Path, verb: str, caplog: pytest.LogCaptureFixture
+    teacher: Path, tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [f"palabra{number}" for number in range(300)]
     short = {"corta": "palabra7", "nada": ""}
     long = {"larga": " ".join(words[:80]), "otra": " ".join(words[90:190])}
     start = [*DISTILL, "--teacher.name", str(teacher)] if verb == "distill" else FINETUNE
     for name, answers in (("some", short | long), ("none", short)):
-        caplog.clear()
         data = long_answers(tmp_path / f"{name}.json", answers)
         files = ["--data.train", str(data), "--data.dev", str(data), "--output", str(tmp_path / f"{name}-{verb}")]
         dispatch([*start, *files, "--training.steps", "1"])
-        lines = [line for line in caplog.messages if "answerable" in line]
+        lines = [line for line in capsys.readouterr().err.splitlines() if "answerable" in line]
         assert len(lines) == (name == "some")
         for line in lines:
             assert line.startswith('2 of 3 answerable questions are trained as "no answer"')

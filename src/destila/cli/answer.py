@@ -2,13 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
+from destila.cli.result import show
 from destila.config import AnswerSettings
 from destila.core.errors import UserError
 from destila.core.language import say, say_name
 from destila.core.records import Answer
-from destila.core.strict_json import dumps
 from destila.inference.answer_file import answer_file, open_binary
 from destila.inference.documents.document import kind_of
 from destila.inference.documents.open import plain_text
@@ -18,37 +17,39 @@ from destila.inference.reader import Reader, examples_of
 LONG = 20_000  # characters of a text; a process that reads less of them is over before speed could pay
 
 
-def run(settings: AnswerSettings) -> dict[str, Any]:
+def run(settings: AnswerSettings) -> None:
     """Answer, and print or write the answers.
 
-    Returns:
-        {"answers": [{"text", "start", "end", "score"}]} for one question, with the best "guess" behind a refusal;
-        {"questions": n, "errors": m} for a file.
+    The result: {"answers": [{"text", "start", "end", "score"}]}, and the "guess" behind a refusal; of a file, counts.
     """
     settings.check()
     if settings.input is None:
-        return _answer_one(settings)
+        _answer_one(settings)
+        return
     workers = None
     if settings.ray_workers:
         from destila.integrations.ray import file_workers
 
         workers = file_workers(settings)
     counts = answer_file(settings, _load(settings), workers=workers)
-    if settings.json and settings.output not in (None, "-"):  # else the answers themselves are on stdout
-        print(dumps(counts))
-    return dict(counts)
+    said = say(f"{settings.input}: {counts['questions']} questions, {counts['errors']} errors")
+    if settings.output in (None, "-"):  # the answers themselves are on stdout
+        print(said, file=sys.stderr)
+    else:
+        show(counts, said, json=settings.json)
 
 
 def _load(settings: AnswerSettings, *, lean: bool = False) -> Reader:
     return Reader.load(settings.model, threads=settings.threads, lean=lean, **settings.options)
 
 
-def _answer_one(settings: AnswerSettings) -> dict[str, Any]:
+def _answer_one(settings: AnswerSettings) -> None:
     question, name = settings.question or "", settings.context or ""
     if kind_of(name) not in (None, "text") or Path(name).is_dir():  # needs a parser
         from destila.cli import answer_documents  # an index, a cache: nothing for one text
 
-        return answer_documents.run(settings, _load(settings))
+        answer_documents.run(settings, _load(settings))
+        return
     context = _read_text(name)
     reader = _load(settings, lean=len(context) < LONG)
     ((prediction, answers),) = reader.read(examples_of([(question, context)]), top_k=settings.top_k)
@@ -56,8 +57,7 @@ def _answer_one(settings: AnswerSettings) -> dict[str, Any]:
     lines = [_readable(answer) for answer in answers]
     if prediction.guess and len(answers) == 1:
         lines.append(say("    best guess: ") + _readable(prediction.guess))
-    print(dumps(result) if settings.json else "\n".join(lines))
-    return result
+    show(result, "\n".join(lines), json=settings.json)
 
 
 def _read_text(name: str) -> str:

@@ -9,9 +9,9 @@ import sys
 from itertools import islice
 from typing import Any
 
+from destila.cli.result import show
 from destila.config import AnswerSettings
 from destila.core.language import say, say_error
-from destila.core.strict_json import dumps
 from destila.inference.documents.folder import DocumentAnswers, FoundAnswer, answer_documents, others_of
 from destila.inference.reader import Reader
 
@@ -20,13 +20,12 @@ SHOWN = 10  # refusals, and notes
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
-def run(settings: AnswerSettings, reader: Reader) -> dict[str, Any]:
+def run(settings: AnswerSettings, reader: Reader) -> None:
     """Answer, and print the answers.
 
-    Returns:
-        {"answers": [{"text", "start", "end", "score", "file", "page", "sentence"}]}, with the best "guess" behind a
-        refusal; for a folder also {"files": n, "refused": [{"file", "problem"}], "others": n}: how many were searched,
-        those that could not be read, and how many are of kinds that are not read.
+    The result is {"answers": [{"text", "start", "end", "score", "file", "page", "sentence"}]}, with the best "guess"
+    behind a refusal; for a folder also {"files": n, "refused": [{"file", "problem"}], "others": n}: how many were
+    searched, those that could not be read, and how many are of kinds that are not read.
     """
     path, question, limits = settings.context or "", settings.question or "", settings.documents
     found = answer_documents(path, question, reader, top_k=settings.top_k, settings=settings.folder, limits=limits)
@@ -40,8 +39,7 @@ def run(settings: AnswerSettings, reader: Reader) -> dict[str, Any]:
     if found.files is not None:
         refused = [{"file": error.where, "problem": error.problem} for error in found.refused]
         result |= {"files": found.files, "refused": refused, "others": len(found.others)}
-    print(dumps(result) if settings.json else "\n".join(lines))
-    return result
+    show(result, "\n".join(lines), json=settings.json)
 
 
 def _fields(found: FoundAnswer) -> dict[str, Any]:

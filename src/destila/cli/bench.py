@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from destila.cli import pareto
+from destila.cli.result import show
 from destila.config import BenchSettings
 from destila.core.errors import UserError
 from destila.core.outputs import check_file
 from destila.core.runs import write_text
-from destila.core.strict_json import dumps
 from destila.evaluation.timing import benchmark, format_benchmark
 from destila.reporting.svg import Bar, bar_chart
 
 
 def run(settings: BenchSettings) -> None:
-    """Measure, and print a table and the same as one JSON object."""
+    """Measure, and print a table."""
     check_file("--plot", settings.plot)
     if settings.pareto:
         pareto.run(settings)
@@ -24,9 +24,8 @@ def run(settings: BenchSettings) -> None:
     found = benchmark(settings=settings)
     if settings.plot:
         write_text(Path(settings.plot), _chart(found.rows))
-    if not settings.json:
-        print(format_benchmark(found), end="\n\n")
-    print(dumps({"rows": list(found.rows), "environment": found.environment}))
+    result = {"rows": list(found.rows), "environment": found.environment}
+    show(result, format_benchmark(found), json=settings.json)
 
 
 def _check(settings: BenchSettings) -> None:

@@ -4,9 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from destila.cli.result import show
 from destila.config import CardSettings
+from destila.core.language import say
 from destila.core.runs import read_json, write_json
-from destila.core.strict_json import dumps
 from destila.data.licences import describe_data
 from destila.data.sources import load_gold
 from destila.evaluation import evaluate
@@ -15,7 +16,7 @@ from destila.reporting.card import SCORES_FILE, write_card
 
 
 def run(settings: CardSettings) -> Path:
-    """Write the card, and print where it is as one JSON object.
+    """Write the card, and print where it is.
 
     Raises:
         UserError: the directory holds no model; the data cannot be read; the card was changed by hand.
@@ -24,7 +25,7 @@ def run(settings: CardSettings) -> Path:
     if settings.data:
         _measure(directory, settings.data)
     path = write_card(directory, overwrite=settings.overwrite)
-    print(dumps({"card": str(path)}))
+    show({"card": str(path)}, say(f"written: {path}"), json=settings.json)
     return path
 
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from destila.cli.result import show
 from destila.config import DataAugmentSettings
 from destila.core.errors import UserError
 from destila.core.language import say
 from destila.core.outputs import check_file
-from destila.core.strict_json import dumps
 from destila.data.sources import load_examples
 from destila.data.squad import check_target, save
 from destila.data.synthetic.augmentation import variations
@@ -30,5 +30,6 @@ def run(settings: DataAugmentSettings) -> None:
     made = variations(examples, settings.variation)
     save(made, output)
     answerable = sum(bool(example.answers) for example in made)
-    print(say(f"{len(made):,} questions, {answerable:,} of them answerable, made of {len(examples):,}: {output}"))
-    print(dumps({"output": str(output), "questions": len(made), "answerable": answerable, "from": len(examples)}))
+    said = say(f"{len(made):,} questions, {answerable:,} of them answerable, made of {len(examples):,}: {output}")
+    result = {"output": str(output), "questions": len(made), "answerable": answerable, "from": len(examples)}
+    show(result, said, json=settings.json)

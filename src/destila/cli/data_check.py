@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
+from destila.cli.result import show
 from destila.config import DataCheckSettings
 from destila.core.errors import UserError
 from destila.core.language import say, say_error
-from destila.core.strict_json import dumps
 from destila.data.offsets import CHARACTERS
 from destila.data.repair import PROBLEM_KINDS, Counts, Tally
 from destila.data.sources import resolve
@@ -32,9 +32,8 @@ def run(settings: DataCheckSettings) -> list[tuple[str, Counts]]:
     if errors:
         problem = say(f"{len(errors)} files cannot be read")
         raise UserError("data check", "\n".join([problem, *map(say_error, errors)]))
-    if not settings.json:
-        print("\n\n".join(table(name, counts) for name, counts in results), end="\n\n")
-    print(dumps({"files": [as_json(name, counts) for name, counts in results]}))
+    text = "\n\n".join(table(name, counts) for name, counts in results)
+    show({"files": [as_json(name, counts) for name, counts in results]}, text, json=settings.json)
     return results
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from destila.cli.data_check import as_json, table
+from destila.cli.result import show
 from destila.config import DataConvertSettings
 from destila.core.language import say
 from destila.core.outputs import check_file
-from destila.core.strict_json import dumps
 from destila.data.repair import Counts
 from destila.data.sources import resolve
 from destila.data.squad import check_target, read, save
@@ -23,7 +23,6 @@ def run(settings: DataConvertSettings) -> Counts:
     check_target(target, overwrite=settings.overwrite)
     examples, counts = read(resolve(settings.source), repair=settings.repair)
     save(examples, target)
-    print(table(settings.source, counts), end="\n\n")
-    print(say(f"written: {target}"))
-    print(dumps({"files": [{**as_json(settings.source, counts), "target": str(target)}]}))
+    text = f"{table(settings.source, counts)}\n\n" + say(f"written: {target}")
+    show({"files": [{**as_json(settings.source, counts), "target": str(target)}]}, text, json=settings.json)
     return counts

@@ -1,9 +1,10 @@
 """`destila data fetch`: download a named data set and say where its files are, under which licence."""
 
 from pathlib import Path
+from typing import Any
 
+from destila.cli.result import show
 from destila.config import DataFetchSettings
-from destila.core.strict_json import dumps
 from destila.data.download import digest
 from destila.data.sources import cache_directory, fetch, find, unknown
 
@@ -20,10 +21,10 @@ def run(settings: DataFetchSettings) -> list[Path]:
     cache = Path(settings.cache).expanduser() if settings.cache else cache_directory()
     paths = [fetch(source, cache=cache, timeout=settings.timeout) for source in sources]
     width = max(len(source.key) for source in sources)
-    entries = []
+    entries, lines = list[dict[str, Any]](), list[str]()
     for source, path in zip(sources, paths, strict=True):
-        print(f"{source.key:{width}}  {path.stat().st_size:12,} bytes  {source.licence:13}  {path}")
+        lines.append(f"{source.key:{width}}  {path.stat().st_size:12,} bytes  {source.licence:13}  {path}")
         entry = {"name": source.key, "path": str(path), "bytes": path.stat().st_size, "sha256": digest(path)}
         entries.append(entry | {"licence": source.licence, "address": source.address})
-    print(dumps({"files": entries}))
+    show({"files": entries}, "\n".join(lines), json=settings.json)
     return paths

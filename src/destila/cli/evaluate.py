@@ -1,13 +1,13 @@
 """`destila evaluate`: score models, or a file of predictions, on a data set."""
 
+from destila.cli.result import show
 from destila.config import EvaluateSettings
-from destila.evaluation.evaluate import format_everything, to_json
+from destila.evaluation.evaluate import as_json, format_everything
 from destila.evaluation.scoring import evaluate
 
 
 def run(settings: EvaluateSettings) -> None:
-    """Evaluate, and print the tables and one JSON object."""
+    """Evaluate, and print the tables."""
     found = evaluate(settings.model, settings.data, settings=settings)
-    if not settings.json:
-        print(format_everything(found.reports, found.comparisons), end="\n\n")
-    print(to_json(found.reports, found.comparisons))
+    result = as_json(found.reports, found.comparisons)
+    show(result, format_everything(found.reports, found.comparisons), json=settings.json)

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from destila.cli.result import show
 from destila.core.language import say
 from destila.core.runs import RUN_FILE, read_json
-from destila.core.strict_json import dumps
 from destila.reporting.card import is_unchanged, write_card
 from destila.reporting.card_metadata import CARD_FILE
 from destila.training.loop import is_main_process
@@ -15,7 +15,7 @@ from destila.training.task import TrainingResult
 SLICE_OVER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
 
 
-def report_readers(outputs: Sequence[str], result: TrainingResult) -> None:
+def report_readers(outputs: Sequence[str], result: TrainingResult, *, json: bool) -> None:
     """Write the card of every stage that has finished, but not over one that a person changed, and say how it ended.
 
     Args:
@@ -26,11 +26,11 @@ def report_readers(outputs: Sequence[str], result: TrainingResult) -> None:
         finished = (path / RUN_FILE).exists() and read_json(path / RUN_FILE)["status"] == "finished"
         if finished and (not (path / CARD_FILE).exists() or (path in trained and is_unchanged(path))):
             write_card(path)
-    report(result)
+    report(result, json=json)
 
 
-def report(result: TrainingResult, *, score: str = "dev_f1") -> None:
-    """Say how training ended, as one JSON object on stdout for each stage.
+def report(result: TrainingResult, *, json: bool, score: str = "dev_f1") -> None:
+    """Print how training ended, a line for each stage.
 
     After a signal, leave with 128 + its number; at the end of a time slice, with 75: both are to be resumed.
     """
@@ -42,4 +42,12 @@ def report(result: TrainingResult, *, score: str = "dev_f1") -> None:
             print(say(ended), file=sys.stderr)
             sys.exit(SLICE_OVER if stage.signal is None else 128 + stage.signal)
         summary = {"run": str(stage.path), "steps": stage.steps, "best_step": stage.best_step}
-        print(dumps({**summary, score: stage.best_score}))
+        show({**summary, score: stage.best_score}, _text(stage, score), json=json)
+
+
+def _text(stage: TrainingResult, score: str) -> str:
+    ended = say(f"{stage.path}: trained for {stage.steps:,} steps")
+    if stage.best_score is None:
+        return ended
+    name = "F1" if score == "dev_f1" else "score"
+    return ended + say(f"; best {name} on dev {stage.best_score:.2f}, at step {stage.best_step:,}")

@@ -4,18 +4,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from destila.cli.result import show
 from destila.config import BenchSettings
 from destila.core.cpus import thread_count
 from destila.core.language import say
 from destila.core.runs import command_line, environment, write_text
-from destila.core.strict_json import dumps
 from destila.evaluation.pareto import frontier
 from destila.evaluation.variants import Selection, format_rows, select
 from destila.reporting.svg import Dot, scatter_chart
 
 
 def run(settings: BenchSettings) -> dict[str, Any]:
-    """Measure, choose, print a table, the choice and one JSON object; leave with 1 where nothing keeps the budget."""
+    """Measure, choose, print a table and the choice; leave with 1 where nothing keeps the budget."""
     found = select(settings)
     result: dict[str, Any] = {
         "rows": list(found.rows),
@@ -26,9 +26,8 @@ def run(settings: BenchSettings) -> dict[str, Any]:
     }
     if settings.plot:
         write_text(Path(settings.plot), _chart(found, settings))
-    if not settings.json:
-        print(format_rows(found.rows), say(found.why), sep="\n\n", end="\n\n")
-    print(dumps(result))
+    parts = [format_rows(found.rows), *([say(found.why)] if found.choice else [])]
+    show(result, "\n\n".join(parts), json=settings.json)
     if found.choice is None:
         print(say("Nothing keeps the budget."), say(found.why), file=sys.stderr)
         sys.exit(1)

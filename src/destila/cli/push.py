@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from destila.cli.result import show
 from destila.config import PushSettings
 from destila.core.errors import UserError
 from destila.core.language import say
-from destila.core.strict_json import dumps
 from destila.reporting.card_metadata import CARD_FILE
 from destila.reporting.publish import Upload, gather, hub_token, publish
 
 
 def run(settings: PushSettings) -> dict[str, Any]:
-    """Show, ask, upload; print the repository and its commit as one JSON object.
+    """Show, ask, upload; print the repository and its commit.
 
     Raises:
         UserError: nothing that can be published, nobody logged in, a refusal by the user or by the hub.
@@ -31,7 +31,8 @@ def run(settings: PushSettings) -> dict[str, Any]:
         token = hub_token(settings.repository)
         _confirm(settings)
         found["commit"] = publish(uploads, settings.repository, private=settings.private, token=token)
-    print(dumps(found))
+    done = f"uploaded: {settings.repository}, commit {found['commit']}"
+    show(found, say("nothing was uploaded" if settings.dry_run else done), json=settings.json)
     return found
 
 

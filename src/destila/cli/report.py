@@ -1,16 +1,15 @@
 """`destila report`: ask readers, and write one page, and the same as Markdown, about what they answered."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
+from destila.cli.result import show
 from destila.config import ReportSettings
 from destila.core.errors import UserError
 from destila.core.language import say
 from destila.core.outputs import check_directory
 from destila.core.runs import write_text
-from destila.core.strict_json import dumps
 from destila.reporting import markdown, page
 from destila.reporting.collect import collect
 from destila.reporting.facts import Facts
@@ -20,7 +19,7 @@ PAGE, TEXT, PREDICTIONS = "report.html", "report.md", "predictions"
 
 
 def run(settings: ReportSettings) -> Facts:
-    """Write the report, print where it is as one JSON object, and return what it says."""
+    """Write the report, print where it is and the scores, and return what it says."""
     check_directory("--output", settings.output)
     directory = Path(settings.output)
     if (directory / PAGE).exists() and not (settings.overwrite or settings.reuse):
@@ -34,9 +33,7 @@ def run(settings: ReportSettings) -> Facts:
     document = make_document(facts)
     write_text(directory / PAGE, page.render(document))
     write_text(directory / TEXT, markdown.render(document))
-    if not settings.json:
-        print(say(f"open {(directory / PAGE).resolve().as_uri()}"), file=sys.stderr)
-    print(dumps(summary(facts, directory)))
+    show(summary(facts, directory), "\n".join(_lines(facts, directory)), json=settings.json)
     return facts
 
 
@@ -44,6 +41,16 @@ def _refuse_other(directory: Path) -> None:
     """An interrupted report has predictions alone; anything else is not ours to write beside."""
     if [entry.name for entry in directory.iterdir()] != [PREDICTIONS]:
         raise UserError(str(directory), "is not empty and holds no report", "Choose another --output.")
+
+
+def _lines(facts: Facts, directory: Path) -> list[str]:
+    """The same for people."""
+    scores = [
+        say(f"{model.label}: F1 {report.f1:.2f}, EM {report.em:.2f} ({report.normalizer}, {report.n:,} questions)")
+        for model in facts.models
+        for report in model.reports
+    ]
+    return [*scores, say(f"open {(directory / PAGE).resolve().as_uri()}")]
 
 
 def summary(facts: Facts, directory: Path) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 import dataclasses
 
+from destila.cli.result import show
 from destila.config import TrimSettings
 from destila.core.errors import UserError
 from destila.core.formatting import count, share, size
 from destila.core.language import say
-from destila.core.strict_json import dumps
 from destila.models.trim import HeldOutChange, TrimResult, trim
 
 
@@ -26,10 +26,7 @@ def run(settings: TrimSettings) -> TrimResult:
         held_out=settings.held_out,
         revision=settings.revision,
     )
-    if settings.json:
-        print(dumps(dataclasses.asdict(result)))
-    else:
-        print("\n".join(map(say, _lines(result))))
+    show(dataclasses.asdict(result), "\n".join(map(say, _lines(result))), json=settings.json)
     return result
 
 

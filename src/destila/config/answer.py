@@ -69,7 +69,7 @@ class EvaluateSettings(RunTimeSettings):
     resamples: Annotated[int, Ge(100)] = 2000
     """Resamples of the bootstrap."""
     json: bool = False
-    """Print only the JSON object."""
+    """Print the result as JSON, and nothing else on standard output."""
 
 
 @settings
@@ -95,7 +95,7 @@ class AnswerSettings(AnsweringSettings):
     ray_workers: CountOrZero = 0
     """Answer a file with so many readers on a Ray cluster, or on this machine if there is none; 0: without Ray."""
     json: bool = False
-    """Print the answers as one JSON object."""
+    """Print the result as JSON, and nothing else on standard output."""
     documents: DocumentSettings = field(default_factory=DocumentSettings)
     """What reading one file may cost."""
     folder: FolderSettings = field(default_factory=FolderSettings)
@@ -137,7 +137,7 @@ class DataCheckSettings:
     files: list[str] = positional(default_factory=list)
     """SQuAD JSON, JSONL or Parquet files, or named sources."""
     json: bool = False
-    """Print only the JSON object."""
+    """Print the result as JSON, and nothing else on standard output."""
 
 
 @settings
@@ -150,6 +150,8 @@ class DataFetchSettings:
     """Directory of the cache; none: $DESTILA_CACHE, else ~/.cache/destila."""
     timeout: Positive = 30.0
     """Seconds to wait for the server."""
+    json: bool = False
+    """Print the result as JSON, and nothing else on standard output."""
 
 
 @settings
@@ -164,6 +166,8 @@ class DataConvertSettings:
     """Mend answers that do not match their context, drop those that cannot be mended."""
     overwrite: bool = False
     """Replace the target if it exists."""
+    json: bool = False
+    """Print the result as JSON, and nothing else on standard output."""
 
 
 @settings
@@ -204,6 +208,8 @@ class DataAugmentSettings:
     """Replace the output if it exists."""
     variation: VariationSettings = field(default_factory=VariationSettings)
     """What changes, and how much of it."""
+    json: bool = False
+    """Print the result as JSON, and nothing else on standard output."""
 
 
 @settings
@@ -236,6 +242,8 @@ class ExportSettings:
     """Write bf16 or int8 without measuring what it costs."""
     overwrite: bool = False
     """Replace an export that is in `output` already."""
+    json: bool = False
+    """Print the result as JSON, and nothing else on standard output."""
 
 
 @settings
@@ -267,4 +275,4 @@ class BenchSettings(RunTimeSettings):
     min_f1: Annotated[float, Ge(0), Le(100)] = 0.0
     """With --pareto: least F1, in percent; then the fastest is chosen that reaches it, else the best."""
     json: bool = False
-    """Print only the JSON object."""
+    """Print the result as JSON, and nothing else on standard output."""

@@ -13,6 +13,8 @@ class CardSettings:
     """Files or named sources to score the reader on; the scores are kept in scores.json, and the card shows them."""
     overwrite: bool = False
     """Replace a card that was written or changed by hand."""
+    json: bool = False
+    """Print the result as JSON, and nothing else on standard output."""
 
 
 @settings
@@ -29,3 +31,5 @@ class PushSettings:
     """Show what would be uploaded, and upload nothing; needs neither network nor login."""
     yes: bool = False
     """Do not ask."""
+    json: bool = False
+    """Print the result as JSON, and nothing else on standard output."""

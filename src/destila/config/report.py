@@ -26,7 +26,7 @@ class ReportSettings:
     title: str = ""
     """Title of the page; empty: made of the reader's name."""
     bench: str | None = None
-    """File with the output of `destila bench` for these readers; without it the report says nothing about speed."""
+    """File with what `destila bench --json` prints about these readers; without it the report is silent about speed."""
     normalizer: Literal["squad", "mlqa-es"] = "squad"
     """Rules of everything but the table of scores, which has both."""
     backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
@@ -48,4 +48,4 @@ class ReportSettings:
     resamples: Annotated[int, Ge(100)] = 2000
     """Resamples of the bootstrap."""
     json: bool = False
-    """Print only the JSON object."""
+    """Print the result as JSON, and nothing else on standard output."""

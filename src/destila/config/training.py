@@ -167,10 +167,12 @@ class RunSettings:
     """End this call after so many seconds, everything saved, with exit code 75; 0: never. The next one resumes."""
     trackers: list[Literal["mlflow", "wandb", "trackio"]] = field(default_factory=_no_trackers)
     """Where to show numbers besides metrics.jsonl and TensorBoard; each needs its extra, such as destila[mlflow]."""
+    json: bool = False
+    """Print the result as JSON, and nothing else on standard output."""
 
 
 # How a run is called rather than what it is: a run may be resumed with others.
-CALL_SETTINGS = ("output", "resume", "overwrite", "stop_after_seconds", "trackers")
+CALL_SETTINGS = ("output", "resume", "overwrite", "stop_after_seconds", "trackers", "json")
 
 
 @settings

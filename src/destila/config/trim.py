@@ -22,4 +22,4 @@ class TrimSettings:
     held_out: list[str] = strings()
     """Texts to measure on what changes elsewhere; none: on one in fifty of the given texts, by a trial without them."""
     json: bool = False
-    """Print only the JSON object."""
+    """Print the result as JSON, and nothing else on standard output."""

@@ -93,15 +93,17 @@ def track(items: Iterable[Item], *, what: str, total: int | None = None, unit: s
 def on_stderr() -> Iterator[None]:
     """Show progress and messages on stderr while this block runs, as the command line does."""
     logger, handler = logging.getLogger("destila"), _Messages()
-    before = logger.level
+    before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # a library may give the root logger a handler, which would say everything again
     try:
         with listening(_Shown()):
             yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(before)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 class _Messages(logging.Handler):

@@ -16,7 +16,6 @@ from destila.core.formatting import with_interval
 from destila.core.language import say, say_name
 from destila.core.records import Example, Prediction, Report
 from destila.core.runs import command_line, destila_version
-from destila.core.strict_json import dumps
 from destila.evaluation import bootstrap, metrics
 from destila.evaluation.predictions import Texts, answer_texts
 from destila.evaluation.threshold import fit_threshold
@@ -158,10 +157,10 @@ def signature(report: Report) -> str:
     )
 
 
-def to_json(reports: Sequence[Report], comparisons: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The one line of JSON that `evaluate` ends with."""
+def as_json(reports: Sequence[Report], comparisons: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The object that `evaluate --json` prints."""
     made = [asdict(report) | {"signature": signature(report)} for report in reports]
-    return dumps({"reports": made, "comparisons": list(comparisons)})
+    return {"reports": made, "comparisons": list(comparisons)}
 
 
 def compare(

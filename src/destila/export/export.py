@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from destila.config import ExportSettings
+from destila.config import ExportSettings, WindowSettings
 from destila.config.loader import settings_of
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
@@ -22,6 +22,7 @@ from destila.core.progress import Listener, listening
 from destila.core.records import Example
 from destila.core.runs import atomic_directory
 from destila.data.sources import load_gold, spread
+from destila.data.windows import longest_window
 from destila.inference.backends import LoadedBackend, load_backend
 from destila.inference.reader import Reader, directory_of, name_of
 
@@ -116,7 +117,8 @@ def _write_page(settings: ExportSettings, directory: Path) -> dict[str, Any]:
         if settings.precision not in (None, precision):
             problem = f"holds an {ONNX_FILE} in {precision}, which the page would run, and not {settings.precision}"
             raise UserError(name, problem, "Leave --precision out, or give a reader with weights for torch.")
-        write_folder(Reader.of(loaded, name=name), source, directory, precision=precision, runtime=runtime)
+        reader = Reader.of(loaded, name=name, window_length=_windows_of(loaded) if "recipe" in found else 0)
+        write_folder(reader, source, directory, precision=precision, runtime=runtime)
     return found | {"precision": precision}
 
 
@@ -130,6 +132,12 @@ def _convert(settings: ExportSettings, directory: Path) -> dict[str, Any]:
     if settings.precision != "fp32":
         found |= _lower(settings, convert, reference=reference, examples=examples, directory=directory)
     return found | {"precision": settings.precision}
+
+
+def _windows_of(loaded: LoadedBackend) -> int:
+    """How long the windows of a reader are, where what it says about them has been said."""
+    saved = settings_of(WindowSettings, loaded.metadata.window, {})
+    return min(saved.length, longest_window(loaded.config))
 
 
 def _lower(
@@ -148,7 +156,9 @@ def _lower(
         convert.write_lower(reference, directory, calibration, precision=settings.precision, recipe=recipe)
         if not judged:
             return {"recipe": recipe, "scores": None}
-        after = convert.f1_of(Reader.load(directory), judged)
+        exported = load_backend(str(directory))
+        same = Reader.of(exported, name=settings.model, window_length=reader.window.length)
+        after = convert.f1_of(same, judged)
         LOG.info(f"{settings.precision}, {recipe}: F1 {before['f1']:.2f} -> {after['f1']:.2f}")
         if before["f1"] - after["f1"] <= settings.max_loss:
             found = {"recipe": recipe, "scores": {"n": len(judged), "before": before, "after": after}}

@@ -227,10 +227,11 @@ def _sensitive(model: Any) -> list[str]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the libraries' warnings from the terminal and their bars from stdout, which carries results."""
+    before = logging.root.manager.disable  # one of these blocks may stand in another
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
+        logging.disable(max(before, logging.WARNING))
         try:
             yield
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(before)

@@ -53,7 +53,6 @@ def answer_file(settings: AnswerSettings, reader: Reader, *, workers: Workers | 
             counts = _pass_on(settings, reader, file, target)
         else:
             counts = _write_through_kills(settings, reader, file, workers)
-    print(say(f"{source}: {counts['questions']} questions, {counts['errors']} errors"), file=sys.stderr)
     return counts
 
 

@@ -228,15 +228,15 @@ def _bytes(candidate: benchmark.Candidate) -> int | None:
 
 
 def _read_bench(path: str | None) -> dict[str, Any]:
-    """The JSON object that `destila bench` ends with; empty without a file."""
+    """The JSON object that `destila bench --json` prints; empty without a file."""
     if path is None:
         return {}
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8").strip().rpartition("\n")[2])
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
         return {"rows": list(found["rows"]), "environment": dict(found["environment"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         remedy = "Make one: destila bench --model ... --json > bench.json"
-        raise UserError(path, f"is not what destila bench prints ({error})", remedy) from error
+        raise UserError(path, f"is not what destila bench --json prints ({error})", remedy) from error
 
 
 def _speed(asked: Asked, bench: Mapping[str, Any]) -> tuple[Speed, ...]:
