@@ -225,6 +225,10 @@ def test_one_reader_alone_is_reported_on_data_that_are_all_answerable(tmp_path: 
     for said in ("nothing to compare", "every question of these data has an answer", "On the first 4 questions"):
         assert said in text
     assert "destila evaluate" not in text  # a part of the data cannot be scored by the command alone
+    groups = facts.models[0].groups
+    kinds = {group.kind: sum(other.kind == group.kind for other in groups) for group in groups}
+    assert 1 in kinds.values()
+    assert text.count(" is best at ") == sum(number > 1 for number in kinds.values()), "one has no best and no worst"
 
 
 def test_no_text_of_the_data_becomes_markup(tmp_path: Path, hostile: str) -> None:

@@ -154,7 +154,9 @@ def parts(facts: Facts) -> Section:
     columns = {
         kind: [[group for group in model.groups if group.kind == kind] for model in facts.models] for kind in kinds
     }
-    blocks.append(Pictures(tuple(_parts_picture(facts, kind, columns[kind]) for kind in kinds)))
+    compared = [kind for kind in kinds if len(columns[kind][0]) > 1]  # one group has no best and no worst
+    if compared:
+        blocks.append(Pictures(tuple(_parts_picture(facts, kind, columns[kind]) for kind in compared)))
     blocks += [_parts_table(facts, kind, columns[kind]) for kind in kinds]
     absent = [_lower(title) for kind, title in GROUP_TITLES.items() if kind not in kinds]
     if absent:

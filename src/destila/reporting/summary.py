@@ -1,6 +1,7 @@
 """From `Facts` to a `Document`: the questions that people come with, answered first, and the sections behind them."""
 
 from destila.core.formatting import count, date, duration, ratio, share, size, words
+from destila.evaluation.errors import KINDS
 from destila.inference.reader import SHIPPED_NAME
 from destila.reporting import provenance_sections, score_sections
 from destila.reporting.document import Document, Pairs, Section
@@ -136,7 +137,7 @@ def _wrong(facts: Facts) -> str:
     common = sorted((name for name in found if name != "right"), key=lambda name: -found[name])[:3]
     wrong = sum(number for name, number in found.items() if name != "right")
     text = f"{count(wrong)} of {count(facts.questions['scored'])} answers are not exactly right"
-    most = words([f"{count(found[name])} {ERRORS[name]}" for name in common])
+    most = words([f"{count(found[name])} {(KINDS if found[name] == 1 else ERRORS)[name]}" for name in common])
     return f"{text}: {most}." if most else f"{text}."
 
 
