@@ -57,6 +57,9 @@ mkdir -p "$OUT"
 # The Spanish questions once more as people type them.
 [ -e "$OUT/typed.json" ] || $destila data augment $TRAIN --config configs/reader/typed.toml --output "$OUT/typed.json"
 
+# And with other names, words and orders, for the student.
+[ -e "$OUT/varied.json" ] || $destila data augment $TRAIN --config configs/reader/varied.toml --output "$OUT/varied.json"
+
 models=()
 for seed in "${seeds[@]}"; do
   start=$OUT/encoder
@@ -73,8 +76,12 @@ done
 # The pieces that Spanish uses most, and the student: every second layer of the teacher.
 [ -e "$OUT/pieces/config.json" ] || $destila trim "${models[0]}" "${texts[@]}" --keep "$keep" --output "$OUT/pieces"
 mapfile -t more < <(each --teacher.ensemble "${models[@]:1}")
-step distill "$OUT/student" --config configs/reader/student.toml --teacher.name "${models[0]}" "${more[@]}" --teacher.cache "$OUT/cache" \
+step distill "$OUT/answers" --config configs/reader/student.toml --teacher.name "${models[0]}" "${more[@]}" --teacher.cache "$OUT/cache" \
   --student.tokenizer "$OUT/pieces" "${train[@]}" --data.train "$OUT/typed.json" "${others[@]}" "${student[@]}"
+
+# Then the teacher's states, too, from the first teacher with the student's pieces.
+step distill "$OUT/student" --config configs/reader/inside.toml --teacher.name "$OUT/pieces" --student.name "$OUT/answers" "${train[@]}" \
+  --data.train "$OUT/typed.json" --data.train "$OUT/varied.json" "${student[@]}"
 
 # When to say "no answer": where it errs as often with an answer in the text as without one.
 $destila evaluate --model "$OUT/student" "${scores[@]}" --fit-threshold equal-errors --write

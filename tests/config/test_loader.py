@@ -46,6 +46,7 @@ NAMES = [
     "baselines/student-alone",
     "reader/others",
     "reader/quickstart",
+    "reader/inside",
     "reader/student",
     "reader/teacher",
     "reader/typed",
