@@ -261,12 +261,21 @@ def keep(run: Path, target: Path, records: Sequence[Record], places: Places) -> 
     write_card(target)
 
 
+def refuse_other_exports(export: Path, places: Places) -> None:
+    """Refuse an export that was not made from the student.
+
+    Raises:
+        UserError: it was made from another model.
+    """
+    model = places.name(ModelMetadata.read(export, required=True).source["model"])
+    if model != f"{MODELS}reader":
+        raise UserError(str(export), f"was exported from {model}, and not from the student", "Export it from there.")
+
+
 def ship(export: Path, target: Path, data: Sequence[DataSet], places: Places) -> None:
     """Put an export into the package: what its destila.json lists, and no more."""
     found = ModelMetadata.read(export, required=True)
     files = {name: size for name, size in found.files.items() if name != CARD_FILE}
-    if (model := places.name(found.source["model"])) != f"{MODELS}reader":
-        raise UserError(str(export), f"was exported from {model}, and not from the student", "Export it from there.")
     about = places.within(dict(found.changed(files=files))) | {
         "names_from": TO_THE_TOP,
         "data": places.within(recorded(data)),
@@ -312,6 +321,7 @@ def put(given: argparse.Namespace) -> list[Path]:
         problem = f"is about {', '.join(strange)}, which nothing that ships was made of"
         raise UserError(str(given.notes), problem, "Correct the names, or leave those notes out.")
     places = Places(project, new_names(given.teacher, given.student, [one for each in behind.values() for one in each]))
+    refuse_other_exports(given.export, places)  # before anything is written
     targets = {given.teacher: project / MODELS / "teacher", given.student: project / MODELS / "reader"}
     for run, target in targets.items():
         keep(run, target, behind[run], places)

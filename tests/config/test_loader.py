@@ -50,6 +50,7 @@ NAMES = [
     "reader/student",
     "reader/teacher",
     "reader/typed",
+    "reader/varied",
     "reader/raw-text/pretrain",
     "reader/raw-text/teacher",
     "reader/raw-text/reader",

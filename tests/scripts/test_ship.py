@@ -159,3 +159,19 @@ def test_the_report_of_what_ships_says_licence_cost_data_and_commands(
     assert "Agreement with the teacher, layer by layer" in tables, "by the weights of models/reader"
     assert "nstated" not in text
     assert str(project) not in text
+
+
+def test_an_export_of_another_model_is_refused_before_anything_is_written(project: Path, tmp_path: Path) -> None:
+    """The kept models serve as the ones that are to be shipped, for another project."""
+    shutil.copytree(project / "src/destila/inference/shipped", tmp_path / "export")
+    told = json.loads((tmp_path / "export" / "destila.json").read_text())
+    told["source"]["model"] = "models/teacher"
+    (tmp_path / "export" / "destila.json").write_text(json.dumps(told))
+    flags = ["--teacher", project / "models/teacher", "--student", project / "models/reader"]
+    flags += ["--export", tmp_path / "export", "--project", tmp_path]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/ship.py"), *map(str, flags)], capture_output=True, text=True, cwd=project
+    )
+    assert done.returncode == 1
+    assert "and not from the student" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export"]
