@@ -144,7 +144,7 @@ def test_bad_files_are_told_in_both_languages_and_keep_the_text(visit, name, con
 
 
 def test_the_missing_extra_is_told(visit, monkeypatch):
-    hidden = "import sys; sys.modules['docx'] = None; "
+    hidden = "import sys; sys.modules['lxml'] = None; "
     monkeypatch.setattr(sandbox_module, "CHILD", hidden + sandbox_module.CHILD)
     page = visit(errors=["501"])
     choose(page, "a.docx", word())
