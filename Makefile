@@ -8,7 +8,7 @@ BASE := $(VENV)/.base-installed
 .PHONY: help demo serve test lint install install-train audit docs fuzz screenshot report bench clean
 
 help:
-	@echo "make demo     an answer, then distill a small reader on two cores, then the paper's table (under four minutes)"
+	@echo "make demo     an answer, then distill a small reader on two cores, then the paper's table (minutes)"
 	@echo "make test     lint, type check and run every test"
 	@echo "make serve    open a page where you ask questions about your own text (MODEL=DIRECTORY for another reader)"
 	@echo "make report   a page about the bundled model: scores, errors, speed, cost (TEACHER=DIRECTORY to compare with)"

@@ -151,6 +151,8 @@ def test_the_missing_extra_is_told(visit, monkeypatch):
     alert(page, "debe instalar destila[documents]")
     page.click("[data-language=en]")
     alert(page, "must install destila[documents]")
+    assert page.locator("#source").input_value() == "", "nothing half-read"
+    assert page.locator("#progress").is_hidden()
 
 
 def test_a_slow_file_shows_that_it_is_read_and_writing_stops_it(visit, monkeypatch):
@@ -195,3 +197,4 @@ def test_cells_and_blocks_of_html_stay_apart(visit):
     markup = b"<div><p>uno</p>dos</div><table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>"
     choose(page, "a.html", markup)
     value(page, "uno\ndos\na\tb\nc")
+    assert page.locator("#alert").is_hidden()

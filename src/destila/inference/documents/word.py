@@ -71,12 +71,13 @@ def _trees(package: WordPackage) -> tuple[list[Any], list[Any]]:
     Raises:
         ValueError: there is no body.
     """
-    main = next(package.related("", "officeDocument"), "")
+    main = next(iter(package.related("").get("officeDocument", [])), "")
     body = package.tree(main).find(W + "body") if main else None
     if body is None:
         raise ValueError("it has no body")
-    notes = [package.tree(part) for kind in ("footnotes", "endnotes") for part in package.related(main, kind)]
-    return [body, *notes], [style for part in package.related(main, "styles") for style in package.tree(part)]
+    parts = package.related(main)
+    notes = [package.tree(part) for kind in ("footnotes", "endnotes") for part in parts.get(kind, [])]
+    return [body, *notes], [style for part in parts.get("styles", []) for style in package.tree(part)]
 
 
 @dataclass

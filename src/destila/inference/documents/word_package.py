@@ -7,7 +7,6 @@ format has other names for the same elements; they are made the usual ones on th
 import io
 import posixpath
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 USUAL = "http://schemas.openxmlformats.org/"
@@ -30,6 +29,7 @@ class WordPackage:
         from lxml import etree
 
         self._archive = zipfile.ZipFile(io.BytesIO(content))
+        self._names = frozenset(self._archive.namelist())
         self._parse, self._parser = etree.fromstring, etree.XMLParser(resolve_entities=False, no_network=True)
 
     @property
@@ -37,18 +37,19 @@ class WordPackage:
         """Bytes of all parts."""
         return sum(item.file_size for item in self._archive.infolist())
 
-    def related(self, part: str, kind: str) -> Iterator[str]:
-        """The parts of a kind (`styles`, `footnotes`) that a part names and that are there; `""` names the main one."""
+    def related(self, part: str) -> dict[str, list[str]]:
+        """The parts that a part names and that are there, by kind (`styles`, `footnotes`); `""` names the main one."""
         folder, name = posixpath.split(part)
+        found = dict[str, list[str]]()
         try:
             listed = self.tree(posixpath.join(folder, "_rels", f"{name}.rels"))
         except KeyError:
-            return
+            return found
         for entry in listed.iterchildren(RELATIONSHIP):
             target = posixpath.normpath(posixpath.join("/", folder, entry.get("Target", ""))).lstrip("/")
-            inside = entry.get("TargetMode") != "External" and target in self._archive.namelist()
-            if inside and entry.get("Type", "").endswith(f"/{kind}"):
-                yield target
+            if entry.get("TargetMode") != "External" and target in self._names:
+                found.setdefault(entry.get("Type", "").rpartition("/")[2], []).append(target)
+        return found
 
     def tree(self, part: str) -> Any:
         """The root of a part.
