@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -104,6 +105,23 @@ def test_a_hub_that_is_down_or_away_is_said_within_seconds(
     with pytest.raises(UserError, match="hub cannot be reached"):  # now nobody listens there
         locate("acme/reader")
     assert time.monotonic() - started < 4
+
+
+def names_of_the_hub() -> set[str]:
+    """What the settings files that come with the package train or compare."""
+    files = [path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "configs").rglob("*.toml")]
+    names = {name for text in files for name in re.findall(r'^name = "([^"]+)"$', text, re.MULTILINE)}
+    return {name for name in names if "/" in name and not name.startswith(("runs/", "models/"))}
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("name", sorted({*names_of_the_hub(), "intfloat/multilingual-e5-small"}))
+def test_where_a_name_that_is_ours_has_vanished_another_is_named(name: str) -> None:
+    with pytest.raises(UserError, match="no such model that you may see") as caught:
+        locate(name)
+    second = re.search(r"Or take (\S+) in its place", str(caught.value))
+    assert second
+    assert second[1] != name
 
 
 def test_what_is_not_there_is_named(hub: FakeHub, readers: list[Path], tmp_path: Path) -> None:

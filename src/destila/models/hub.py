@@ -29,6 +29,13 @@ CONTACT_SECONDS = 5.0  # to reach the hub at all; its library alone would try fo
 REPOSITORY = r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 INSTALL = "pip install 'destila[hub]'"
+# What the configurations and documents name, and what may stand in for it: names of the hub vanish.
+ALTERNATIVES = {
+    "stevemobs/roberta-large-fine-tuned-squad-es": "mrm8488/bert-base-spanish-wwm-cased-finetuned-spa-squad2-es",
+    "dccuchile/bert-base-spanish-wwm-cased": "FacebookAI/xlm-roberta-base",
+    "google-bert/bert-base-multilingual-cased": "FacebookAI/xlm-roberta-base",
+    "intfloat/multilingual-e5-small": "FacebookAI/xlm-roberta-base",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,8 @@ def hub_errors(name: str, revision: str | None = None) -> Iterator[None]:
     except errors.RepositoryNotFoundError as error:
         hint = nearest_path(name, directories=True)
         problem = f"is no local directory, and the hub has no such model that you may see{hint}"
-        raise UserError(name, problem, login) from error
+        second = f" Or take {ALTERNATIVES[name]} in its place." if name in ALTERNATIVES else ""
+        raise UserError(name, problem, login + second) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status >= 500:
