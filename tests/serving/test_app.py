@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import threading
 import time
@@ -212,7 +213,7 @@ def test_request_ids_are_kept_if_harmless(port):
 )
 def test_without_the_key_nothing_is_answered(reader, given):
     with serving(reader, key=KEY) as port:
-        for method, path in [("POST", "/v1/answer"), ("GET", "/metrics"), ("GET", "/v1/nothing")]:
+        for method, path in [("POST", "/v1/answer"), ("GET", "/metrics"), ("GET", "/info"), ("GET", "/v1/nothing")]:
             status, headers, _ = request(port, method, path, b"{}", JSON | {"Authorization": given})
             assert status == 401
             assert headers["WWW-Authenticate"] == "Bearer"
@@ -251,8 +252,48 @@ def test_openapi_tells_the_limits_and_every_refusal(port):
         assert "unsafe" not in headers["Content-Security-Policy"]
 
 
+def test_info_says_what_answers_and_within_which_limits(reader):
+    settings = ServeSettings(threads=1, limits=LimitSettings(pairs=7), queue=QueueSettings(batch_tokens=123))
+    with serving(reader, settings, key=KEY) as port:
+        assert request(port, path="/info")[0] == 401
+        status, _, info = request(port, path="/info", headers={"Authorization": f"Bearer {KEY}"})
+    assert status == 200
+    assert info["model"] == "tiny-reader"
+    assert info["window"] == asdict(reader.window)
+    assert info["no_answer_threshold"] == reader.no_answer_threshold
+    assert info["threads"] == 1
+    assert (info["limits"], info["queue"]) == (asdict(settings.limits), asdict(settings.queue))
+
+
+def test_the_trace_of_a_client_goes_with_its_answer_and_into_the_log(reader, log):
+    good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    bad = [good.replace("4bf9", "4BF9"), "00-" + "0" * 32 + "-00f067aa0ba902b7-01", good[:-1], f"{good} secreto", ""]
+    with serving(reader) as port:
+        for sent in [good, *bad]:
+            found = ask(port, QUESTION, CONTEXT, headers={"traceparent": sent})[1]["traceparent"]
+            assert found == (good if sent == good else None)
+    assert [json.loads(line).get("trace_id") for line in log] == [good.split("-")[1]] + [None] * len(bad)
+
+
+def test_the_stages_of_requests_add_up(gated):
+    gated.model.go.set()
+    run = gated.model.logits
+    gated.model.logits = lambda *arrays: time.sleep(0.2) or run(*arrays)
+    with serving(gated) as port:
+        began = time.perf_counter()
+        for _ in range(3):
+            assert ask(port, QUESTION, SHORT)[0] == 200
+        whole = time.perf_counter() - began
+        metrics = request(port, path="/metrics")[2].decode()
+    stages = dict(re.findall(r'destila_stage_seconds_sum\{stage="(\w+)"\} (\S+)', metrics))
+    assert set(stages) == {"tokenize", "queue", "model", "decode"}
+    assert set(re.findall(r"destila_stage_seconds_count\{.*\} (\S+)", metrics)) == {"3.0"}
+    seconds = {stage: float(value) for stage, value in stages.items()}
+    assert 0.6 <= seconds["model"] < sum(seconds.values()) <= whole
+
+
 def test_head_tells_what_get_would_say_first(port):
-    for path in ("/", "/page.js", "/docs", "/health", "/ready", "/metrics", "/openapi.json", "/nothing", "/v1/answer"):
+    for path in ("/", "/page.js", "/docs", "/ready", "/info", "/metrics", "/openapi.json", "/nothing", "/v1/answer"):
         status, headers, _ = request(port, path=path)
         found, same, content = request(port, "HEAD", path)
         assert (found, content) == (status, b"")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -35,8 +35,10 @@ from destila.serving.schema import (
     AnswerRequest,
     AnswerResponse,
     ErrorResponse,
+    InfoBody,
     ResultBody,
     StateBody,
+    shown_name,
 )
 from destila.serving.schema import request_model as limited_request
 from destila.serving.service import AnswerService, Progress
@@ -60,7 +62,11 @@ HOW_FAR = (
     f"With `Accept: {LINES}`, what takes longer than a moment comes as lines: progress (0 to 1) now and then, and last "
     'the response, or {"error", "status"}. Closing the connection stops the reading.'
 )
-HEADERS_OF_OTHERS = ("X-Request-ID", "Retry-After")  # what pages of other sites may read besides the body
+HEADERS_OF_OTHERS = (
+    "X-Request-ID",
+    "Retry-After",
+    "traceparent",
+)  # what pages of other sites may read besides the body
 
 
 def create_app(reader: Reader, settings: ServeSettings, *, key: str | None = None) -> ASGIApp:
@@ -93,14 +99,14 @@ def create_app(reader: Reader, settings: ServeSettings, *, key: str | None = Non
         gate,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-ID", "traceparent"],
         expose_headers=HEADERS_OF_OTHERS,
     )
 
 
 # ------------------------------------------------------------------------------------------ routes
 def _add_answer(app: FastAPI, service: AnswerService, settings: ServeSettings) -> None:
-    model_name = Path(service.reader.name).name  # where it lies is no client's business
+    model_name = shown_name(service.reader)
     body_model = limited_request(settings.limits)
 
     async def answer(request: Request, body: AnswerRequest) -> Response:
@@ -157,6 +163,12 @@ def _results(answered: Sequence[tuple[Prediction, list[Answer]]], contexts: int)
 
 
 def _add_state(app: FastAPI, service: AnswerService, measures: Measures) -> None:
+    about = InfoBody.of(service.reader, service.settings)
+
+    @app.get("/info", summary="What answers here, and within which limits", responses={401: REFUSALS[401]})
+    async def info() -> InfoBody:
+        return about
+
     @app.get("/health", summary="Whether the process lives")
     async def health() -> StateBody:
         return StateBody(status="ok")

@@ -46,17 +46,21 @@ class _Job:
     starts: dict[int, Logits] = field(default_factory=dict)
     ends: dict[int, Logits] = field(default_factory=dict)
     taken: int = 0
+    came: float = field(default_factory=time.perf_counter)
+    began: float = 0.0  # when its first window ran
 
     @property
     def next_tokens(self) -> int:
         """Tokens of the next window to hand out; 0: there is none."""
         return len(self.windows[self.taken].input_ids) if self.taken < len(self.windows) else 0
 
-    def finish(self) -> None:
-        """Hand over the result, once every window is done."""
-        if len(self.starts) == len(self.windows):
-            order = range(len(self.windows))
-            self.settle(result=([self.starts[place] for place in order], [self.ends[place] for place in order]))
+    def finish(self) -> bool:
+        """Hand over the result, once every window is done; whether it is."""
+        if len(self.starts) < len(self.windows):
+            return False
+        order = range(len(self.windows))
+        self.settle(result=([self.starts[place] for place in order], [self.ends[place] for place in order]))
+        return True
 
     def settle(self, *, result: WindowLogits | None = None, error: Exception | None = None) -> None:
         """Set the future, unless whoever waited has left or the job has failed already."""
@@ -81,6 +85,8 @@ class Batcher:
         queue_windows: most windows that may wait.
         padded: the model fills rows up to the longest of a run, so that only windows of about one length run together.
         observe: is told of each run of the model: windows, tokens with the padding that there is, seconds.
+        spent: is told of each job what it spent: ("queue", seconds until its first window ran), ("model", seconds from
+            there until its last had run).
     """
 
     def __init__(
@@ -91,8 +97,9 @@ class Batcher:
         queue_windows: int,
         padded: bool = True,
         observe: Callable[[int, int, float], None] = lambda windows, tokens, seconds: None,
+        spent: Callable[[str, float], None] = lambda stage, seconds: None,
     ) -> None:
-        self._logits, self._observe = logits, observe
+        self._logits, self._observe, self._spent = logits, observe, spent
         self._batch_tokens, self._queue_windows, self._padded = batch_tokens, queue_windows, padded
         self._jobs: deque[_Job] = deque()  # the first is served next
         self._waiting = self._accepted = 0
@@ -195,6 +202,10 @@ class Batcher:
         """Run windows together and hand on what is finished; if that fails, one by one, to find whose fault it is."""
         windows = [job.windows[place] for job, place in places]
         began = time.perf_counter()
+        for job, _ in places:
+            if not job.began:
+                job.began = began
+                self._spent("queue", began - job.came)
         try:
             starts, ends = self._logits(windows)
         except Exception as error:
@@ -208,7 +219,8 @@ class Batcher:
         for (job, place), start, end in zip(places, starts, ends, strict=True):
             job.starts[place], job.ends[place] = start, end
             job.watch(len(job.starts))
-            job.finish()
+            if job.finish():
+                self._spent("model", time.perf_counter() - job.began)
         self._measure(windows, time.perf_counter() - began)
 
     def _measure(self, windows: Sequence[Window], seconds: float) -> None:

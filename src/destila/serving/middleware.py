@@ -32,9 +32,11 @@ DOCUMENT = "/v1/document"  # takes whole files, so it has limits of its own
 # Where the files of the two pages are served.
 SCRIPTS_AND_STYLES = ("files.js", "answers.js", "page.js", "ask.js", "page.css", "docs.js", "docs.css")
 PAGE = {"/": "index.html", "/docs": "docs.html", **{f"/{name}": name for name in SCRIPTS_AND_STYLES}}
-PATHS = (*PAGE, "/v1/answer", DOCUMENT, "/health", "/ready", "/metrics", "/openapi.json")
-GUARDED = ("/v1/", "/metrics")  # what needs the key, if there is one
+PATHS = (*PAGE, "/v1/answer", DOCUMENT, "/health", "/ready", "/info", "/metrics", "/openapi.json")
+GUARDED = ("/v1/", "/metrics", "/info")  # what needs the key, if there is one
 CLIENT_LEFT = 499  # never sent; what nginx logs for the same
+# W3C Trace Context: version, trace, parent and flags; ids of zeros are invalid.
+TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 # A body that is too long is read on for a while, so that a client that is still writing gets to see the refusal.
 DRAINED = 8
@@ -85,6 +87,7 @@ class _Visit:
     id: str
     method: str
     path: str
+    trace: bytes = b""  # of the client's traceparent; empty where it sent none
     began: float = field(default_factory=time.perf_counter)
     status: int = 0
     body_bytes: int = 0
@@ -108,7 +111,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
         path = scope["path"] if scope["path"] in PATHS else "other"
-        visit = _Visit(_request_id(scope), scope["method"], path)
+        visit = _Visit(_request_id(scope), scope["method"], path, _trace(scope))
         state = scope.setdefault("state", {})
         log = state["log"] = dict[str, Any]()
         state["request_id"] = visit.id
@@ -117,6 +120,8 @@ class Gate:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
                 own = [(b"x-request-id", visit.id.encode()), *SECURITY_HEADERS]
+                if visit.trace:
+                    own.append((b"traceparent", visit.trace))
                 # Who reads the length otherwise than we do would take the rest for another request (RFC 9112, 6.1).
                 if _header(scope, b"transfer-encoding") and _header(scope, b"content-length"):
                     own.append((b"connection", b"close"))
@@ -195,6 +200,8 @@ class Gate:
         self.measures.requests.labels(visit.path, str(visit.status)).inc()
         self.measures.seconds.labels(visit.path).observe(seconds)
         fields = {"request_id": visit.id, "method": visit.method, "path": visit.path, "status": visit.status}
+        if found := TRACE.fullmatch(visit.trace):
+            fields["trace_id"] = found[1].decode()
         fields |= {"milliseconds": round(1000 * seconds, 2), "body_bytes": visit.body_bytes, **log}
         LOGGER.info("request", extra={"fields": fields})
 
@@ -211,6 +218,12 @@ def _header(scope: Scope, name: bytes) -> bytes:
 def _request_id(scope: Scope) -> str:
     given = _header(scope, b"x-request-id")
     return given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _trace(scope: Scope) -> bytes:
+    """The client's traceparent, if it is one."""
+    given = _header(scope, b"traceparent")
+    return given if TRACE.fullmatch(given) else b""
 
 
 async def _run_while_heard(app: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:

@@ -65,6 +65,7 @@ class ModelProcess:
 
     Attributes:
         loaded: this model and what lay beside it, for `Reader.of`.
+        backend: what runs it.
         restarts: how often a child was started after the first.
     """
 
@@ -81,6 +82,7 @@ class ModelProcess:
             raise UserError(str(load["name"]), problem, "Is there enough memory for it?") from None
         tokenizer, *rest = parts
         self.loaded = LoadedBackend(self, Tokenizer.from_str(tokenizer), *rest)
+        self.backend = self.loaded.backend
         location = self.loaded.location  # the next child loads the same commit, whatever the hub has by then
         self._load |= {"name": location.name, "revision": location.commit or self._load.get("revision")}
         self._alive = True
@@ -222,7 +224,7 @@ def _serve_model(connection: Connection) -> None:
             return
         model = loaded.model
         tokens = getattr(model, "tokens_per_batch", TOKENS_PER_BATCH)
-        parts = (loaded.tokenizer.to_str(), dict(loaded.config), loaded.metadata, loaded.location)
+        parts = (loaded.tokenizer.to_str(), dict(loaded.config), loaded.metadata, loaded.location, loaded.backend)
         connection.send(("loaded", tokens, getattr(model, "one_by_one", False), *parts))
         while True:
             connection.send(_run(model.logits, *connection.recv()))

@@ -29,6 +29,9 @@ class Measures:
         self.batch_tokens = Histogram(
             "destila_batch_tokens", "Tokens of a run, with its padding.", buckets=TOKENS, registry=registry
         )
+        self.stages = Histogram(
+            "destila_stage_seconds", "Time of a request in a stage.", ["stage"], buckets=SECONDS, registry=registry
+        )
         self.open = Gauge("destila_open_requests", "Requests in the server.", registry=registry)
         self.waiting = Gauge("destila_waiting_windows", "Model inputs that wait.", registry=registry)
         self.restarts = Gauge("destila_model_restarts", "Starts of the model after it died.", registry=registry)
@@ -38,6 +41,10 @@ class Measures:
         self.model_seconds.observe(seconds)
         self.batch_windows.observe(windows)
         self.batch_tokens.observe(tokens)
+
+    def observe_stage(self, stage: str, seconds: float) -> None:
+        """Count what a request spent in a stage: "tokenize", "queue", "model" or "decode"."""
+        self.stages.labels(stage).observe(seconds)
 
     def watch_queue(self, waiting: Callable[[], int]) -> None:
         """Ask for the length of the queue whenever the metrics are read."""

@@ -1,12 +1,17 @@
 """What goes over the wire. The limits of a server become part of its request model, and so of its OpenAPI document."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, create_model
 
-from destila.config import LimitSettings
+from destila.config import LimitSettings, ServeSettings
+from destila.core.cpus import thread_count
 from destila.core.records import Answer
+from destila.core.runs import destila_version
+from destila.inference.reader import Reader
 
 ONE: Literal["one"] = "one"  # the two forms of a field; only the one that is meant is checked and complained about
 MANY: Literal["many"] = "many"
@@ -131,3 +136,37 @@ class StateBody(BaseModel):
     """The state of the server."""
 
     status: str
+
+
+class InfoBody(BaseModel):
+    """What answers here, and within which limits."""
+
+    model: str
+    version: str = Field(description="Of destila.")
+    backend: str = Field(description="What runs the model: onnx, openvino or torch.")
+    threads: int = Field(description="Threads of the model.")
+    window: Mapping[str, int] = Field(description="Tokens of a model input, their overlap, and of the longest answer.")
+    no_answer_threshold: float | None = Field(
+        description='"No answer" is said where `no_answer_score` is above this; null: never.'
+    )
+    limits: Mapping[str, int] = Field(description="Of one request.")
+    queue: Mapping[str, float] = Field(description="How requests wait and run together.")
+
+    @classmethod
+    def of(cls, reader: Reader, settings: ServeSettings) -> "InfoBody":
+        """What is true of a server from its start to its end."""
+        return cls(
+            model=shown_name(reader),
+            version=destila_version(),
+            backend=getattr(reader.model, "backend", ""),
+            threads=thread_count(settings.threads),
+            window=asdict(reader.window),
+            no_answer_threshold=reader.no_answer_threshold,
+            limits=asdict(settings.limits),
+            queue=asdict(settings.queue),
+        )
+
+
+def shown_name(reader: Reader) -> str:
+    """What clients are told of a model's name: where it lies is no business of theirs."""
+    return Path(reader.name).name

@@ -9,6 +9,7 @@ here.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class AnswerService:
             queue_windows=settings.queue.windows,
             padded=not getattr(reader.model, "one_by_one", False),
             observe=measures.observe_batch,
+            spent=measures.observe_stage,
         )
         measures.watch_queue(lambda: self._batcher.waiting)
         self._process = reader.model if isinstance(reader.model, ModelProcess) else None
@@ -86,7 +88,11 @@ class AnswerService:
             with self._turns:
                 if queue.left:  # while it waited for its turn: what nobody waits for is not even cut into tokens
                     return []
-                return list(self.reader.read(examples, top_k=top_k, logits=queue.logits, **refusing))
+                queue.since = time.perf_counter()
+                answered = list(self.reader.read(examples, top_k=top_k, logits=queue.logits, **refusing))
+                self.measures.observe_stage("tokenize", queue.tokenizing)
+                self.measures.observe_stage("decode", queue.decoding + time.perf_counter() - queue.since)
+                return answered
 
         self.open += 1
         try:
@@ -122,6 +128,8 @@ class _WayToTheModel:
         self._firsts = list(accumulate((len(example.context) for example in examples), initial=0))
         self._read = 0  # characters that are behind the windows handed in so far
         self._windows, self.left = 0, False
+        self.since = 0.0  # when the thread last began to work on the texts
+        self.tokenizing = self.decoding = 0.0  # seconds of it, before the first windows and after them
         self._pending: Future[WindowLogits] | None = None
 
     def logits(self, windows: Sequence[Window]) -> WindowLogits:
@@ -131,6 +139,8 @@ class _WayToTheModel:
             CancelledError: `leave` was called.
         """
         is_first = self._windows == 0
+        worked = time.perf_counter() - self.since
+        self.tokenizing, self.decoding = (worked, 0.0) if is_first else (self.tokenizing, self.decoding + worked)
         self._windows += len(windows)
         if self._windows > self._most:
             problem = f"make at least {self._windows} pieces for the model, and {self._most} are allowed"
@@ -143,6 +153,7 @@ class _WayToTheModel:
             return self._pending.result()
         finally:
             self._turns.acquire()
+            self.since = time.perf_counter()
 
     def _watch(self, windows: Sequence[Window]) -> Callable[[int], None]:
         """Keeps the progress up to date while these windows run."""

@@ -7,7 +7,7 @@ arithmetic. Run times are imported only when a model needs them.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -49,6 +49,7 @@ class LoadedBackend:
     config: Mapping[str, Any]  # the content of config.json
     metadata: ModelMetadata  # its destila.json; empty where there is none
     location: Location  # where its files are, and which commit of the hub they are
+    backend: str = ""  # what runs it: "torch", "onnx" or "openvino"
 
 
 # What a model's directory holds, and what runs it, fastest first: (backend, file, what to install).
@@ -85,14 +86,14 @@ def load_backend(
         if chosen == "torch":
             from destila.inference.backends import torch as torch_backend
 
-            return torch_backend.load(location, threads=threads)
+            return replace(torch_backend.load(location, threads=threads), backend=chosen)
         module = import_module(f"destila.inference.backends.{chosen}")
     except ImportError as error:
         problem = f"is run by {chosen}, and {error.name} is missing"
         raise UserError(name, problem, f"Install what runs it: pip install '{EXTRAS[chosen]}'.") from error
     manner = {"spin": spin, "lean": lean} if chosen == "onnx" else {}
     loaded: LoadedBackend = module.load(location, threads=threads, **manner)
-    return loaded
+    return replace(loaded, backend=chosen)
 
 
 def _choose(location: Location, backend: str) -> str:
