@@ -5,9 +5,9 @@
 >>> reader.answer("¿Quién fundó Lima?", "Lima fue fundada por Francisco Pizarro en 1535.").text
 'Francisco Pizarro'
 
-`finetune`, `pretrain`, `distill`, `evaluate`, `export` and `benchmark` do what the commands do, return what they found
-and print nothing: progress goes to the function that `progress` names, messages to the logger "destila". Importing this
-package loads neither torch nor transformers; names are fetched when they are used.
+`generate`, `finetune`, `pretrain`, `distill`, `evaluate`, `export` and `benchmark` do what the commands do, return what
+they found and print nothing: progress goes to the function that `progress` names, messages to the logger "destila".
+Importing this package loads neither torch nor transformers; names are fetched when they are used.
 """
 
 from importlib import import_module
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from destila.integrations.transformers_pipeline import pipeline
     from destila.training.distill import distill
     from destila.training.finetune import finetune
+    from destila.training.generation import Generated, generate
     from destila.training.losses import Loss
     from destila.training.pretrain import pretrain
     from destila.training.task import TrainingResult
 
-__all__ = ["Answer", "Benchmark", "Evaluation", "Example", "Exported", "Loss", "Prediction", "Progress", "Reader"]
-__all__ += ["Report", "TrainingResult", "UserError", "benchmark", "distill", "evaluate", "export", "finetune"]
-__all__ += ["pipeline", "pretrain"]
+__all__ = ["Answer", "Benchmark", "Evaluation", "Example", "Exported", "Generated", "Loss", "Prediction"]
+__all__ += ["Progress", "Reader", "Report", "TrainingResult", "UserError", "benchmark", "distill", "evaluate"]
+__all__ += ["export", "finetune", "generate", "pipeline", "pretrain"]
 
 _NAMES = {
     "core.errors": ("UserError",),
@@ -43,6 +44,7 @@ _NAMES = {
     "integrations.transformers_pipeline": ("pipeline",),
     "training.distill": ("distill",),
     "training.finetune": ("finetune",),
+    "training.generation": ("Generated", "generate"),
     "training.losses": ("Loss",),
     "training.pretrain": ("pretrain",),
     "training.task": ("TrainingResult",),

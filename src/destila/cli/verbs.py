@@ -11,6 +11,7 @@ VERBS = {
     "data fetch": "download a named data set",
     "data convert": "convert between SQuAD JSON, JSONL and Parquet",
     "data augment": "labelled questions -> more of them to train on",
+    "data generate": "a folder of documents -> questions about them",
     "pretrain": "raw text -> encoder",
     "finetune": "encoder + questions -> teacher",
     "distill": "teacher + questions -> student",

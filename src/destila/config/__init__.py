@@ -24,6 +24,7 @@ from destila.config.distill import (
     UnlabelledSettings,
 )
 from destila.config.documents import DocumentSettings, FolderSettings, UploadSettings
+from destila.config.generate import DataGenerateSettings, FilterSettings, GenerationSettings, GeneratorSettings
 from destila.config.pretrain import (
     ClozeSettings,
     MaskingSettings,
@@ -49,7 +50,8 @@ from destila.config.training import (
 from destila.config.trim import TrimSettings
 
 __all__ = ["CALL_SETTINGS", "AnswerSettings", "BenchSettings", "CardSettings", "ClozeSettings"]
-__all__ += ["DataAugmentSettings", "DataCheckSettings", "DataConvertSettings", "DataFetchSettings", "DataSettings"]
+__all__ += ["DataAugmentSettings", "DataCheckSettings", "DataConvertSettings", "DataFetchSettings"]
+__all__ += ["DataGenerateSettings", "DataSettings", "FilterSettings", "GenerationSettings", "GeneratorSettings"]
 __all__ += ["DistillSettings", "DistillStageSettings", "DocumentSettings", "EvaluateSettings", "ExportSettings"]
 __all__ += ["FinetuneSettings", "FolderSettings", "LimitSettings", "LossSettings", "MaskingSettings", "ModelSettings"]
 __all__ += ["PretrainSettings", "PretrainedModelSettings", "PushSettings", "QueueSettings", "ReportSettings"]

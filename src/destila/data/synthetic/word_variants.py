@@ -52,7 +52,10 @@ class WordForms:
         self._letters = [form.letters for form in self._forms]
         self._synonyms = Synonyms(self._forms)
         often = np.array([counts[form.tokens] for form in self._forms], np.float64) ** 0.75
-        self._borders = np.cumsum(often / often.sum())
+        self._borders = np.cumsum(often / max(1.0, often.sum()))
+
+    def __len__(self) -> int:
+        return len(self._forms)
 
     def of(self, word: bytes) -> list[tuple[int, ...]]:
         """The tokens, each with a space before it, of all forms of a word but itself; none of names and short words."""

@@ -9,7 +9,7 @@ parses nor runs models.
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -127,6 +127,12 @@ class Folder:
             FoundAnswer(answer) if file is None else FoundAnswer.at(answer, file, documents[file])
             for file, answer in answers_from(reader, question, pieces, top_k=top_k, **refusing)
         ]
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Path and text of each file that can be read, in order."""
+        for path in self.files:
+            if document := self._library.document(path):
+                yield path, document.text
 
     def close(self) -> None:
         """Let go of the cache."""
