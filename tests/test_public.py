@@ -10,11 +10,20 @@ from typing import Any
 import pytest
 
 import destila
+import spanish
 from destila.core.errors import UserError
 from pretraining import write_sources
 
 ROOT = Path(__file__).parents[1]
-FUNCTIONS = ("finetune", "pretrain", "distill", "evaluate", "export", "benchmark")  # each example needs those before
+FUNCTIONS = (
+    "generate",
+    "finetune",
+    "pretrain",
+    "distill",
+    "evaluate",
+    "export",
+    "benchmark",
+)  # each example needs those before
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +32,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("work")
     for name in ("configs", "data"):
         (place / name).symlink_to(ROOT / name)
+    (place / "my-documents").mkdir()
+    (place / "my-documents" / "leyes.txt").write_text(spanish.text(1), encoding="utf-8")
     (place / "my-texts").mkdir()
     write_sources(place / "my-texts")
     return place

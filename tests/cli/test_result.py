@@ -30,6 +30,10 @@ COMMANDS = [
     ("data fetch", "sqac/test --cache {cache}"),
     ("data convert", "{data} {out}.jsonl"),
     ("data augment", "{data} --output {out}.json --variation.copies 1"),
+    (
+        "data generate",
+        "{text} --output {out}.json --max-passages 3 --cache {cache} --filters.overlap 1",
+    ),
     ("pretrain", "--config {configs}/pretrain.toml --text.files {text} --training.steps 2 --output {out}"),
     ("finetune", "--config {configs}/finetune.toml --model.name {reader} " + TRAINED),
     ("distill", "--config {configs}/distill.toml --teacher.name {reader} " + TRAINED),

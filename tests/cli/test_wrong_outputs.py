@@ -19,6 +19,11 @@ def writing_to(output: str, reader: Path, data: Path) -> dict[str, tuple[str, ..
     """A command line for every verb that writes, short of `push` and those that write into what is there."""
     lines = data.with_name("lines.jsonl")
     lines.write_text('{"question": "¿Cuándo?", "context": "Lima se fundó en 1535."}\n')
+    (texts := data.with_name("texts")).mkdir(exist_ok=True)
+    (texts / "a.txt").write_text(
+        "Lima fue fundada por Francisco Pizarro el 18 de enero de 1535. Hoy es la capital del Perú."
+    )
+    few = ("--per-passage", "4", "--filters.overlap", "1", "--filters.agreement", "0", "--cache", str(texts / ".cache"))
     configs = Path(__file__).parents[2] / "configs" / "tiny"
     train = ("--data.train", str(data), "--data.dev", str(data), "--training.steps", "1", "--output", output)
     return {
@@ -38,6 +43,7 @@ def writing_to(output: str, reader: Path, data: Path) -> dict[str, tuple[str, ..
         ),
         "convert": ("data", "convert", str(data), output, "--overwrite"),
         "augment": ("data", "augment", str(data), "--output", output, "--overwrite"),
+        "generate": ("data", "generate", str(texts), "--output", output, "--overwrite", *few),
         "fetch": ("data", "fetch", "sqac/dev", "--cache", output),
         "report": ("report", str(reader), "--data", str(data), "--output", output, "--overwrite"),
         "export": ("export", "--model", str(reader), "--output", output, "--overwrite"),
@@ -53,6 +59,7 @@ VERBS = (
     "bench",
     "convert",
     "augment",
+    "generate",
     "fetch",
     "report",
     "export",
@@ -72,7 +79,7 @@ def test_an_output_of_the_other_sort_is_refused_before_any_work(
     Path("folder.json").mkdir()
     Path("file.txt").write_text("mine")
     monkeypatch.setattr(Reader, "predict", None)  # it would fail
-    is_file = verb in ("answer", "evaluate", "bench", "convert", "augment")
+    is_file = verb in ("answer", "evaluate", "bench", "convert", "augment", "generate")
     for output in ("folder.json", "new.json/") if is_file else ("file.txt", "new.html"):
         arguments = writing_to(output, reader, data)[verb]
         before = sorted(tmp_path.iterdir())

@@ -33,7 +33,7 @@ SAME = {
     "names of settings and files": r"student\.\w+ \{\}|config\.json, model\.safetensors, tokenizer\.json",
     "metrics": r"(EM|F1) \[95 %\]|(Has|No)Ans F1|p50 ms|\{\} \{\}: F1 / EM",
     "numbers": r"(\{\}|ms|MB|F1|bytes|[ ,:;()])+",
-    "Spanish already": r"¿Qué es\?|Una prueba\.",
+    "Spanish already": r"¿Qué es\?|Una prueba\.|por qué",
 }
 TEXTS = package_texts(SOURCE)
 

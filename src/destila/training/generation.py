@@ -111,12 +111,12 @@ def generate(
     check_file("--output", chosen.output)
     check_target(Path(chosen.output), overwrite=chosen.overwrite)
     with listening(progress):
-        return make_questions(
+        return _make_questions(
             chosen, Path(chosen.output), reader=chosen.reader, overwrite=chosen.overwrite, maker=maker
         )
 
 
-def make_questions(
+def _make_questions(
     settings: GenerationSettings,
     output: Path,
     *,
@@ -190,14 +190,14 @@ def _tell_cost(endpoint: Endpoint, settings: GenerationSettings, found: Sequence
     letters = sum(len(part["content"]) for passage in asked for part in messages(passage, settings.per_passage))
     sent, most = round(letters / CHARACTERS_PER_TOKEN), len(asked) * settings.generator.max_tokens
     LOG.info(f"{len(asked):,} requests to make, and {len(found) - len(asked):,} replies in the cache")
-    price = price_of(settings.generator, sent, most)
+    price = _price_of(settings.generator, sent, most)
     LOG.info(
         f"about {sent:,} tokens to send and at most {most:,} to receive"
         + (f", for at most about {price:.2f}" if price is not None else "")
     )
 
 
-def price_of(settings: GeneratorSettings, sent: int, received: int) -> float | None:
+def _price_of(settings: GeneratorSettings, sent: int, received: int) -> float | None:
     """What tokens cost; None where no price is given."""
     if not (settings.price_in or settings.price_out):
         return None
@@ -330,7 +330,7 @@ def _finish(
         faults=faults,
         tokens_in=counts["tokens in"],
         tokens_out=counts["tokens out"],
-        price=price_of(settings.generator, counts["tokens in"], counts["tokens out"]),
+        price=_price_of(settings.generator, counts["tokens in"], counts["tokens out"]),
     )
 
 
