@@ -14,7 +14,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ENCODER=${ENCODER:-intfloat/multilingual-e5-small} OTHERS=${OTHERS:-} TEXT=${TEXT:-} SIZE=${SIZE:-cpu} SLICE=${SLICE:-0}
-TRAIN=${TRAIN:-data/nativa/train.json} DEV=${DEV:-data/nativa/dev.json} OUT=${OUT:-runs/reader}
+TRAIN=${TRAIN:-data/nativa/train.json data/nativa/train-2.json}
+DEV=${DEV:-data/nativa/dev.json} OUT=${OUT:-runs/reader}
 destila=${DESTILA:-python -m destila}
 # glibc hands large tensors back at every step, and a virtual machine pays for each page anew: up to half of a step.
 export MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
