@@ -24,6 +24,7 @@ VERBS = {
     "bench": "time readers against each other",
     "answer": "answer a question from a text",
     "serve": "answer over HTTP, with a page for people",
+    "mcp": "answer the questions of agents: tools over the Model Context Protocol",
 }
 # library -> the extra that brings it
 EXTRAS = {
@@ -34,6 +35,7 @@ EXTRAS = {
     "pyarrow": "data",
     "jinja2": "report",
     "markupsafe": "report",
+    "mcp": "mcp",
 }
 
 

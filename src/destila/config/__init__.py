@@ -25,6 +25,7 @@ from destila.config.distill import (
 )
 from destila.config.documents import DocumentSettings, FolderSettings, UploadSettings
 from destila.config.generate import DataGenerateSettings, FilterSettings, GenerationSettings, GeneratorSettings
+from destila.config.mcp import McpSettings
 from destila.config.pretrain import (
     ClozeSettings,
     MaskingSettings,
@@ -53,7 +54,8 @@ __all__ = ["CALL_SETTINGS", "AnswerSettings", "BenchSettings", "CardSettings", "
 __all__ += ["DataAugmentSettings", "DataCheckSettings", "DataConvertSettings", "DataFetchSettings"]
 __all__ += ["DataGenerateSettings", "DataSettings", "FilterSettings", "GenerationSettings", "GeneratorSettings"]
 __all__ += ["DistillSettings", "DistillStageSettings", "DocumentSettings", "EvaluateSettings", "ExportSettings"]
-__all__ += ["FinetuneSettings", "FolderSettings", "LimitSettings", "LossSettings", "MaskingSettings", "ModelSettings"]
+__all__ += ["FinetuneSettings", "FolderSettings", "LimitSettings", "LossSettings", "MaskingSettings", "McpSettings"]
+__all__ += ["ModelSettings"]
 __all__ += ["PretrainSettings", "PretrainedModelSettings", "PushSettings", "QueueSettings", "ReportSettings"]
 __all__ += ["RunSettings", "ServeSettings", "ShapeSettings", "StageSettings", "StudentSettings", "TeacherSettings"]
 __all__ += ["TextSettings", "TrainingCommandSettings", "TrainingSettings", "TrimSettings", "UnlabelledSettings"]

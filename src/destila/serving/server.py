@@ -1,11 +1,9 @@
 """From settings to a running server: the model in its process, a reader, a listening socket."""
 
 import contextlib
-import ipaddress
 import logging
 import math
 import re
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +12,7 @@ import uvicorn
 from destila.config import ServeSettings
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
+from destila.core.listening import is_loopback, listen, url_of
 from destila.inference.reader import Reader, name_of, place_of
 from destila.serving.app import create_app
 from destila.serving.connections import drop_who_does_not_read, protocol
@@ -46,11 +45,10 @@ def serve(settings: ServeSettings, *, ready: Callable[[str], None]) -> None:
             no_answer_threshold=settings.no_answer_threshold,
         )
         reader.answer(*WARM_UP)  # the first run of a model is the slowest, and shows whether it works at all
-        with _listen(settings) as listener:
+        with listen(settings.host, settings.port) as listener:
             drop_who_does_not_read(listener, settings.queue.body_timeout)
-            host, port = listener.getsockname()[:2]
-            ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-            if key is None and not ipaddress.ip_address(host).is_loopback:
+            ready(url_of(listener))
+            if key is None and not is_loopback(listener):
                 LOG.warning("every machine that reaches this address can ask questions; --api-key-file asks for a key")
             make_server(create_app(reader, settings, key=key), settings).run(sockets=[listener])
 
@@ -92,19 +90,3 @@ def _check(settings: ServeSettings) -> None:
     if wrong:
         problems = [f"{origin!r} is no origin, as browsers name the site of a page" for origin in wrong]
         raise UserError.from_problems("cors_origins", problems, "Give scheme and host: https://example.org, or *.")
-
-
-def _listen(settings: ServeSettings) -> socket.socket:
-    """A listening socket; opened here so that a taken port is a message and no trace of the server's insides."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(2048)
-    except OSError as error:
-        problem = f"cannot be listened at ({error.strerror})"
-        raise UserError(f"{settings.host}:{settings.port}", problem, "Choose another --host or --port.") from None
-    return listener

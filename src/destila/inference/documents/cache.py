@@ -66,6 +66,7 @@ class Library:
     Args:
         folder: where the files are.
         directory: where the cache of this folder is, or is to be.
+        inside: the real paths of the folders that links must not leave; None: they may lead anywhere.
 
     Attributes:
         others: the files of kinds that are not read, by path, as the last `refresh` found them.
@@ -74,8 +75,9 @@ class Library:
         UserError: the cache cannot be opened.
     """
 
-    def __init__(self, folder: Path, directory: Path) -> None:
+    def __init__(self, folder: Path, directory: Path, inside: Sequence[Path] | None = None) -> None:
         self.folder, self.file, self.others = folder, directory / "texts.sqlite", list[str]()
+        self._inside = inside
         with writing(directory):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._connection: sqlite3.Connection | None = None
@@ -89,7 +91,7 @@ class Library:
         Raises:
             UserError: the folder cannot be listed, or the cache cannot be written.
         """
-        found = list(files_of(self.folder))
+        found = list(files_of(self.folder, self._inside))
         files = {os.fsencode(item.path): item for item in found if isinstance(item, FoundFile)}
         self.others = [item.path for item in found if isinstance(item, OtherFile)]
         digests, refused = self._attempt(lambda connection: _refresh(connection, files, limits))

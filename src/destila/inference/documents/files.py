@@ -1,13 +1,14 @@
 """The files of a folder that can be read: found once each, in one order, whatever links there are.
 
 Invariants: a directory or a file is visited once, under the first name that leads to it, so that loops of links end and
-a text counts once; hidden names are left out; nothing is opened here. What cannot be looked at is told, never raised,
-unless it is the folder itself.
+a text counts once; hidden names are left out; nothing is opened here; where links must stay inside of folders, what
+they lead to elsewhere is not even looked at. What cannot be looked at is told, never raised, unless it is the folder
+itself.
 """
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +31,17 @@ class OtherFile:
     path: str
 
 
-def files_of(folder: Path) -> Iterator[FoundFile | OtherFile | DocumentError]:
+def is_inside(path: str | Path, folders: Sequence[Path]) -> bool:
+    """Whether a path, all links followed, is one of the folders or lies below one. They are real paths."""
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(folder) for folder in folders)
+
+
+def files_of(folder: Path, inside: Sequence[Path] | None = None) -> Iterator[FoundFile | OtherFile | DocumentError]:
     """The files below a folder: of the kinds that can be read, and others; and what could not be looked at.
+
+    Args:
+        inside: the real paths of the folders that links must not leave; None: they may lead anywhere.
 
     Raises:
         UserError: the folder itself cannot be listed.
@@ -48,6 +58,10 @@ def files_of(folder: Path) -> Iterator[FoundFile | OtherFile | DocumentError]:
         if os.path.basename(path).startswith("."):
             continue
         try:
+            if inside is not None and os.path.islink(path) and not is_inside(path, inside):
+                problem, remedy = "is a link that leads out of the folders that may be read", "Put a copy there."
+                yield DocumentError(path, problem, remedy, code="unreadable")
+                continue
             state = os.stat(path)
             if stat.S_ISDIR(state.st_mode) and _first(seen, state):
                 waiting += [os.path.join(path, name) for name in sorted(os.listdir(path), reverse=True)]

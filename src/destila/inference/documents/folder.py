@@ -41,6 +41,7 @@ class FoundAnswer:
         answer: its offsets count the characters of the file's text (`destila.inference.documents.read_document`).
         file: the path; None for "no answer", like the rest.
         page: counted from 1; None where the format has no pages.
+        last_page: that it ends on; nearly always the same.
         sentence: that the answer stands in.
     """
 
@@ -48,6 +49,7 @@ class FoundAnswer:
     file: str | None = None
     page: int | None = None
     sentence: str | None = None
+    last_page: int | None = None
 
     @classmethod
     def at(cls, answer: Answer, file: str, document: Document) -> "FoundAnswer":
@@ -55,7 +57,8 @@ class FoundAnswer:
         if answer.start is None or answer.end is None:
             return cls(answer)
         start, end = sentence_around(document.text, answer.start, answer.end)
-        return cls(answer, file, document.page(answer.start), document.text[start:end])
+        page, last = document.page(answer.start), document.page(answer.end - 1)
+        return cls(answer, file, page, document.text[start:end], last)
 
 
 class Folder:
@@ -77,9 +80,17 @@ class Folder:
 
     @classmethod
     def open(
-        cls, path: str | Path, settings: FolderSettings | None = None, limits: DocumentSettings | None = None
+        cls,
+        path: str | Path,
+        settings: FolderSettings | None = None,
+        limits: DocumentSettings | None = None,
+        *,
+        inside: Sequence[Path] | None = None,
     ) -> "Folder":
         """Read what is new in a folder, and index it.
+
+        Args:
+            inside: the real paths of the folders that links must not leave; None: they may lead anywhere.
 
         Raises:
             UserError: the extra is missing, the folder cannot be listed, or nothing in it can be read.
@@ -88,7 +99,7 @@ class Folder:
         settings, folder = settings or FolderSettings(), Path(path)
 
         def opened(directory: Path) -> Folder:
-            library = Library(folder, directory)
+            library = Library(folder, directory, inside)
             digests, refused = library.refresh(limits or DocumentSettings())
 
             def text(name: str) -> str:
