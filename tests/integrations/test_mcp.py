@@ -1,14 +1,18 @@
 """`destila mcp` as agents meet it: the SDK's own client, over pipes and over sockets, and the bundled model."""
 
 import asyncio
+import functools
+import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,12 +21,12 @@ pytest.importorskip("mcp", reason="the SDK is not installed (pip install 'destil
 from mcp import Client, StdioServerParameters
 
 from destila.cli.main import dispatch
-from destila.config import McpSettings
+from destila.config import LimitSettings, McpSettings
 from destila.core.errors import UserError
 from destila.inference.documents import read_document
 from destila.inference.reader import Reader
 from destila.inference.reader import examples_of as pairs_as_examples
-from destila.integrations.mcp import TOOLS, Answering
+from destila.integrations.mcp import TOOLS, Answering, server_of
 from papers import pdf, word_paragraphs
 
 SECONDS = 60.0  # for a call; the machine may be busy
@@ -161,10 +165,13 @@ def agent(request, place):
         assert server.wait(SECONDS) == 130
 
 
+read = functools.cache(read_document)  # the files that are asked about do not change
+
+
 def check(cited, folder):
     """A citation is what stands in its file, where it says."""
     place = cited["citation"]
-    document = read_document(place["file"])
+    document = read(place["file"])
     start, end = place["start_char_index"], place["end_char_index"]
     assert document.text[start:end] == place["cited_text"] == cited["text"]
     assert cited["text"] in cited["sentence"]
@@ -236,12 +243,13 @@ def test_a_text_or_a_file_answers_with_characters(agent, place):
     assert (result["no_answer"], result["best_guess"], result["searched"]) == (False, None, None)
     for name in TEXTS:
         question = next(question for question, file in QUESTIONS.items() if file == name)
-        for path in (name, f"./sub/../{name}", str(place / "docs" / name)):
-            result = agent.call("answer", question=question, path=path, top_k=3)
-            assert 1 <= len(result["answers"]) <= 3
-            for cited in result["answers"]:
-                check(cited, place / "docs")
-                assert cited["citation"]["document_title"] == name
+        result = agent.call("answer", question=question, path=name, top_k=3)
+        assert 1 <= len(result["answers"]) <= 3
+        for cited in result["answers"]:
+            check(cited, place / "docs")
+            assert cited["citation"]["document_title"] == name
+    for path in ("./sub/../puente.txt", str(place / "docs" / "puente.txt")):
+        assert agent.call("answer", question="¿Cuánto mide el puente?", path=path)["answers"]
     linked = agent.call("answer", question="¿Cuánto mide el puente?", path="vinculo.txt")
     assert linked["answers"][0]["citation"]["document_title"] == "puente.txt", "a link that stays inside is followed"
 
@@ -259,13 +267,14 @@ def test_no_answer_is_said_with_the_best_guess(agent):
 
 
 def test_several_questions_are_answered_in_order(agent, place):
-    questions = list(QUESTIONS)
-    single = [agent.call("answer", question=question, path=QUESTIONS[question]) for question in questions]
-    pairs = [{"question": question, "path": name} for question, name in QUESTIONS.items()]
-    assert agent.call("answer_many", pairs=pairs)["results"] == single
     some = [question for question, name in QUESTIONS.items() if name == "informe.pdf"]
-    of_one = agent.call("answer_many", questions=some, path="informe.pdf")["results"]
-    assert of_one == [result for result in single if result["question"] in some]
+    single = [agent.call("answer", question=question, path="informe.pdf") for question in some]
+    assert agent.call("answer_many", questions=some, path="informe.pdf")["results"] == single
+    text = "Pizarro fundó Lima."
+    pairs = [{"question": "¿Quién fundó Lima?", "text": text}, {"question": some[1], "path": "informe.pdf"}]
+    first, second = agent.call("answer_many", pairs=pairs)["results"]
+    assert first == agent.call("answer", question="¿Quién fundó Lima?", text=text)
+    assert second == single[1]
     of_all = agent.call("answer_many", questions=some, path=".")["results"]
     assert [result["question"] for result in of_all] == some
     assert all(result["searched"]["files"] == len(TEXTS) for result in of_all)
@@ -349,7 +358,7 @@ def test_nothing_outside_of_the_roots_is_read(agent, place, tool, path):
         ("answer", {"question": "¿Qué?", "path": "nada.txt"}, "nada.txt: cannot be read: no such file"),
         ("answer", {"question": "¿Qué?", "path": "tabla.csv"}, "is of no kind that can be read. These are read"),
         ("answer", {"question": "¿Qué?", "path": "roto.pdf"}, "roto.pdf: is not PDF"),
-        ("answer", {"question": "¿" + "qué " * 240, "text": "a"}, "question 1: "),
+        ("answer", {"question": "¿" + "%&" * 400, "text": "a"}, "has 801 tokens, which leaves 0"),
         ("answer_many", {}, "takes either questions or pairs. Give questions with text or path"),
         ("answer_many", {"questions": [], "text": "a"}, "questions: List should have at least 1"),
         ("answer_many", {"questions": ["¿Qué?"] * 65, "text": "a"}, "questions: List should have at most 64"),
@@ -357,7 +366,6 @@ def test_nothing_outside_of_the_roots_is_read(agent, place, tool, path):
         ("answer_many", {"text": "a", "pairs": [{"question": "a", "text": "b"}]}, "either questions or pairs"),
         ("answer_many", {"pairs": [{"question": "a"}]}, "must be given once"),
         ("answer_many", {"pairs": [{"text": "a"}]}, "pairs.0.question: Field required"),
-        ("answer_many", {"questions": ["¿Qué?"] * 64, "text": "Una frase. " * 18_000}, "pieces for the model"),
         ("search_folder", {"question": "¿Qué?", "folder": "museo.md"}, "'museo.md': is no folder. Give a folder"),
         ("search_folder", {"question": "¿Qué?", "folder": "nada"}, "is no folder"),
         ("search_folder", {"question": "¿Qué?", "folder": "sub"}, "holds no file with text"),
@@ -368,3 +376,123 @@ def test_nothing_outside_of_the_roots_is_read(agent, place, tool, path):
 def test_a_mistake_is_a_tool_error_that_says_what_to_do(agent, tool, arguments, expected):
     assert expected in agent.refused(tool, **arguments)
     assert agent.call("answer", question="¿Quién fundó Lima?", text="Pizarro fundó Lima.")["question"]
+
+
+# ------------------------------------------------------------------------------------------ the process
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}
+
+
+def started(place, **more):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+    return subprocess.Popen(command(place), env=environment(place), text=True, **pipes)
+
+
+def test_stdout_is_the_protocol_alone_and_the_end_of_stdin_ends_it(place):
+    """Also where a line is no message, and where one names a method that there is not."""
+    arguments = {"question": "¿Cuánto mide el puente?", "path": "puente.txt"}
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "answer", "arguments": arguments}}
+    done = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    with started(place) as server:
+        for line in (HELLO, done, "this is no JSON", {"jsonrpc": "2.0", "id": 3, "method": "no/such"}, call):
+            server.stdin.write((line if isinstance(line, str) else json.dumps(line)) + "\n")
+            server.stdin.flush()
+        lines = [json.loads(server.stdout.readline()) for _ in range(3)]
+        while all(line.get("id") != 2 for line in lines):
+            lines.append(json.loads(server.stdout.readline()))
+        server.stdin.close()
+        assert server.wait(SECONDS) == 0
+        lines += [json.loads(line) for line in server.stdout]
+        assert "Traceback" not in server.stderr.read()
+    assert all(line["jsonrpc"] == "2.0" for line in lines)
+    by_id = {line["id"]: line for line in lines if "id" in line}
+    assert by_id[1]["result"]["serverInfo"]["name"] == "destila"
+    assert by_id[2]["result"]["structuredContent"]["answers"][0]["citation"]["document_title"] == "puente.txt"
+    assert "error" in by_id[3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_ends_it_though_stdin_stays_open(place, number):
+    with started(place) as server:
+        server.stdin.write(json.dumps(HELLO) + "\n")
+        server.stdin.flush()
+        assert json.loads(server.stdout.readline())["id"] == 1
+        server.send_signal(number)
+        assert server.wait(SECONDS) == -number
+        assert server.stdout.read() == ""
+        assert "Traceback" not in server.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--root", "nowhere"], "nowhere is no folder"),
+        (["--root", __file__], "is no folder. Give folders that exist"),
+        (["--model", "nowhere"], "nowhere"),
+        (["--transport", "sse"], "transport"),
+        (["--transport", "http", "--port", "TAKEN"], "cannot be listened at"),
+        (["--must-answer", "--no-answer-threshold", "1"], "Give one of the two"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_served(flags, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        filled = {"TAKEN": str(taken.getsockname()[1])}
+        with pytest.raises(UserError, match=expected):
+            dispatch(["mcp", *(filled.get(flag, flag) for flag in flags)])
+
+
+def test_without_roots_texts_are_answered_and_no_path_is_read(tmp_path):
+    answering = Answering(Reader.load(), McpSettings())
+    given = SimpleNamespace(question="¿Quién fundó Lima?", text="Pizarro fundó Lima.", path=None, top_k=1)
+    assert answering.answer(given).answers[0].text == "Pizarro"
+    for path in (str(tmp_path), __file__, "."):
+        with pytest.raises(UserError, match=r"was given no folder\. Give the text itself, or start"):
+            answering.answer(SimpleNamespace(question="¿Qué?", text=None, path=path, top_k=1))
+
+
+def test_questions_times_text_have_a_limit_in_pieces_of_the_model():
+    answering = Answering(Reader.load(threads=1), McpSettings(limits=LimitSettings(windows=5)))
+    given = {"pairs": None, "text": "El puente mide 312 metros. " * 60, "path": None, "top_k": 1}
+    assert len(answering.answer_many(SimpleNamespace(questions=["¿Cuánto mide?"], **given)).results) == 1
+    with pytest.raises(UserError, match=r"make more than 5 pieces for the model\. Ask fewer questions at once"):
+        answering.answer_many(SimpleNamespace(questions=["¿Cuánto mide?"] * 9, **given))
+
+
+def test_a_fault_of_ours_is_told_without_its_insides(monkeypatch, caplog):
+    answering = Answering(Reader.load(threads=1), McpSettings())
+    monkeypatch.setattr(answering.reader, "logits", lambda windows: 1 / 0)
+    server = server_of(answering)
+
+    async def ask():
+        async with Client(server) as client:
+            results = [await client.call_tool("answer", {"question": "¿Qué?", "text": "Zanahoria."}) for _ in range(2)]
+            return results, (await client.list_tools()).tools
+
+    results, tools = asyncio.run(ask())
+    for result in results:
+        assert result.is_error
+        assert result.content[0].text == "answer: failed in the server. Tell its operator, who has the log."
+    assert len(tools) == 3
+    assert "ZeroDivisionError" in caplog.text
+    assert "Zanahoria" not in caplog.text
+
+
+def test_pages_of_other_sites_cannot_ask_a_local_server(place):
+    started = command(place, "--transport", "http", "--port", "0")
+    with subprocess.Popen(started, env=environment(place), stdout=subprocess.PIPE, text=True) as server:
+        url = server.stdout.readline().strip()
+        port, statuses = int(re.search(r":(\d+)/mcp$", url).group(1)), []
+        for headers in ({}, {"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+            accept = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+            connection.request("POST", "/mcp", json.dumps(HELLO), accept | headers)
+            statuses.append(connection.getresponse().status)
+            connection.close()
+        server.terminate()
+        assert server.wait(SECONDS) == -signal.SIGTERM
+    assert statuses == [200, 421, 403]
