@@ -20,13 +20,13 @@ class McpSettings(AnsweringSettings):
     revision: str | None = None
     """Commit of the hub repository."""
     transport: Literal["stdio", "http"] = "stdio"
-    """stdio: the agent's program starts this command; http: agents connect to an address (Streamable HTTP)."""
+    """stdio: the agent's program starts this command; http: agents connect to host and port (Streamable HTTP)."""
     host: str = "127.0.0.1"
-    """Address to listen at (http); the default is reached from this machine alone, 0.0.0.0 from everywhere."""
+    """Address to listen at; the default is reached from this machine alone, 0.0.0.0 from everywhere."""
     port: Port = 8001
-    """Port to listen at (http); 0: any free one."""
+    """Port to listen at; 0: any free one."""
     limits: LimitSettings = field(default_factory=LimitSettings)
-    """What one call may ask for; over it a tool error."""
+    """What one request may ask for."""
     documents: DocumentSettings = field(default_factory=DocumentSettings)
     """What reading one file may cost."""
     folder: FolderSettings = field(default_factory=FolderSettings)
