@@ -1,151 +1,31 @@
-"""`destila mcp` as agents meet it: the SDK's own client, over pipes and over sockets, and the bundled model."""
+"""The tools of `destila mcp` as agents meet them: the SDK's own client, over pipes and over sockets."""
 
 import asyncio
 import functools
-import http.client
-import json
 import os
-import re
 import signal
-import socket
 import subprocess
-import sys
-import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("mcp", reason="the SDK is not installed (pip install 'destila[mcp]')")
 
-from mcp import Client, StdioServerParameters
+from mcp import StdioServerParameters
 
-from destila.cli.main import dispatch
-from destila.config import LimitSettings, McpSettings
-from destila.core.errors import UserError
+from agents import QUESTIONS, SECONDS, TEXTS, Agent, command, environment, write_documents
+from destila.config import McpSettings
 from destila.inference.documents import read_document
 from destila.inference.reader import Reader
 from destila.inference.reader import examples_of as pairs_as_examples
-from destila.integrations.mcp import TOOLS, Answering, server_of
-from papers import pdf, word_paragraphs
-
-SECONDS = 60.0  # for a call; the machine may be busy
-
-# name -> paragraphs; of the PDF, pages
-TEXTS = {
-    "puente.txt": [
-        "El puente de Alconada fue construido en 1874 por la ingeniera Matilde Orozco.",
-        "Mide 312 metros de largo y cruza el río Tormes. El alcalde lo inauguró en otoño.",
-    ],
-    "museo.md": [
-        "# Museo del Vidrio",
-        "El museo abre de martes a domingo, de diez a seis. La entrada general cuesta 7 euros.",
-        "Su directora es Carmen Ibáñez desde 2019. ¿Café? Sí: «El Horno» 😀, en el sótano.",
-    ],
-    "contrato.docx": [
-        "El arrendatario pagará una fianza de dos mensualidades.",
-        "El contrato dura cinco años y vence el 30 de junio de 2028.",
-    ],
-    "faro.html": ["El faro de Punta Nariga se encendió en 1997.", "Su torre tiene cincuenta metros de altura."],
-    "informe.pdf": [
-        "La empresa Solaria Norte tuvo ventas de 48 millones de euros.",
-        "La fábrica de Lugo emplea a 230 personas y produce paneles solares.",
-        "El presidente, Andrés Villalba, anunció un dividendo de dos euros por acción.",
-    ],
-}
-QUESTIONS = {  # question -> where its answer stands
-    "¿Quién construyó el puente de Alconada?": "puente.txt",
-    "¿Cuánto mide el puente?": "puente.txt",
-    "¿Cuánto cuesta la entrada general del museo?": "museo.md",
-    "¿Quién es la directora del museo?": "museo.md",
-    "¿Cuándo vence el contrato?": "contrato.docx",
-    "¿Cuánto dura el contrato?": "contrato.docx",
-    "¿Cuándo se encendió el faro de Punta Nariga?": "faro.html",
-    "¿Cuánto vendió la empresa Solaria Norte?": "informe.pdf",
-    "¿Cuántas personas emplea la fábrica de Lugo?": "informe.pdf",
-    "¿Quién anunció un dividendo?": "informe.pdf",
-}
+from destila.integrations.mcp import TOOLS
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A root with documents, beside what must never be read."""
     place = tmp_path_factory.mktemp("place")
-    docs, secret = place / "docs", place / "docs-secret"  # the name of one begins with that of the other
-    for folder in (docs, docs / "sub", secret):
-        folder.mkdir()
-    for name, parts in TEXTS.items():
-        html = f"<html><body>{''.join(f'<p>{part}</p>' for part in parts)}</body></html>"
-        content = {
-            ".docx": lambda parts=parts: word_paragraphs(*parts),
-            ".pdf": lambda parts=parts: pdf(*[[part] for part in parts]),
-            ".html": lambda html=html: html.encode(),
-        }.get(Path(name).suffix, lambda parts=parts: "\n\n".join(parts).encode())
-        (docs / name).write_bytes(content())
-    (docs / "tabla.csv").write_text("a,b\n")
-    (docs / "roto.pdf").write_bytes(b"nada")
-    for folder in (secret, place):
-        (folder / "clave.txt").write_text("La clave de la caja es Zanahoria.")
-    (docs / "enlace.txt").symlink_to(secret / "clave.txt")
-    (docs / "carpeta").symlink_to(secret, target_is_directory=True)
-    (docs / "vinculo.txt").symlink_to(docs / "puente.txt")
+    write_documents(place)
     return place
-
-
-class Agent:
-    """A client that lives on a thread, with a server that it starts, or of an address."""
-
-    def __init__(self, server):
-        self.began, self.error, self.server = threading.Event(), None, server
-        self.thread = threading.Thread(target=lambda: asyncio.run(self.live()))
-        self.thread.start()
-        assert self.began.wait(SECONDS)
-        if self.error:
-            raise self.error
-
-    async def live(self):
-        self.loop, self.over = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            async with Client(self.server, read_timeout_seconds=SECONDS) as self.client:
-                self.began.set()
-                await self.over.wait()
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.began.set()
-
-    def do(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(SECONDS)
-
-    def call(self, tool, **arguments):
-        """What a tool says: its structured result."""
-        result = self.do(self.client.call_tool(tool, arguments))
-        assert not result.is_error, result.content
-        assert json.loads(result.content[0].text) == result.structured_content, "older clients get the same as text"
-        return result.structured_content
-
-    def refused(self, tool, **arguments):
-        """What a tool complains of, and the server still answers."""
-        result = self.do(self.client.call_tool(tool, arguments))
-        assert result.is_error
-        assert result.structured_content is None
-        (content,) = result.content
-        assert "Traceback" not in content.text
-        assert "Zanahoria" not in content.text
-        return content.text
-
-    def leave(self):
-        self.loop.call_soon_threadsafe(self.over.set)
-        self.thread.join(SECONDS)
-        assert self.error is None
-
-
-def command(place, *flags):
-    return [sys.executable, "-m", "destila", "mcp", "--root", str(place / "docs"), "--threads", "1", *flags]
-
-
-def environment(place):
-    return {**os.environ, "DESTILA_CACHE": str(place / "cache"), "DESTILA_LANG": "en"}
 
 
 @pytest.fixture(scope="module", params=["stdio", "http"])
@@ -376,123 +256,3 @@ def test_nothing_outside_of_the_roots_is_read(agent, place, tool, path):
 def test_a_mistake_is_a_tool_error_that_says_what_to_do(agent, tool, arguments, expected):
     assert expected in agent.refused(tool, **arguments)
     assert agent.call("answer", question="¿Quién fundó Lima?", text="Pizarro fundó Lima.")["question"]
-
-
-# ------------------------------------------------------------------------------------------ the process
-HELLO = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}
-
-
-def started(place, **more):
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
-    return subprocess.Popen(command(place), env=environment(place), text=True, **pipes)
-
-
-def test_stdout_is_the_protocol_alone_and_the_end_of_stdin_ends_it(place):
-    """Also where a line is no message, and where one names a method that there is not."""
-    arguments = {"question": "¿Cuánto mide el puente?", "path": "puente.txt"}
-    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "answer", "arguments": arguments}}
-    done = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-    with started(place) as server:
-        for line in (HELLO, done, "this is no JSON", {"jsonrpc": "2.0", "id": 3, "method": "no/such"}, call):
-            server.stdin.write((line if isinstance(line, str) else json.dumps(line)) + "\n")
-            server.stdin.flush()
-        lines = [json.loads(server.stdout.readline()) for _ in range(3)]
-        while all(line.get("id") != 2 for line in lines):
-            lines.append(json.loads(server.stdout.readline()))
-        server.stdin.close()
-        assert server.wait(SECONDS) == 0
-        lines += [json.loads(line) for line in server.stdout]
-        assert "Traceback" not in server.stderr.read()
-    assert all(line["jsonrpc"] == "2.0" for line in lines)
-    by_id = {line["id"]: line for line in lines if "id" in line}
-    assert by_id[1]["result"]["serverInfo"]["name"] == "destila"
-    assert by_id[2]["result"]["structuredContent"]["answers"][0]["citation"]["document_title"] == "puente.txt"
-    assert "error" in by_id[3]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_ends_it_though_stdin_stays_open(place, number):
-    with started(place) as server:
-        server.stdin.write(json.dumps(HELLO) + "\n")
-        server.stdin.flush()
-        assert json.loads(server.stdout.readline())["id"] == 1
-        server.send_signal(number)
-        assert server.wait(SECONDS) == -number
-        assert server.stdout.read() == ""
-        assert "Traceback" not in server.stderr.read()
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        (["--root", "nowhere"], "nowhere is no folder"),
-        (["--root", __file__], "is no folder. Give folders that exist"),
-        (["--model", "nowhere"], "nowhere"),
-        (["--transport", "sse"], "transport"),
-        (["--transport", "http", "--port", "TAKEN"], "cannot be listened at"),
-        (["--must-answer", "--no-answer-threshold", "1"], "Give one of the two"),
-    ],
-)
-def test_mistakes_are_told_before_anything_is_served(flags, expected, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        filled = {"TAKEN": str(taken.getsockname()[1])}
-        with pytest.raises(UserError, match=expected):
-            dispatch(["mcp", *(filled.get(flag, flag) for flag in flags)])
-
-
-def test_without_roots_texts_are_answered_and_no_path_is_read(tmp_path):
-    answering = Answering(Reader.load(), McpSettings())
-    given = SimpleNamespace(question="¿Quién fundó Lima?", text="Pizarro fundó Lima.", path=None, top_k=1)
-    assert answering.answer(given).answers[0].text == "Pizarro"
-    for path in (str(tmp_path), __file__, "."):
-        with pytest.raises(UserError, match=r"was given no folder\. Give the text itself, or start"):
-            answering.answer(SimpleNamespace(question="¿Qué?", text=None, path=path, top_k=1))
-
-
-def test_questions_times_text_have_a_limit_in_pieces_of_the_model():
-    answering = Answering(Reader.load(threads=1), McpSettings(limits=LimitSettings(windows=5)))
-    given = {"pairs": None, "text": "El puente mide 312 metros. " * 60, "path": None, "top_k": 1}
-    assert len(answering.answer_many(SimpleNamespace(questions=["¿Cuánto mide?"], **given)).results) == 1
-    with pytest.raises(UserError, match=r"make more than 5 pieces for the model\. Ask fewer questions at once"):
-        answering.answer_many(SimpleNamespace(questions=["¿Cuánto mide?"] * 9, **given))
-
-
-def test_a_fault_of_ours_is_told_without_its_insides(monkeypatch, caplog):
-    answering = Answering(Reader.load(threads=1), McpSettings())
-    monkeypatch.setattr(answering.reader, "logits", lambda windows: 1 / 0)
-    server = server_of(answering)
-
-    async def ask():
-        async with Client(server) as client:
-            results = [await client.call_tool("answer", {"question": "¿Qué?", "text": "Zanahoria."}) for _ in range(2)]
-            return results, (await client.list_tools()).tools
-
-    results, tools = asyncio.run(ask())
-    for result in results:
-        assert result.is_error
-        assert result.content[0].text == "answer: failed in the server. Tell its operator, who has the log."
-    assert len(tools) == 3
-    assert "ZeroDivisionError" in caplog.text
-    assert "Zanahoria" not in caplog.text
-
-
-def test_pages_of_other_sites_cannot_ask_a_local_server(place):
-    started = command(place, "--transport", "http", "--port", "0")
-    with subprocess.Popen(started, env=environment(place), stdout=subprocess.PIPE, text=True) as server:
-        url = server.stdout.readline().strip()
-        port, statuses = int(re.search(r":(\d+)/mcp$", url).group(1)), []
-        for headers in ({}, {"Host": "evil.example"}, {"Origin": "https://evil.example"}):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
-            accept = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-            connection.request("POST", "/mcp", json.dumps(HELLO), accept | headers)
-            statuses.append(connection.getresponse().status)
-            connection.close()
-        server.terminate()
-        assert server.wait(SECONDS) == -signal.SIGTERM
-    assert statuses == [200, 421, 403]

@@ -9,6 +9,7 @@ outside of the roots is opened, whatever a path or a link says (whoever may writ
 being opened is trusted); a caller's mistake is a tool error that says where, what and what to do, and ends nothing.
 """
 
+import functools
 import logging
 import os
 import signal
@@ -25,12 +26,13 @@ from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import BaseModel, ValidationError
 
-from destila.config import McpSettings
+from destila.config import DocumentSettings, McpSettings
 from destila.core.errors import UserError
 from destila.core.listening import is_loopback, listen, url_of
 from destila.core.runs import destila_version
 from destila.core.suggestions import nearest
 from destila.inference.documents import Document, read_document
+from destila.inference.documents.cache import state_of
 from destila.inference.documents.files import is_inside
 from destila.inference.documents.folder import Folder, FoundAnswer
 from destila.inference.reader import Reader, WindowLogits, examples_of, shown
@@ -92,7 +94,7 @@ class Answering:
                 found = [folder.answers(self.reader, each, passages=how.passages, top_k=most) for each in questions]
                 searched, notes = SearchedFolder.of(folder), dict(folder.notes)
         else:
-            document = read_document(place, self.settings.documents) if place else Document(text or "")
+            document = _document(place, self.settings.documents) if place else Document(text or "")
             notes = {str(place): document.note} if document.note else {}
             found = list(self._read(questions, str(place or ""), document, most))
         return [_result(*each, top_k, searched, notes) for each in zip(questions, found, strict=True)]
@@ -128,6 +130,20 @@ class Answering:
             remedy = f"Give a path below {' or '.join(map(str, self.roots))}."
             raise UserError(shown(path), "is outside of the folders that may be read", remedy)
         return Path(os.path.realpath(next(filter(os.path.exists, allowed), allowed[0])))
+
+
+def _document(place: Path, limits: DocumentSettings) -> Document:
+    """The text of a file; that of one asked about before is still there, unless the file has changed since."""
+    try:
+        state = state_of(os.stat(place))
+    except OSError:
+        state = ""  # reading it tells what is wrong
+    return _kept(place, limits, state) if state else read_document(place, limits)
+
+
+@functools.lru_cache(maxsize=4)
+def _kept(place: Path, limits: DocumentSettings, state: str) -> Document:
+    return read_document(place, limits)
 
 
 def _result(

@@ -193,7 +193,7 @@ def _read_again(
 
 def _read(file: FoundFile, known: _Row | None, limits: DocumentSettings) -> _Row:
     """What a file holds now; with neither a text nor a refusal: what it held before."""
-    path, state, under, digest = os.fsencode(file.path), _state(file.state), _limits(limits), None
+    path, state, under, digest = os.fsencode(file.path), state_of(file.state), _limits(limits), None
     try:
         content = read_bytes(Path(file.path), limits.file_bytes)
         digest = hashlib.sha256(content).digest()
@@ -214,12 +214,12 @@ def _keep(connection: sqlite3.Connection, row: _Row) -> None:
 
 def _unchanged(row: _Row | None, file: FoundFile, limits: DocumentSettings) -> bool:
     """Whether the cache holds what is in a file, as far as its state tells."""
-    if row is None or not row.state or row.state != _state(file.state):
+    if row is None or not row.state or row.state != state_of(file.state):
         return False
     return row.refused is None or row.limits == _limits(limits)  # what was refused may pass under other limits
 
 
-def _state(state: os.stat_result) -> str:
+def state_of(state: os.stat_result) -> str:
     """What changes when a file does; empty if it changed just now."""
     recent = time.time() - max(state.st_mtime, state.st_ctime) < RECENT_SECONDS
     return "" if recent else dumps([state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino])
