@@ -15,15 +15,8 @@ from destila.core.errors import UserError
 from pretraining import write_sources
 
 ROOT = Path(__file__).parents[1]
-FUNCTIONS = (
-    "generate",
-    "finetune",
-    "pretrain",
-    "distill",
-    "evaluate",
-    "export",
-    "benchmark",
-)  # each example needs those before
+# Each example needs those before.
+FUNCTIONS = ("generate", "finetune", "pretrain", "distill", "evaluate", "calibrate", "export", "benchmark")
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@
 >>> reader.answer("¿Quién fundó Lima?", "Lima fue fundada por Francisco Pizarro en 1535.").text
 'Francisco Pizarro'
 
-`generate`, `finetune`, `pretrain`, `distill`, `evaluate`, `export` and `benchmark` do what the commands do, return what
-they found and print nothing: progress goes to the function that `progress` names, messages to the logger "destila".
-Importing this package loads neither torch nor transformers; names are fetched when they are used.
+`generate`, `finetune`, `pretrain`, `distill`, `evaluate`, `calibrate`, `export` and `benchmark` do what commands do,
+return what they found and print nothing: progress goes to the function that `progress` names, messages to the logger
+"destila". Importing this package loads neither torch nor transformers; names are fetched when they are used.
 """
 
 from importlib import import_module
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from destila.core.errors import UserError
     from destila.core.progress import Progress
     from destila.core.records import Answer, Example, Prediction, Report
+    from destila.evaluation.calibrating import Calibrated, calibrate
     from destila.evaluation.scoring import Evaluation, evaluate
     from destila.evaluation.timing import Benchmark, benchmark
     from destila.export.export import Exported, export
@@ -29,14 +30,15 @@ if TYPE_CHECKING:
     from destila.training.pretrain import pretrain
     from destila.training.task import TrainingResult
 
-__all__ = ["Answer", "Benchmark", "Evaluation", "Example", "Exported", "Generated", "Loss", "Prediction"]
-__all__ += ["Progress", "Reader", "Report", "TrainingResult", "UserError", "benchmark", "distill", "evaluate"]
-__all__ += ["export", "finetune", "generate", "pipeline", "pretrain"]
+__all__ = ["Answer", "Benchmark", "Calibrated", "Evaluation", "Example", "Exported", "Generated", "Loss", "Prediction"]
+__all__ += ["Progress", "Reader", "Report", "TrainingResult", "UserError", "benchmark", "calibrate", "distill"]
+__all__ += ["evaluate", "export", "finetune", "generate", "pipeline", "pretrain"]
 
 _NAMES = {
     "core.errors": ("UserError",),
     "core.progress": ("Progress",),
     "core.records": ("Answer", "Example", "Prediction", "Report"),
+    "evaluation.calibrating": ("Calibrated", "calibrate"),
     "evaluation.scoring": ("Evaluation", "evaluate"),
     "evaluation.timing": ("Benchmark", "benchmark"),
     "export.export": ("Exported",),

@@ -44,7 +44,7 @@ def test_json_is_one_object_with_exact_answers(model, context, capsys):
     assert len(answers) == 3
     text = context.read_bytes().decode()
     for answer in answers:
-        assert list(answer) == ["text", "start", "end", "score"]
+        assert list(answer) == ["text", "start", "end", "score", "probability"]
         assert answer["text"] == text[answer["start"] : answer["end"]]
         assert 0 <= answer["score"] <= 1
 

@@ -16,6 +16,7 @@ from destila.data.squad import save
 from destila.export.quantize import quiet
 from destila.reporting.card import write_card
 from finished_run import METADATA, run_directory
+from half_right import half_right
 from tiny import TEXTS, tiny_examples, tiny_reader
 
 for name in ("onnxscript", "openvino"):
@@ -39,6 +40,7 @@ COMMANDS = [
     ("distill", "--config {configs}/distill.toml --teacher.name {reader} " + TRAINED),
     ("trim", "{reader} --data {data} --output {out}"),
     ("evaluate", "--model {reader} --data {data} --resamples 100"),
+    ("calibrate", "{reader} --data {half}"),
     ("export", "--model {reader} --output {out} --format openvino"),
     ("report", "{reader} --data {data} --output {out} --resamples 100"),
     ("card", "{run}"),
@@ -56,7 +58,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """What the commands read."""
     root = tmp_path_factory.mktemp("places")
     names = ("data", "cache", "text", "reader", "run", "lines")
-    found = {name: root / name for name in names} | {"data": root / "dev.json", "configs": CONFIGS}
+    found = {name: root / name for name in names} | {"configs": CONFIGS}
+    found |= {name: root / f"{name}.json" for name in ("data", "half")}
     save(tiny_examples(), found["data"])
     for name in ("cache/sqac", "text"):
         (root / name).mkdir(parents=True)
@@ -64,6 +67,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (found["text"] / "leyes-00.txt").write_text(spanish.text(1, documents=12), encoding="utf-8")
     tiny_reader(found["reader"], metadata=METADATA)
     write_card(run_directory(found["run"], train=["train.json"]))
+    save(half_right(found["reader"]), found["half"])
     found["lines"].write_text(json.dumps({"question": "¿Quién?", "context": TEXTS[0]}), encoding="utf-8")
     return found
 

@@ -18,7 +18,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-known = {"window", "no_answer_threshold", "source", "files", "dev", "parameters"}
+known = {"window", "no_answer_threshold", "source", "files", "dev", "parameters", "calibration"}
 strange = st.dictionaries(st.text().filter(lambda name: name not in known), values, max_size=5)
 
 

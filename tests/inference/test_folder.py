@@ -104,7 +104,7 @@ def test_json_tells_file_page_and_sentence(docs, cache, model, capsys):
     assert result["refused"] == [{"file": str(docs / "roto.pdf"), "problem": result["refused"][0]["problem"]}]
     assert "skipped: " in shown.err
     for item in result["answers"]:
-        assert list(item) == ["text", "start", "end", "score", "file", "page", "sentence"]
+        assert list(item) == ["text", "start", "end", "score", "probability", "file", "page", "sentence"]
         assert item["text"] == read_document(item["file"]).text[item["start"] : item["end"]]
 
 

@@ -19,7 +19,8 @@ from destila.inference import reader as reader_module
 from destila.inference.backends import load_backend
 from destila.inference.backends.torch import TorchModel
 from destila.inference.decoding import decode
-from destila.inference.reader import Reader, examples_of
+from destila.inference.questions import examples_of
+from destila.inference.reader import Reader
 from tiny import ARCHITECTURES, TEXTS, pad_token_id, tiny_examples, tiny_model, tiny_reader, tiny_tokenizer
 
 

@@ -1,11 +1,13 @@
 """The page in a real headless Chromium, against a real server. Skipped where there is no Playwright or no Chromium."""
 
+import math
 import time
 
 import pytest
 
 from browsing import CHROMIUM, DESKTOP, HOSTILE, PHONE, ask, drop, put, visiting, words
 from destila.config import LimitSettings, QueueSettings, ServeSettings
+from destila.core.calibration import Calibration
 from destila.inference.reader import Reader
 from serving import serving
 from tiny import TEXTS, tiny_reader
@@ -53,6 +55,32 @@ def test_answers_are_shown_in_place_and_more_can_be_asked(visit, reader):
     page.click("#edit")
     page.fill("#source", "Otro texto.")
     assert page.locator(".turn").count() == 0
+
+
+@pytest.mark.parametrize(("odds", "word"), [(3, "casi seguro"), (1, "probablemente"), (0, "quizá"), (-2, "dudoso")])
+def test_a_calibrated_reader_says_in_words_how_sure_it_is(browser, reader, request, odds, word):
+    calibrated = Reader(
+        reader.model,
+        reader.tokenizer,
+        window=reader.window,
+        pad_id=reader.builder.pad_id,
+        calibration=Calibration(bias=odds, margin=0.0, share=0.0),
+    )
+    with (
+        serving(calibrated, ServeSettings()) as port,
+        visiting(browser, f"http://127.0.0.1:{port}/", name=request.node.name) as visit,
+    ):
+        page = visit()
+        ask(page, "\n".join(TEXTS), "¿Quién fundó Lima?")
+        assert words(page, ".sure") == [word], "of the best answer only"
+        percent = round(100 / (1 + math.exp(-odds)))
+        assert page.locator(".share").first.text_content().startswith(f"{percent}")
+
+
+def test_a_reader_without_calibration_says_nothing_of_how_sure_it_is(visit):
+    page = visit()
+    ask(page, "\n".join(TEXTS), "¿Quién fundó Lima?")
+    assert words(page, ".sure") == []
 
 
 @pytest.mark.parametrize(

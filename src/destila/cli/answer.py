@@ -12,16 +12,14 @@ from destila.inference.answer_file import answer_file, open_binary
 from destila.inference.documents.document import kind_of
 from destila.inference.documents.open import plain_text
 from destila.inference.jsonl import answer_fields
-from destila.inference.reader import Reader, examples_of
+from destila.inference.questions import examples_of
+from destila.inference.reader import Reader
 
 LONG = 20_000  # characters of a text; a process that reads less of them is over before speed could pay
 
 
 def run(settings: AnswerSettings) -> None:
-    """Answer, and print or write the answers.
-
-    The result: {"answers": [{"text", "start", "end", "score"}]}, and the "guess" behind a refusal; of a file, counts.
-    """
+    """Answer, and print or write them: {"answers": [...]}, and the "guess" behind a refusal; of a file, counts."""
     settings.check()
     if settings.input is None:
         _answer_one(settings)

@@ -6,6 +6,7 @@ nothing that a file holds, its name included, can steer the terminal.
 
 import re
 import sys
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -45,7 +46,7 @@ def run(settings: AnswerSettings, reader: Reader) -> None:
 def _fields(found: FoundAnswer) -> dict[str, Any]:
     answer = found.answer
     place = {"file": found.file, "page": found.page, "sentence": found.sentence}
-    return {"text": answer.text, "start": answer.start, "end": answer.end, "score": answer.score, **place}
+    return {**asdict(answer), **place}
 
 
 def _tell(found: DocumentAnswers) -> None:

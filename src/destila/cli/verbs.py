@@ -17,6 +17,7 @@ VERBS = {
     "distill": "teacher + questions -> student",
     "trim": "multilingual model -> one with only the tokens that your texts use",
     "evaluate": "score models or predictions",
+    "calibrate": "the probability that an answer is right, and a promise of how many are wrong",
     "export": "reader -> ONNX or OpenVINO, proven to answer the same",
     "report": "one page: scores, curves, errors, cost, how to repeat it",
     "card": "the model card of a run or an export",

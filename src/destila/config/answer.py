@@ -38,6 +38,8 @@ class AnsweringSettings(RunTimeSettings):
     """Always give the best span; never "no answer"."""
     no_answer_threshold: float | None = None
     """Say "no answer" where it stands so many logits above the best span; none: as the model's destila.json says."""
+    max_error: Share | None = None
+    """Give only answers of which at most this share is wrong, as destila calibrate promised; none: no such promise."""
 
 
 @settings
@@ -104,7 +106,7 @@ class AnswerSettings(AnsweringSettings):
     @property
     def options(self) -> dict[str, Any]:
         """How the model is run and when it refuses: keyword arguments of `Reader.load`."""
-        names = ("backend", "revision", "must_answer", "no_answer_threshold")
+        names = ("backend", "revision", "must_answer", "no_answer_threshold", "max_error")
         return {name: getattr(self, name) for name in names}
 
     def check(self) -> None:

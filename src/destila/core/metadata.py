@@ -2,6 +2,7 @@
 
     window                {"length", "stride", "max_answer_tokens"} in tokens
     no_answer_threshold   what "no answer" must win by; null: the reader always answers
+    calibration           what makes probabilities of scores, and what these promise (`destila.core.calibration`)
     dev, source, version  scores when it was trained, what it was made of, by which Destila
     format, precision, parameters, files (bytes of each), recipe, scores      of an export
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from destila.core.calibration import Calibration
 from destila.core.checks import is_finite
 from destila.core.errors import UserError
 from destila.core.model_files import METADATA_FILE
@@ -44,6 +46,8 @@ class ModelMetadata(Mapping[str, Any]):
         threshold, parameters = self.content.get("no_answer_threshold"), self.content.get("parameters", 0)
         if threshold is not None and not is_finite(threshold):
             problems.append(f"no_answer_threshold is {threshold!r}: it is a finite number, or null to always answer")
+        if "calibration" in self.content:
+            problems += Calibration.problems(self.content["calibration"])
         if type(parameters) is not int or parameters < 0:
             problems.append(f"parameters is {parameters!r} and not a whole number")
         for name, size in self.files.items() if not problems else ():
@@ -101,6 +105,11 @@ class ModelMetadata(Mapping[str, Any]):
     def no_answer_threshold(self) -> float | None:
         """What "no answer" must win by, in logits; None: the reader always answers."""
         return self.content.get("no_answer_threshold")
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What makes probabilities of the reader's scores; None: nobody has fitted it."""
+        return Calibration.of(self.content["calibration"]) if "calibration" in self.content else None
 
     @property
     def source(self) -> Mapping[str, Any]:

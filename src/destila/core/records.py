@@ -23,12 +23,14 @@ class Answer:
         end: one past the last character; None likewise.
         score: probability in [0, 1] that the reader gives to this span among all legal spans and "no answer";
             1.0 for gold answers.
+        probability: that the answer is exactly right, of the best span of a calibrated reader; None of all others.
     """
 
     text: str | None
     start: int | None
     end: int | None
     score: float = 1.0
+    probability: float | None = None
 
     @classmethod
     def none(cls, score: float = 1.0) -> "Answer":
@@ -96,13 +98,19 @@ class Prediction:
         """ "No answer", with its probability."""
         return Answer.none(math.exp(self.null_logit - self.total_logit))
 
-    def refuses(self, threshold: float | None) -> bool:
-        """Whether "no answer" is given under a threshold: the one rule of it. None: only where there is no span."""
-        return self.best is None or (threshold is not None and self.no_answer_score > threshold)
+    def refuses(self, threshold: float | None, least_probability: float | None = None) -> bool:
+        """Whether "no answer" is given under a threshold: the one rule of it. None: only where there is no span.
 
-    def under(self, threshold: float | None) -> "Prediction":
+        Args:
+            least_probability: that the best span must have, too; one that has none is refused.
+        """
+        if self.best is None or (threshold is not None and self.no_answer_score > threshold):
+            return True
+        return least_probability is not None and (self.best.probability or 0.0) < least_probability
+
+    def under(self, threshold: float | None, least_probability: float | None = None) -> "Prediction":
         """The same prediction under another threshold."""
-        best = None if self.refuses(threshold) else self.best
+        best = None if self.refuses(threshold, least_probability) else self.best
         return replace(self, answer=self.no_answer if best is None else best)
 
     @property

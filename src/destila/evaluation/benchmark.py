@@ -28,7 +28,8 @@ from destila.core.records import Example
 from destila.core.strict_json import dumps
 from destila.data.windows import WindowBuilder
 from destila.inference.backends import LoadedBackend, load_backend
-from destila.inference.reader import Pair, Reader, name_of, place_of
+from destila.inference.questions import Pair
+from destila.inference.reader import Reader, name_of, place_of
 
 QUESTION = "¿En qué año fundó Francisco Pizarro la ciudad de Lima?"
 PASSAGE = (

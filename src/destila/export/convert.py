@@ -161,10 +161,13 @@ def recipes(format: str, precision: str) -> tuple[str, ...]:
 
 
 def write_metadata(directory: Path, **fields: Any) -> None:
-    """Change destila.json, and note the size of every file beside it."""
+    """Change destila.json, and note the size of every file beside it. Other arithmetic needs another calibration."""
     others = (file for file in sorted(directory.iterdir()) if file.name != METADATA_FILE)
     files = {file.name: file.stat().st_size for file in others}
-    ModelMetadata.read(directory).changed(**fields, files=files).write(directory)
+    metadata = ModelMetadata.read(directory)
+    if fields.get("precision") != "fp32":
+        metadata = metadata.without("calibration")
+    metadata.changed(**fields, files=files).write(directory)
 
 
 def _torch_model(loaded: LoadedBackend) -> Any:

@@ -91,6 +91,7 @@ def _write_through_kills(settings: AnswerSettings, reader: Reader, file: BinaryI
         "run time": type(reader.model).__name__,
         "top_k": settings.top_k,
         "no_answer_threshold": reader.no_answer_threshold,
+        "least_probability": reader.least_probability,
         "version of destila": destila_version(),
     }
     journal = Journal.open(Path(settings.output or ""), identity, overwrite=settings.overwrite)

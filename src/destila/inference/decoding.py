@@ -28,6 +28,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from destila.core.calibration import Calibration
 from destila.core.characters import HIDDEN, is_hidden
 from destila.core.records import Answer, Prediction
 from destila.data.windows import Window
@@ -104,13 +105,23 @@ class SpanDecoder:
     """`decode`, window by window.
 
     Args:
-        context: the context that the windows are cut from; the other arguments are those of `decode`.
+        context: the context that the windows are cut from.
+        calibration: gives the best span its probability.
+        least_probability: "no answer" is given where the best span's is less. The rest: see `decode`.
     """
 
     def __init__(
-        self, context: str, *, max_answer_tokens: int, top_k: int = 1, no_answer_threshold: float | None = None
+        self,
+        context: str,
+        *,
+        max_answer_tokens: int,
+        top_k: int = 1,
+        no_answer_threshold: float | None = None,
+        calibration: Calibration | None = None,
+        least_probability: float | None = None,
     ) -> None:
-        self.context, self.top_k, self.threshold = context, top_k, no_answer_threshold
+        self.context, self.top_k, self.calibration = context, top_k, calibration
+        self.threshold, self.least_probability = no_answer_threshold, least_probability
         self._null = math.inf
         self._first = 0  # token of the whole context that the open rows begin with
         self._offsets = np.zeros((0, 2), np.int64)  # of the open rows
@@ -148,7 +159,11 @@ class SpanDecoder:
         answers = [
             Answer.at(self.context, start, end, min(1.0, math.exp(score - total))) for score, start, end in spans
         ]
-        prediction = replace(prediction, best=answers[0] if answers else None).under(self.threshold)
+        prediction = replace(prediction, best=answers[0] if answers else None)
+        if answers and self.calibration:
+            answers[0] = replace(answers[0], probability=self.calibration.probability(prediction))
+            prediction = replace(prediction, best=answers[0])
+        prediction = prediction.under(self.threshold, self.least_probability)
         if prediction.answer.text is None:
             answers = [prediction.answer, *answers][: self.top_k]
         return prediction, answers

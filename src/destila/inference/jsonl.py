@@ -18,7 +18,8 @@ from typing import Any, BinaryIO
 from destila.core.errors import UserError
 from destila.core.records import Answer, Prediction
 from destila.core.strict_json import dumps, loads
-from destila.inference.reader import Reader, examples_of
+from destila.inference.questions import examples_of
+from destila.inference.reader import Reader
 
 LINES_AT_ONCE, BYTES_AT_ONCE = 256, 4_000_000  # a piece: whichever comes first
 LONGEST_LINE = 2_000_000  # bytes, as many as the server takes; a book has about one million

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, Unpack
 
+from destila.core.errors import UserError
 from destila.core.records import Answer, Example, Prediction
 from destila.inference.decoding import SHOWN_SHARE, same_words
-from destila.inference.reader import Reader, Refusing
+from destila.inference.reader import Reader, Refusing, overrides
 
 Source = TypeVar("Source")  # what tells texts apart: a path, a number
 
@@ -65,6 +66,9 @@ def answers_from(
     "No answer" stands first, as (None, Answer.none), where every piece says it; what follows then is the best guess
     behind it.
     """
+    if reader.least_probability is not None and not overrides(refusing):
+        problem = "is promised of answers from one text, and not of the best of several"
+        raise UserError("max_error", problem, "Leave it out, or ask each text by itself.")
     examples = [Example(f"passage {number}", question, piece.text) for number, piece in enumerate(pieces, 1)]
     read = reader.read(examples, top_k=top_k, **refusing)
     readings = [Reading(piece, *said) for piece, said in zip(pieces, read, strict=True)]

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 from destila.config import WindowSettings
 from destila.config.loader import resolve
+from destila.core.calibration import Calibration
 from destila.core.checks import is_finite, whole_number
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
@@ -32,6 +33,7 @@ from destila.data.tokenizers import pad_id as find_pad_id
 from destila.data.windows import Window, WindowBuilder, collate, inference_batches, longest_window
 from destila.inference.backends import LoadedBackend, Logits, SpanModel, load_backend
 from destila.inference.decoding import SpanDecoder
+from destila.inference.questions import Pair, examples_of, refuse_unreadable, shown
 from destila.models.hub import locate
 
 LOG = logging.getLogger(__name__)
@@ -39,10 +41,8 @@ LOG = logging.getLogger(__name__)
 SHIPPED = Path(__file__).parent / "shipped"  # the reader that comes with the package: an int8 ONNX export
 SHIPPED_NAME = "the bundled model"  # in messages and reports; where it lies depends on the installation
 WORTH_A_THREAD = 20_000  # characters; less is tokenised sooner than a thread has started
-SHOWN_CHARACTERS = 60  # of a value in a message
 TOKENS_PER_BATCH = 2048  # on a CPU; 8192 take 17 % more time for each question: they leave the caches
 
-Pair = tuple[str, str]
 WindowLogits = tuple[list[Logits], list[Logits]]  # start and end logits, (T,) for each window
 
 
@@ -70,6 +70,10 @@ class Reader:
         pad_id: the id that fills short rows.
         name: of the model, for messages.
         longest: most tokens that the model can read at once; None: as many as a window has.
+        calibration: makes probabilities of scores, where the model was calibrated.
+
+    Attributes:
+        least_probability: an answer has at least this probability, else "no answer" is given; None: whatever it has.
     """
 
     def __init__(
@@ -82,10 +86,13 @@ class Reader:
         pad_id: int,
         name: str = "model",
         longest: int | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.model, self.tokenizer, self.window = model, tokenizer, window
         self.no_answer_threshold, self.name = no_answer_threshold, name
         self.longest = window.length if longest is None else longest
+        self.calibration = calibration
+        self.least_probability: float | None = None
         self.builder = WindowBuilder(tokenizer, length=window.length, stride=window.stride, pad_id=pad_id)
 
     @classmethod
@@ -98,6 +105,7 @@ class Reader:
         window_length: int = 0,
         threads: int = 0,
         lean: bool = False,
+        max_error: float | None = None,
         **refusing: Unpack[Refusing],
     ) -> "Reader":
         """Load a reader by name.
@@ -110,17 +118,28 @@ class Reader:
                 than the model has positions for.
             threads: of the run time; 0: one for each core that this process may use.
             lean: less memory and more time for a question, where onnxruntime runs it: for a process that asks few.
+            max_error: give only answers of which at most this share is wrong, as the model's destila.json promises
+                (docs/calibration.md); "no answer" is given instead of all others.
             refusing: when "no answer" is given, instead of where the model's destila.json says; see `Refusing`.
 
         Raises:
-            UserError: there is no such model, it is broken, or its windows would be too long for it.
+            UserError: there is no such model, it is broken, its windows would be too long for it, or no such error was
+                promised.
         """
         loaded = load_backend(place_of(model), backend, revision=revision, threads=threads, lean=lean)
         name = loaded.location.label if loaded.location.commit else name_of(model)
-        return cls.of(loaded, name=name, window_length=window_length, **refusing)
+        return cls.of(loaded, name=name, window_length=window_length, max_error=max_error, **refusing)
 
     @classmethod
-    def of(cls, loaded: LoadedBackend, *, name: str, window_length: int = 0, **refusing: Unpack[Refusing]) -> "Reader":
+    def of(
+        cls,
+        loaded: LoadedBackend,
+        *,
+        name: str,
+        window_length: int = 0,
+        max_error: float | None = None,
+        **refusing: Unpack[Refusing],
+    ) -> "Reader":
         """The reader that a loaded model and what lay beside it make; see `load`."""
         longest = longest_window(loaded.config)
         reader = cls(
@@ -131,8 +150,12 @@ class Reader:
             pad_id=find_pad_id(loaded.tokenizer, loaded.config),
             name=name,
             longest=longest,
+            calibration=loaded.metadata.calibration,
         )
         reader.no_answer_threshold = reader.threshold(**refusing)
+        if max_error is not None:
+            reader.least_probability = _least_probability(reader, max_error, refusing)
+            reader.no_answer_threshold = None
         return reader
 
     # ------------------------------------------------------------------------------------------------ questions
@@ -164,7 +187,7 @@ class Reader:
 
     def predict(self, examples: Sequence[Example]) -> dict[str, Prediction]:
         """What the reader says about each example, by id."""
-        _refuse_unreadable(examples)
+        refuse_unreadable(examples)
         progress = Progress(len(examples), what=f"Reading with {self.name}", unit="questions")
         try:
             read = self.read(examples, top_k=1, logits=lambda windows: self.logits(windows, progress))
@@ -196,8 +219,8 @@ class Reader:
                 sense; the model gives numbers that are not finite.
         """
         whole_number("top_k", top_k, least=1)
-        _refuse_unreadable(examples)
-        threshold = self.threshold(**refusing)
+        refuse_unreadable(examples)
+        threshold, least = self.threshold(**refusing), None if overrides(refusing) else self.least_probability
 
         def decoder(window: Window) -> SpanDecoder:
             return SpanDecoder(
@@ -205,6 +228,8 @@ class Reader:
                 max_answer_tokens=min(self.window.max_answer_tokens, self.window.length),
                 top_k=top_k,
                 no_answer_threshold=threshold,
+                calibration=self.calibration,
+                least_probability=least,
             )
 
         return self._read(examples, decoder, logits or self.logits)
@@ -269,6 +294,11 @@ class Reader:
         return starts, ends
 
 
+def overrides(refusing: Refusing) -> bool:
+    """Whether something else than the reader's own rule says when "no answer" is given."""
+    return bool(refusing.get("must_answer")) or refusing.get("no_answer_threshold") is not None
+
+
 def place_of(model: str | Path | None) -> str:
     """The directory or hub id to load; None: where the bundled model lies.
 
@@ -293,47 +323,17 @@ def name_of(model: str | Path | None) -> str:
     return SHIPPED_NAME if model is None else str(model)
 
 
-def examples_of(pairs: Iterable[Pair]) -> list[Example]:
-    """The pairs as examples that nobody has labelled.
-
-    Raises:
-        UserError: they are no pairs.
-    """
-    if not isinstance(pairs, Iterable):
-        raise UserError("questions", f"are {shown(pairs)}", "Give pairs: [(question, context), ...].")
-    examples = []
-    for number, pair in enumerate(pairs, 1):
-        if isinstance(pair, str | bytes) or not isinstance(pair, Sequence) or len(pair) != 2:
-            raise UserError(f"question {number}", f"is {shown(pair)}", "Give a pair: (question, context).")
-        examples.append(Example(f"question {number}", *pair, labelled=False))
-    return examples
-
-
-def shown(value: object) -> str:
-    """A value as a message quotes it."""
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
-
-
-def _refuse_unreadable(examples: Sequence[Example]) -> None:
-    """No question is answered from nothing, and none is guessed at: every text is one, and says something."""
-    problems = list[tuple[str, str]]()
-    if not isinstance(examples, Sequence) or not all(isinstance(example, Example) for example in examples):
-        raise UserError("examples", f"are {shown(examples)}", "Give a list of Example.")
-    for example in examples:
-        for name, text in (("question", example.question), ("context", example.context)):
-            if not isinstance(text, str):
-                problems.append((example.id, f"the {name} is {shown(text)}, which is no text"))
-            elif not text.strip():
-                problems.append((example.id, f"the {name} is empty"))
-    remedy = "Give a question and a text to answer it from, as strings."
-    if len(problems) == 1:
-        raise UserError(*problems[0], remedy)
-    if problems:
-        raise UserError.from_problems("questions", [f"{name}: {problem}" for name, problem in problems], remedy)
-
-
 # ---------------------------------------------------------------------------------------------------- destila.json
+def _least_probability(reader: Reader, max_error: float, refusing: Refusing) -> float:
+    if overrides(refusing):
+        remedy = "Give one of max_error, must_answer and no_answer_threshold."
+        raise UserError("max_error", "says when to refuse, and so does another setting", remedy)
+    if reader.calibration is None:
+        remedy = f"Run destila calibrate --max-error {max_error:g} --write."
+        raise UserError(reader.name, "is not calibrated, so it can promise no error", remedy)
+    return reader.calibration.least_probability(max_error, where=reader.name)
+
+
 def _window(name: str, metadata: ModelMetadata, length: int, longest: int) -> WindowSettings:
     """The model's own window settings with another length, if one is given, that the model can read."""
     saved = resolve(WindowSettings, metadata.window, where=f"{name}/{METADATA_FILE}, window")

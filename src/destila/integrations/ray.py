@@ -48,6 +48,7 @@ class Workers:
     threads: int = 1
     must_answer: bool = False
     no_answer_threshold: float | None = None
+    max_error: float | None = None
 
     def load(self) -> Reader:
         """The reader of one worker."""

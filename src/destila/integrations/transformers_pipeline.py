@@ -20,7 +20,8 @@ from typing import Any
 from destila.config import WindowSettings
 from destila.core.errors import UserError
 from destila.core.records import Answer, Example, Prediction
-from destila.inference.reader import Pair, Reader, shown
+from destila.inference.questions import Pair, shown
+from destila.inference.reader import Reader
 
 TASK = "question-answering"
 Result = dict[str, Any]

@@ -23,7 +23,8 @@ from destila.config import ServeSettings
 from destila.core.errors import UserError
 from destila.core.records import Answer, Prediction
 from destila.core.runs import destila_version
-from destila.inference.reader import Pair, Reader
+from destila.inference.questions import Pair
+from destila.inference.reader import Reader
 from destila.serving.batching import QueueFullError
 from destila.serving.middleware import DOCUMENT, PAGE, Gate, Refusal
 from destila.serving.model_process import ModelDownError

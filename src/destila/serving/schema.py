@@ -82,11 +82,14 @@ class AnswerBody(BaseModel):
     start: int | None = Field(description="First character, counted in Unicode code points.")
     end: int | None = Field(description="One past the last character.")
     score: float = Field(description='Probability among all spans of this context and "no answer".')
+    probability: float | None = Field(
+        None, description="That the best answer is exactly right; null of others, and of a model without calibration."
+    )
 
     @classmethod
     def of(cls, answer: Answer) -> "AnswerBody":
         """The same answer."""
-        return cls(text=answer.text, start=answer.start, end=answer.end, score=answer.score)
+        return cls(**asdict(answer))
 
 
 class ResultBody(BaseModel):

@@ -43,6 +43,7 @@ def serve(settings: ServeSettings, *, ready: Callable[[str], None]) -> None:
             name=model.loaded.location.label if settings.model else name_of(None),
             must_answer=settings.must_answer,
             no_answer_threshold=settings.no_answer_threshold,
+            max_error=settings.max_error,
         )
         reader.answer(*WARM_UP)  # the first run of a model is the slowest, and shows whether it works at all
         with listen(settings.host, settings.port) as listener:

@@ -20,7 +20,8 @@ from destila.config import ServeSettings
 from destila.core.errors import UserError
 from destila.core.records import Answer, Example, Prediction
 from destila.data.windows import Window
-from destila.inference.reader import Pair, Reader, Refusing, WindowLogits, examples_of
+from destila.inference.questions import Pair, examples_of
+from destila.inference.reader import Reader, Refusing, WindowLogits
 from destila.serving.batching import Batcher, QueueFullError
 from destila.serving.model_process import ModelDownError, ModelProcess
 from destila.serving.prometheus import Measures

@@ -22,7 +22,18 @@ function pageOf(pages, offset) {
 
 function announceTurn(turn) {
   const [best] = turn.answers;
-  announce(best.text === null ? say("none") : say("answer", { answer: best.text, share: share(best.score) }));
+  announce(best.text === null ? say("none") : say("answer", { answer: best.text, share: [share(chance(best)), sureness(best)].filter(Boolean).join(", ") }));
+}
+
+// How sure to be of an answer, in words that mean its probability; none where the reader is not calibrated.
+function sureness(answer) {
+  if (typeof answer.probability !== "number") return "";
+  const [name] = [["certain", 0.9], ["likely", 0.6], ["possible", 0.3], ["doubtful", 0]].find(([, least]) => answer.probability >= least);
+  return say(name);
+}
+
+function chance(answer) {
+  return answer.probability ?? answer.score;
 }
 
 function element(name, className, text) {
@@ -101,11 +112,12 @@ function renderAnswer(answer, turn, rank) {
   const button = element("button", "answer"), meter = element("meter");
   button.type = "button";
   button.title = say("show");
-  meter.value = answer.score;
+  meter.value = chance(answer);
   meter.setAttribute("aria-hidden", "true");
-  const percent = element("span", "share", share(answer.score));
+  const percent = element("span", "share", share(chance(answer)));
   percent.append(element("span", "hidden", ` ${say("confidence")}`));
   button.append(element("span", "words", answer.text.replace(/\s+/g, " ")), meter, percent);
+  if (sureness(answer)) button.append(element("span", "quiet sure", sureness(answer)));
   const page = pageOf(state.pages, answer.start);
   if (page) button.append(element("span", "quiet place", say("page", { page: number(page) })));
   button.addEventListener("click", () => {

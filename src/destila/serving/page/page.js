@@ -5,7 +5,7 @@
 //     texts                     {es, en}: its own messages, by name
 //     start(showProgress)       called once; -> limits {context, question, answers}, each of which may be missing
 //     ask({question, context, count}, signal, showProgress)
-//                               -> answers {text, start, end, score}, best first, "no answer" with text null before all;
+//                               -> answers {text, start, end, score, maybe probability}, best first, "no answer" with text null before all;
 //                               throws a Refusal, or what aborted it; tells "searching" and how much has been read
 //     endings                   of the files that it can read besides text, Markdown and HTML; may be missing
 //     read(file, signal)        -> {text, pages, note}, the first character of each page if it has pages, and whether the
@@ -23,8 +23,8 @@ const TEXTS = {
     edit: "Editar texto", source: "El texto en el que se busca la respuesta",
     paste: "Pega aquí un texto, o suelta un archivo .txt, .md o .html", question: "Pregunta",
     hint: "¿Quién…? ¿Cuándo…?", ask: "Preguntar", key: "Clave de acceso", answers: "Respuestas",
-    drop: "Suelta aquí el archivo", none: "El texto no lo dice.", others: "Otras posibilidades",
-    perhaps: "Quizá", confidence: "confianza", took: "Respondido en {time}", size: "{count} caracteres",
+    drop: "Suelta aquí el archivo", none: "El texto no lo dice.", others: "Otras posibilidades", likely: "probablemente", possible: "quizá", doubtful: "dudoso",
+    perhaps: "Quizá", confidence: "confianza", took: "Respondido en {time}", size: "{count} caracteres", certain: "casi seguro",
     show: "Mostrar en el texto", waiting: "Buscando la respuesta…", answer: "Respuesta: {answer}. Confianza: {share}.",
     loaded: "Texto cargado: {name}.", noText: "Primero pega un texto o abre un archivo.",
     noQuestion: "Escribe una pregunta.", tooLong: "El texto tiene {count} caracteres; el máximo es {most}.",
@@ -43,8 +43,8 @@ const TEXTS = {
     edit: "Edit text", source: "The text that is searched for the answer",
     paste: "Paste a text here, or drop a .txt, .md or .html file", question: "Question",
     hint: "Who…? When…?", ask: "Ask", key: "Access key", answers: "Answers",
-    drop: "Drop the file here", none: "The text does not say.", others: "Other possibilities",
-    perhaps: "Perhaps", confidence: "confidence", took: "Answered in {time}", size: "{count} characters",
+    drop: "Drop the file here", none: "The text does not say.", others: "Other possibilities", likely: "probably", possible: "perhaps", doubtful: "doubtful",
+    perhaps: "Perhaps", confidence: "confidence", took: "Answered in {time}", size: "{count} characters", certain: "almost certain",
     show: "Show in the text", waiting: "Looking for the answer…", answer: "Answer: {answer}. Confidence: {share}.",
     loaded: "Text loaded: {name}.", noText: "First paste a text or open a file.",
     noQuestion: "Write a question.", tooLong: "The text has {count} characters; at most {most} are allowed.",
