@@ -16,8 +16,8 @@ from mcp import StdioServerParameters
 from agents import QUESTIONS, SECONDS, TEXTS, Agent, command, environment, write_documents
 from destila.config import McpSettings
 from destila.inference.documents import read_document
+from destila.inference.questions import examples_of as pairs_as_examples
 from destila.inference.reader import Reader
-from destila.inference.reader import examples_of as pairs_as_examples
 from destila.integrations.mcp import TOOLS
 
 

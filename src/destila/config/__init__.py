@@ -25,8 +25,8 @@ from destila.config.distill import (
 )
 from destila.config.documents import DocumentSettings, FolderSettings, UploadSettings
 from destila.config.generate import DataGenerateSettings, FilterSettings, GenerationSettings, GeneratorSettings
-from destila.config.mcp import McpSettings
 from destila.config.guarantees import CalibrateSettings
+from destila.config.mcp import McpSettings
 from destila.config.pretrain import (
     ClozeSettings,
     MaskingSettings,

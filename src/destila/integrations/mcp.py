@@ -35,7 +35,8 @@ from destila.inference.documents import Document, read_document
 from destila.inference.documents.cache import state_of
 from destila.inference.documents.files import is_inside
 from destila.inference.documents.folder import Folder, FoundAnswer
-from destila.inference.reader import Reader, WindowLogits, examples_of, shown
+from destila.inference.questions import examples_of, shown
+from destila.inference.reader import Reader, WindowLogits
 from destila.integrations.mcp_schema import AnswerResult, AnswersResult, CitedAnswer, SearchedFolder, argument_models
 
 LOG = logging.getLogger(__name__)
