@@ -24,7 +24,7 @@ from destila.core.records import Report
 from destila.data.sources import load_gold
 from destila.evaluation.benchmark import load_candidate
 from destila.evaluation.evaluate import evaluate_reader, table
-from destila.inference.reader import SHIPPED
+from destila.inference.places import SHIPPED
 
 OUTPUT = Path("runs/demo")
 TEACHER = Path("models/teacher")

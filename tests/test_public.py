@@ -4,6 +4,7 @@ import doctest
 import logging
 import re
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pretraining import write_sources
 ROOT = Path(__file__).parents[1]
 # Each example needs those before.
 FUNCTIONS = ("generate", "finetune", "pretrain", "distill", "evaluate", "calibrate", "export", "benchmark")
+OTHERS = ("Reader.highlight", "Reader.explain", "answer_frame")
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +35,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def examples_of(name: str) -> list[doctest.DocTest]:
-    thing = destila if name == "destila" else getattr(destila, name)
+    thing = destila if name == "destila" else attrgetter(name)(destila)
     if name == "export":
         from destila.export.export import export as thing
-    found = doctest.DocTestFinder(recurse=False).find(thing, name, globs={})
+    found = doctest.DocTestFinder(recurse=False).find(thing, name, globs={"destila": destila})
     assert any(test.examples for test in found), f"{name} has no example"
     return found
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS, "destila"])
+@pytest.mark.parametrize("name", [*FUNCTIONS, *OTHERS, "destila"])
 def test_the_example_of_each_function_runs_and_prints_nothing(
     name: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from destila.evaluation.timing import Benchmark, benchmark
     from destila.export.export import Exported, export
     from destila.inference.reader import Reader
+    from destila.integrations.frames import answer_frame
     from destila.integrations.transformers_pipeline import pipeline
     from destila.training.distill import distill
     from destila.training.finetune import finetune
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from destila.training.task import TrainingResult
 
 __all__ = ["Answer", "Benchmark", "Calibrated", "Evaluation", "Example", "Exported", "Generated", "Loss", "Prediction"]
-__all__ += ["Progress", "Reader", "Report", "TrainingResult", "UserError", "benchmark", "calibrate", "distill"]
+__all__ += ["Progress", "Reader", "Report", "TrainingResult", "UserError", "answer_frame", "benchmark"]
+__all__ += ["calibrate", "distill"]
 __all__ += ["evaluate", "export", "finetune", "generate", "pipeline", "pretrain"]
 
 _NAMES = {
@@ -43,6 +45,7 @@ _NAMES = {
     "evaluation.timing": ("Benchmark", "benchmark"),
     "export.export": ("Exported",),
     "inference.reader": ("Reader",),
+    "integrations.frames": ("answer_frame",),
     "integrations.transformers_pipeline": ("pipeline",),
     "training.distill": ("distill",),
     "training.finetune": ("finetune",),

@@ -31,7 +31,7 @@ KNOWN = {erased(key) for key in MESSAGES}
 SAME = {
     "what one types": r"destila .*|data check|pip install .*|npm pack .*|--[a-z0-9_.-]+( \S+)?",
     "names of settings and files": r"student\.\w+ \{\}|config\.json, model\.safetensors, tokenizer\.json",
-    "metrics": r"(EM|F1) \[95 %\]|(Has|No)Ans F1|p50 ms|\{\} \{\}: F1 / EM",
+    "metrics": r"(EM|F1) \[95 %\]|(Has|No)Ans F1|p(50|95|99) ms|\{\} \{\}: F1 / EM",
     "numbers": r"(\{\}|ms|MB|F1|bytes|[ ,:;()])+",
     "Spanish already": r"¿Qué es\?|Una prueba\.|por qué",
 }

@@ -12,8 +12,9 @@ from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.records import Answer, Example, Prediction
 from destila.evaluation.calibrating import calibrate, fit
+from destila.inference.places import SHIPPED
 from destila.inference.ranking import Piece, answers_from
-from destila.inference.reader import SHIPPED, Reader
+from destila.inference.reader import Reader
 from half_right import half_right
 from tiny import TEXTS
 

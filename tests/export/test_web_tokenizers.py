@@ -12,7 +12,7 @@ from charsmaps import charsmap, nfkc_charsmap
 from destila.core.errors import UserError
 from destila.data.tokenizers import load_tokenizer, plain
 from destila.export.web.tables import characters, tokenizer_tables
-from destila.inference.reader import place_of
+from destila.inference.places import place_of
 from odd_texts import random_texts
 from tiny import ARCHITECTURES, TEXTS, tiny_tokenizer
 

@@ -21,7 +21,7 @@ from destila.data import squad
 from destila.evaluation import benchmark
 from destila.inference import reader as reader_module
 from destila.inference.backends.onnx import OnnxModel
-from destila.inference.reader import SHIPPED, SHIPPED_NAME
+from destila.inference.places import SHIPPED, SHIPPED_NAME
 from tiny import TEXTS, tiny_examples, tiny_reader
 
 QUESTION = "¿Quién fundó Lima?"

@@ -17,7 +17,8 @@ from destila.cli import export
 from destila.config import ExportSettings, QueueSettings, ServeSettings
 from destila.config.loader import resolve
 from destila.core.errors import UserError
-from destila.inference.reader import SHIPPED, Reader
+from destila.inference.places import SHIPPED
+from destila.inference.reader import Reader
 from destila.serving import model_process
 from destila.serving.model_process import ModelDiedError, ModelDownError, ModelFailedError, ModelProcess
 from serving import ask, request, serving, until

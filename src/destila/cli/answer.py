@@ -51,11 +51,10 @@ def _answer_one(settings: AnswerSettings) -> None:
     context = _read_text(name)
     reader = _load(settings, lean=len(context) < LONG)
     ((prediction, answers),) = reader.read(examples_of([(question, context)]), top_k=settings.top_k)
-    result = answer_fields(prediction, answers)
     lines = [_readable(answer) for answer in answers]
     if prediction.guess and len(answers) == 1:
         lines.append(say("    best guess: ") + _readable(prediction.guess))
-    show(result, "\n".join(lines), json=settings.json)
+    show(answer_fields(prediction, answers), "\n".join(lines), json=settings.json)
 
 
 def _read_text(name: str) -> str:

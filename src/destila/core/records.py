@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from destila.core.notebook import ANSWER, marked, paragraph, table
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -41,6 +43,13 @@ class Answer:
     def at(cls, context: str, start: int, end: int, score: float = 1.0) -> "Answer":
         """The span [start, end) of a context."""
         return cls(context[start:end], start, end, score)
+
+    def _repr_html_(self) -> str:
+        """A line of a notebook; `Reader.highlight` and `Reader.explain` show the answer in its context."""
+        if self.text is None:
+            return paragraph(f"no answer (score {self.score:.3f})")
+        place = f"characters {self.start}-{self.end}" if self.start is not None else "at no place"
+        return marked(self.text, [(0, len(self.text), ANSWER, f"score {self.score:.3f}, {place}")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,13 @@ class Report:
     version: str
     command: str
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """A table of a notebook."""
+        head = ("model", "data", "n", "F1 [95 %]", "EM [95 %]", "normalizer")
+        scores = ((self.f1, self.f1_ci), (self.em, self.em_ci))
+        cells = [f"{value:.1f} [{low:.1f}, {high:.1f}]" for value, (low, high) in scores]
+        return table(head, [(self.model, self.data, f"{self.n:,}", *cells, self.normalizer)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ This module runs no model, reads no file and decides nothing about answers; `des
 back.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,10 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from destila.config import WindowSettings
+from destila.config.loader import resolve
+from destila.core.checks import whole_number
 from destila.core.errors import UserError
+from destila.core.metadata import ModelMetadata
+from destila.core.model_files import METADATA_FILE
 from destila.core.records import Example
 from destila.data.reading_form import Spans, in_original, reading_form
 from destila.data.tokenizers import encodable, pair_template, plain
+
+LOG = logging.getLogger(__name__)
 
 MIN_CONTEXT_TOKENS = 16  # fewer show the model no sentence; a whole shorter context is fine
 TEXTS_AT_ONCE = 1024  # bounds what the tokenizer's own, fat encodings hold: about 100 MB
@@ -316,3 +324,23 @@ def inference_batches(windows: Sequence[Window], *, token_budget: int) -> list[l
         batches.append(order[first : first + count].tolist())
         first += count
     return batches
+
+
+def window_settings(name: str, metadata: ModelMetadata, length: int, longest: int) -> WindowSettings:
+    """A model's own window settings, with another length if one is given.
+
+    Args:
+        length: in tokens; 0: the model's own.
+        longest: most tokens that the model can read.
+
+    Raises:
+        UserError: it cannot read so many.
+    """
+    saved = resolve(WindowSettings, metadata.window, where=f"{name}/{METADATA_FILE}, window")
+    if whole_number("window_length", length, least=0) > longest:
+        problem = f"{length} tokens are more than the {longest} that {name} can read at once"
+        raise UserError("window_length", problem, f"Choose {longest} or fewer.")
+    if not length and saved.length > longest:
+        LOG.info(f"{name}: windows of {longest} tokens, because it has no more positions.")
+    chosen = {"length": length or min(saved.length, longest), "stride": saved.stride}
+    return resolve(WindowSettings, chosen | {"max_answer_tokens": saved.max_answer_tokens}, where="window")

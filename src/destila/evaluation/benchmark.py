@@ -28,8 +28,9 @@ from destila.core.records import Example
 from destila.core.strict_json import dumps
 from destila.data.windows import WindowBuilder
 from destila.inference.backends import LoadedBackend, load_backend
+from destila.inference.places import name_of, place_of
 from destila.inference.questions import Pair
-from destila.inference.reader import Reader, name_of, place_of
+from destila.inference.reader import Reader
 
 QUESTION = "¿En qué año fundó Francisco Pizarro la ciudad de Lima?"
 PASSAGE = (

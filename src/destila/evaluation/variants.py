@@ -32,7 +32,7 @@ from destila.evaluation.metrics import score
 from destila.evaluation.pareto import Budget, Point, ask, choose, frontier, why_nothing_fits
 from destila.evaluation.predictions import answer_texts
 from destila.inference.backends import CHOICES
-from destila.inference.reader import directory_of
+from destila.inference.places import directory_of
 
 LOG = logging.getLogger(__name__)
 SHARED_FILES = (CONFIG_FILE, TOKENIZER_FILE, METADATA_FILE)

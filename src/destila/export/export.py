@@ -24,7 +24,8 @@ from destila.core.runs import atomic_directory
 from destila.data.sources import load_gold, spread
 from destila.data.windows import longest_window
 from destila.inference.backends import LoadedBackend, load_backend
-from destila.inference.reader import Reader, directory_of, name_of
+from destila.inference.places import directory_of, name_of
+from destila.inference.reader import Reader
 
 LOG = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from destila.core.progress import Progress
 from destila.core.runs import atomic_file, destila_version, is_special, writing
 from destila.core.signals import caught_signals
 from destila.inference.jsonl import Answered, Position, answer_piece, pieces
-from destila.inference.reader import Reader, directory_of
+from destila.inference.places import directory_of
+from destila.inference.reader import Reader
 
 Counts = dict[str, int]  # {"questions": n, "errors": m}
 Workers = Callable[[Path, Position], Generator[Answered, None, None]]  # file, where to begin -> its output from there

@@ -20,7 +20,7 @@ of hundreds of tokens or are repeated so often. This module neither runs models 
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,8 +93,11 @@ def decode(
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """N tokens where an answer may start: first characters (N,), ends (N, K) and scores (N, K) of their spans."""
+class Rows:
+    """N tokens where an answer may start: first characters (N,), ends (N, K) and scores (N, K) of their spans.
+
+    The score of what is no span, because it ends where it starts or past the last token, is -inf.
+    """
 
     starts: Positions
     ends: Positions
@@ -107,6 +110,8 @@ class SpanDecoder:
     Args:
         context: the context that the windows are cut from.
         calibration: gives the best span its probability.
+        look: is shown all tokens where an answer may start, each once, in order; it must leave the arrays as they are
+            and keep none of them.
         least_probability: "no answer" is given where the best span's is less. The rest: see `decode`.
     """
 
@@ -119,15 +124,16 @@ class SpanDecoder:
         no_answer_threshold: float | None = None,
         calibration: Calibration | None = None,
         least_probability: float | None = None,
+        look: Callable[[Rows], None] | None = None,
     ) -> None:
-        self.context, self.top_k, self.calibration = context, top_k, calibration
+        self.context, self.top_k, self.calibration, self.look = context, top_k, calibration, look
         self.threshold, self.least_probability = no_answer_threshold, least_probability
         self._null = math.inf
         self._first = 0  # token of the whole context that the open rows begin with
         self._offsets = np.zeros((0, 2), np.int64)  # of the open rows
         self._scores = np.zeros((0, max_answer_tokens), np.float32)
         self._highest, self._sum = -math.inf, 0.0  # of all settled spans; the sum is of exp(score - highest)
-        self._kept = list[_Rows]()
+        self._kept = list[Rows]()
 
     def add(self, window: Window, start_logits: NDArray[Any], end_logits: NDArray[Any]) -> None:
         """Take in the next window of the context and its logits (T,)."""
@@ -171,8 +177,10 @@ class SpanDecoder:
     def _settle(self, count: int) -> None:
         """Close the first `count` open rows, which no further window holds."""
         starts, ends = _shown(self.context, *_characters(self._offsets))
-        rows = _Rows(starts[:count], _reach(ends, self._scores.shape[1], fill=-1)[:count], self._scores[:count])
+        rows = Rows(starts[:count], _reach(ends, self._scores.shape[1], fill=-1)[:count], self._scores[:count])
         rows.scores[rows.ends <= rows.starts[:, None]] = -np.inf  # nothing that shows
+        if self.look:
+            self.look(rows)
         highest = float(rows.scores.max(initial=-np.inf))
         if highest > -math.inf:
             self._highest, before = max(self._highest, highest), self._highest
@@ -219,19 +227,19 @@ def _reach(values: NDArray[Any], length: int, *, fill: float) -> NDArray[Any]:
     return sliding_window_view(padded, length)[: len(values)]
 
 
-def _joined(parts: Sequence[_Rows]) -> _Rows:
+def _joined(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
-    return _Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("starts", "ends", "scores")))
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("starts", "ends", "scores")))
 
 
-def _best_rows(rows: _Rows, count: int) -> _Rows:
+def _best_rows(rows: Rows, count: int) -> Rows:
     """The `count` rows that hold the best spans, in their order; of equal ones the first."""
     best = np.sort(np.argsort(-rows.scores.max(axis=1), kind="stable")[:count])
-    return _Rows(rows.starts[best], rows.ends[best], rows.scores[best])
+    return Rows(rows.starts[best], rows.ends[best], rows.scores[best])
 
 
-def _best_spans(rows: _Rows, context: str, *, count: int) -> list[tuple[float, int, int]]:
+def _best_spans(rows: Rows, context: str, *, count: int) -> list[tuple[float, int, int]]:
     """(score, start, end) of the best spans that deserve to be shown, as whole words. Uses the scores up."""
     found, said = list[tuple[float, int, int]](), set[str]()
     while rows.scores.size and len(found) < count:

@@ -12,7 +12,6 @@ nothing.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -20,26 +19,23 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from destila.config import WindowSettings
-from destila.config.loader import resolve
 from destila.core.calibration import Calibration
 from destila.core.checks import is_finite, whole_number
 from destila.core.errors import UserError
-from destila.core.metadata import ModelMetadata
-from destila.core.model_files import METADATA_FILE, ONNX_FILE
 from destila.core.progress import Progress
 from destila.core.records import Answer, Example, Prediction
 from destila.data.streaming import ahead, stream
 from destila.data.tokenizers import pad_id as find_pad_id
-from destila.data.windows import Window, WindowBuilder, collate, inference_batches, longest_window
+from destila.data.windows import Window, WindowBuilder, collate, inference_batches, longest_window, window_settings
 from destila.inference.backends import LoadedBackend, Logits, SpanModel, load_backend
-from destila.inference.decoding import SpanDecoder
+from destila.inference.decoding import Rows, SpanDecoder
+from destila.inference.explain import Explanation, TokenScores
+from destila.inference.highlight import KEEP, Highlight, SentenceScores, check_shares
+from destila.inference.places import name_of, place_of
 from destila.inference.questions import Pair, examples_of, refuse_unreadable, shown
-from destila.models.hub import locate
 
 LOG = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).parent / "shipped"  # the reader that comes with the package: an int8 ONNX export
-SHIPPED_NAME = "the bundled model"  # in messages and reports; where it lies depends on the installation
 WORTH_A_THREAD = 20_000  # characters; less is tokenised sooner than a thread has started
 TOKENS_PER_BATCH = 2048  # on a CPU; 8192 take 17 % more time for each question: they leave the caches
 
@@ -145,7 +141,7 @@ class Reader:
         reader = cls(
             loaded.model,
             loaded.tokenizer,
-            window=_window(name, loaded.metadata, window_length, longest),
+            window=window_settings(name, loaded.metadata, window_length, longest),
             no_answer_threshold=loaded.metadata.no_answer_threshold,
             pad_id=find_pad_id(loaded.tokenizer, loaded.config),
             name=name,
@@ -195,6 +191,46 @@ class Reader:
         finally:
             progress.close()
 
+    # ------------------------------------------------------------------------------------------------ what it saw
+    def highlight(
+        self, question: str, context: str, *, keep: float = KEEP, most: float = 1.0, **refusing: Unpack[Refusing]
+    ) -> Highlight:
+        """Find the sentences of a text that the answer needs, and the answer: one run of the network gives both.
+
+        >>> text = "Lima fue fundada por Francisco Pizarro en 1535. Llueve poco. La rodea un desierto."
+        >>> found = destila.Reader.load().highlight("¿Quién fundó Lima?", text, keep=0.9)
+        >>> found.text, found.answer.text
+        ('Lima fue fundada por Francisco Pizarro en 1535.', 'Francisco Pizarro')
+
+        Args:
+            keep: share in (0, 1] of all sentences' scores that those which are kept have together.
+            most: share in (0, 1] of the text's tokens that they may have; the sentences of the answer, or of the best
+                guess behind a refusal, are kept in any case.
+
+        Raises:
+            UserError: as `read`; `keep` or `most` is no such share.
+        """
+        check_shares(keep=keep, most=most)
+        examples = examples_of([(question, context)])
+        refuse_unreadable(examples)
+        scores = SentenceScores(context)
+        ((prediction, _),) = self.read(examples, look=scores.look, **refusing)
+        return scores.best(question, prediction, keep=keep, most=most)
+
+    def explain(self, question: str, context: str, **refusing: Unpack[Refusing]) -> Explanation:
+        """How probably the answer starts and ends at each token of a text; a notebook shows it over the text.
+
+        >>> found = destila.Reader.load().explain("¿Quién fundó Lima?", "Lima fue fundada por Francisco Pizarro.")
+        >>> max(found.tokens, key=lambda token: token.starts).text
+        'Francisco'
+
+        Raises:
+            UserError: as `read`.
+        """
+        scores = TokenScores()
+        ((prediction, _),) = self.read(examples_of([(question, context)]), look=scores.look, **refusing)
+        return scores.explanation(question, context, prediction)
+
     # ------------------------------------------------------------------------------------------------ the path
     def read(
         self,
@@ -202,6 +238,7 @@ class Reader:
         *,
         top_k: int = 1,
         logits: Callable[[Sequence[Window]], WindowLogits] | None = None,
+        look: Callable[[Rows], None] | None = None,
         **refusing: Unpack[Refusing],
     ) -> Iterator[tuple[Prediction, list[Answer]]]:
         """Prediction and best answers of each example, in order: the one way from texts to answers.
@@ -212,6 +249,7 @@ class Reader:
         Args:
             top_k: most answers of each.
             logits: runs windows instead of `self.logits`, a part of the texts at a time.
+            look: is shown the scores of all spans, a part at a time; see `SpanDecoder`.
             refusing: when "no answer" is given; see `Refusing`.
 
         Raises:
@@ -230,6 +268,7 @@ class Reader:
                 no_answer_threshold=threshold,
                 calibration=self.calibration,
                 least_probability=least,
+                look=look,
             )
 
         return self._read(examples, decoder, logits or self.logits)
@@ -299,30 +338,6 @@ def overrides(refusing: Refusing) -> bool:
     return bool(refusing.get("must_answer")) or refusing.get("no_answer_threshold") is not None
 
 
-def place_of(model: str | Path | None) -> str:
-    """The directory or hub id to load; None: where the bundled model lies.
-
-    Raises:
-        UserError: it is no name, or this installation has no such reader.
-    """
-    if model is not None and not isinstance(model, str | PathLike):
-        raise UserError("model", f"is {shown(model)}", "Give a directory or a hub id.")
-    if model is None and not (SHIPPED / ONNX_FILE).is_file():
-        problem = f"is missing from this installation (no {ONNX_FILE} in {SHIPPED})"
-        raise UserError(SHIPPED_NAME, problem, "Install a release of destila, or name another reader with --model.")
-    return str(SHIPPED if model is None else model)
-
-
-def directory_of(model: str | Path | None, revision: str | None = None) -> Path:
-    """Where the files of a model lie, fetched if need be; None: of the bundled model."""
-    return locate(place_of(model), revision).directory
-
-
-def name_of(model: str | Path | None) -> str:
-    """What to call it in messages and reports."""
-    return SHIPPED_NAME if model is None else str(model)
-
-
 # ---------------------------------------------------------------------------------------------------- destila.json
 def _least_probability(reader: Reader, max_error: float, refusing: Refusing) -> float:
     if overrides(refusing):
@@ -332,15 +347,3 @@ def _least_probability(reader: Reader, max_error: float, refusing: Refusing) -> 
         remedy = f"Run destila calibrate --max-error {max_error:g} --write."
         raise UserError(reader.name, "is not calibrated, so it can promise no error", remedy)
     return reader.calibration.least_probability(max_error, where=reader.name)
-
-
-def _window(name: str, metadata: ModelMetadata, length: int, longest: int) -> WindowSettings:
-    """The model's own window settings with another length, if one is given, that the model can read."""
-    saved = resolve(WindowSettings, metadata.window, where=f"{name}/{METADATA_FILE}, window")
-    if whole_number("window_length", length, least=0) > longest:
-        problem = f"{length} tokens are more than the {longest} that {name} can read at once"
-        raise UserError("window_length", problem, f"Choose {longest} or fewer.")
-    if not length and saved.length > longest:
-        LOG.info(f"{name}: windows of {longest} tokens, because it has no more positions.")
-    chosen = {"length": length or min(saved.length, longest), "stride": saved.stride}
-    return resolve(WindowSettings, chosen | {"max_answer_tokens": saved.max_answer_tokens}, where="window")

@@ -25,7 +25,7 @@ from destila.data.licences import describe_data
 from destila.data.sources import load_gold
 from destila.evaluation import benchmark, breakdowns, calibration, errors, evaluate, metrics
 from destila.evaluation.predictions import answer_texts, read_raw, write_raw
-from destila.inference.reader import SHIPPED, SHIPPED_NAME, name_of, place_of
+from destila.inference.places import SHIPPED, SHIPPED_NAME, name_of, place_of
 from destila.models.hub import locate
 from destila.reporting import layer_similarity
 from destila.reporting.card import SCORES_FILE

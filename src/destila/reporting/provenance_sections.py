@@ -9,7 +9,7 @@ from destila.core.records import Missing
 from destila.core.strict_json import dumps, finite
 from destila.data.sources import find
 from destila.evaluation.errors import KINDS, VERSUS
-from destila.inference.reader import SHIPPED, SHIPPED_NAME
+from destila.inference.places import SHIPPED, SHIPPED_NAME
 from destila.reporting import svg
 from destila.reporting.card_metadata import LICENCE_IDS, licence_of, unsettled
 from destila.reporting.document import Block, Browser, Code, Paragraph, Picture, Pictures, Section, Table

@@ -2,7 +2,7 @@
 
 from destila.core.formatting import count, date, duration, ratio, share, size, words
 from destila.evaluation.errors import KINDS
-from destila.inference.reader import SHIPPED_NAME
+from destila.inference.places import SHIPPED_NAME
 from destila.reporting import provenance_sections, score_sections
 from destila.reporting.document import Document, Pairs, Section
 from destila.reporting.facts import Facts

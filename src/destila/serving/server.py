@@ -13,7 +13,8 @@ from destila.config import ServeSettings
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
 from destila.core.listening import is_loopback, listen, url_of
-from destila.inference.reader import Reader, name_of, place_of
+from destila.inference.places import name_of, place_of
+from destila.inference.reader import Reader
 from destila.serving.app import create_app
 from destila.serving.connections import drop_who_does_not_read, protocol
 from destila.serving.middleware import JsonFormatter, read_key
