@@ -13,7 +13,7 @@ export PYTHONPATH=src OUT SIZE=${SIZE:-gpu}
 python=${PYTHON:-python3}
 case ${1:-} in
   pack)
-    read -ra train <<<"${TRAIN:-data/nativa/train.json data/nativa/train-2.json}"
+    read -ra train <<<"${TRAIN:-data/nativa/train.json data/nativa/train-2.json data/nativa/train-3.json}"
     read -ra others <<<"${OTHERS:-}"
     read -ra dev <<<"${DEV:-data/nativa/dev.json}"
     mkdir -p "$PARCEL"

@@ -14,7 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ENCODER=${ENCODER:-intfloat/multilingual-e5-small} OTHERS=${OTHERS:-} TEXT=${TEXT:-} SIZE=${SIZE:-cpu} SLICE=${SLICE:-0}
-TRAIN=${TRAIN:-data/nativa/train.json data/nativa/train-2.json}
+TRAIN=${TRAIN:-data/nativa/train.json data/nativa/train-2.json data/nativa/train-3.json}
 DEV=${DEV:-data/nativa/dev.json} OUT=${OUT:-runs/reader}
 destila=${DESTILA:-python -m destila}
 # glibc hands large tensors back at every step, and a virtual machine pays for each page anew: up to half of a step.

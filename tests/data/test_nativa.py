@@ -12,7 +12,7 @@ from destila.data.squad import read
 from destila.evaluation.metrics import question_word
 
 DIRECTORY = Path(__file__).parents[2] / "data" / "nativa"
-NAMES = ("train", "train-2", "dev", "test")
+NAMES = ("train", "train-2", "train-3", "dev", "test")
 BALANCED = ("train", "dev", "test")  # in the words that their questions begin with
 QUESTION_WORDS = {"quién", "qué", "cuál", "cuándo", "dónde", "cuánto", "cómo", "por qué"}
 
