@@ -17,7 +17,7 @@ from pretraining import write_sources
 
 ROOT = Path(__file__).parents[1]
 # Each example needs those before.
-FUNCTIONS = ("generate", "finetune", "pretrain", "distill", "evaluate", "calibrate", "export", "benchmark", "adapt")
+FUNCTIONS = ("generate", "finetune", "pretrain", "distill", "evaluate", "calibrate", "export", "benchmark")
 OTHERS = ("Reader.highlight", "Reader.explain", "answer_frame")
 
 

@@ -49,7 +49,6 @@ def writing_to(output: str, reader: Path, data: Path) -> dict[str, tuple[str, ..
         "export": ("export", "--model", str(reader), "--output", output, "--overwrite"),
         "trim": ("trim", str(reader), "--data", str(data), "--output", output),
         "finetune": ("finetune", "--config", str(configs / "finetune.toml"), *train),
-        "adapt": ("adapt", str(texts), "--model", str(reader), "--teacher", str(reader), "--output", output),
         "distill": ("distill", "--config", str(configs / "distill.toml"), "--teacher", str(reader), *train),
     }
 
@@ -67,7 +66,6 @@ VERBS = (
     "trim",
     "finetune",
     "distill",
-    "adapt",
 )
 
 

@@ -4,7 +4,6 @@ A settings file is TOML with one table per nested dataclass; the command line ov
 `destila.config.loader` turns both into these classes and reports all mistakes at once. Importing this package is cheap.
 """
 
-from destila.config.adapt import AdaptSettings
 from destila.config.answer import (
     AnswerSettings,
     BenchSettings,
@@ -52,7 +51,7 @@ from destila.config.training import (
 )
 from destila.config.trim import TrimSettings
 
-__all__ = ["CALL_SETTINGS", "AdaptSettings", "AnswerSettings", "BenchSettings", "CalibrateSettings", "CardSettings"]
+__all__ = ["CALL_SETTINGS", "AnswerSettings", "BenchSettings", "CalibrateSettings", "CardSettings"]
 __all__ += ["ClozeSettings"]
 __all__ += ["DataAugmentSettings", "DataCheckSettings", "DataConvertSettings", "DataFetchSettings"]
 __all__ += ["DataGenerateSettings", "DataSettings", "FilterSettings", "GenerationSettings", "GeneratorSettings"]

@@ -67,8 +67,6 @@ class GenerationSettings:
     """Most characters of a passage; about 1200 fill a window of 384 tokens."""
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     """Who makes the questions."""
-    reader: str | None = None
-    """Reader that must find the same answers; a local directory or hub id; none: the bundled model."""
     filters: FilterSettings = field(default_factory=FilterSettings)
     """Which questions are kept."""
     documents: DocumentSettings = field(default_factory=DocumentSettings)
@@ -100,6 +98,8 @@ class DataGenerateSettings(GenerationSettings):
 
     output: str = ""
     """File to write; its ending gives the format: .json (SQuAD), .jsonl, .parquet."""
+    reader: str | None = None
+    """Reader that must find the same answers; a local directory or hub id; none: the bundled model."""
     overwrite: bool = False
     """Begin the output anew, also if it is finished or was begun from something else."""
     json: bool = False

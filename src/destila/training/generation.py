@@ -111,26 +111,29 @@ def generate(
     check_file("--output", chosen.output)
     check_target(Path(chosen.output), overwrite=chosen.overwrite)
     with listening(progress):
-        return make_questions(chosen, Path(chosen.output), overwrite=chosen.overwrite, maker=maker)
+        return _make_questions(
+            chosen, Path(chosen.output), reader=chosen.reader, overwrite=chosen.overwrite, maker=maker
+        )
 
 
-def make_questions(
+def _make_questions(
     settings: GenerationSettings,
     output: Path,
     *,
+    reader: str | None,
     overwrite: bool = False,
     maker: QuestionMaker | None = None,
 ) -> Generated:
-    """As `generate`, with settings that have been checked."""
+    """As `generate`; `reader` is the name of the one that must find the same answers."""
     found = passages_of(settings)
     home = Path(settings.cache).expanduser() if settings.cache else cache_directory()
     chosen = maker or with_cache(home / "replies", lambda place: _maker(settings, found, place))
     parts = output.with_name(f"{output.name}.parts")
-    with closing(Journal.open(parts, _identity(settings, found, maker), overwrite=overwrite)) as journal:
+    with closing(Journal.open(parts, _identity(settings, found, reader, maker), overwrite=overwrite)) as journal:
         if isinstance(chosen, Endpoint):
             _tell_cost(chosen, settings, found[int(journal.place.get("passages", 0)) :])
         source = f"generated: {settings.generator.model or type(chosen).__name__}"
-        counts = _make(chosen, settings, found, journal, source=source)
+        counts = _make(chosen, settings, found, journal, source=source, reader=reader)
     return _finish(settings, output, parts, counts, documents=len({passage.title for passage in found}))
 
 
@@ -142,14 +145,16 @@ def _maker(settings: GenerationSettings, found: Sequence[Passage], cache: Path) 
     return BuiltInMaker(found, count=settings.per_passage, seed=settings.seed)
 
 
-def _identity(settings: GenerationSettings, found: Sequence[Passage], maker: QuestionMaker | None) -> dict[str, Any]:
+def _identity(
+    settings: GenerationSettings, found: Sequence[Passage], reader: str | None, maker: QuestionMaker | None
+) -> dict[str, Any]:
     """What must be the same to go on."""
     told = hashlib.sha256(dumps([[passage.title, passage.text] for passage in found], ascii=True).encode())
     asked = settings.generator
     by = type(maker).__name__ if maker else [asked.model, asked.temperature, asked.max_tokens]
     filters = asdict(settings.filters)
-    return {"documents": told.hexdigest(), "generator": by, "filters": filters} | {
-        name: getattr(settings, name) for name in ("per_passage", "seed", "reader")
+    return {"documents": told.hexdigest(), "generator": by, "reader": reader, "filters": filters} | {
+        name: getattr(settings, name) for name in ("per_passage", "seed")
     }
 
 
@@ -207,10 +212,11 @@ def _make(
     journal: Journal,
     *,
     source: str,
+    reader: str | None,
 ) -> Counter[str]:
     """Append the questions of all passages that are not done yet. Returns the counts of all."""
     done, counts = int(journal.place.get("passages", 0)), Counter[str](journal.place.get("counts", {}))
-    judge = Reader.load(settings.reader) if settings.filters.agreement and done < len(found) else None
+    judge = Reader.load(reader) if settings.filters.agreement and done < len(found) else None
     threads = settings.generator.parallel if settings.generator.url else 1
     progress = Progress(len(found), what="Making questions", unit="passages", initial=done)
     in_a_row = 0
