@@ -19,7 +19,7 @@ from destila.core.errors import UserError
 from destila.core.model_files import ONNX_FILE
 from destila.data import squad
 from destila.evaluation import benchmark
-from destila.inference import reader as reader_module
+from destila.inference import places
 from destila.inference.backends.onnx import OnnxModel
 from destila.inference.places import SHIPPED, SHIPPED_NAME
 from tiny import TEXTS, tiny_examples, tiny_reader
@@ -44,7 +44,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shipped(built: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(reader_module, "SHIPPED", built)
+    monkeypatch.setattr(places, "SHIPPED", built)
     return built
 
 
@@ -68,7 +68,7 @@ def test_it_says_no_answer_by_its_threshold(shipped: Path, text: Path, tmp_path:
     strict = shutil.copytree(shipped, tmp_path / "strict")
     metadata = json.loads((strict / "destila.json").read_text())
     (strict / "destila.json").write_text(json.dumps(metadata | {"no_answer_threshold": -1000.0}))
-    monkeypatch.setattr(reader_module, "SHIPPED", strict)
+    monkeypatch.setattr(places, "SHIPPED", strict)
     dispatch(["answer", QUESTION, "--context", str(text)])
     dispatch(["answer", QUESTION, "--context", str(text), "--json"])
     line, *guess, answers = capsys.readouterr().out.splitlines()
@@ -95,7 +95,7 @@ def test_it_is_the_default_of_evaluate_and_bench(shipped: Path, tmp_path: Path, 
 def test_an_installation_without_it_says_what_to_do(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setattr(reader_module, "SHIPPED", tmp_path)
+    monkeypatch.setattr(places, "SHIPPED", tmp_path)
     with pytest.raises(UserError, match=r"(?s)missing from this installation \(no model.onnx in .*--model") as caught:
         dispatch([str(text) if argument == "TEXT" else argument for argument in arguments])
     assert caught.value.where == SHIPPED_NAME
