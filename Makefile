@@ -56,7 +56,7 @@ test: lint
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false DESTILA_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest -n 2 --dist loadfile -rs
 	@echo "screenshots of the pages: $(CURDIR)/build/screenshots"
 
-# Ten thousand requests made from the OpenAPI document; make test sends some hundreds.
+# Ten thousand requests made from the OpenAPI document; make test sends two hundred.
 fuzz: $(DEV)
 	DESTILA_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest -s tests/serving/test_fuzz.py
 
