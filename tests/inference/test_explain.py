@@ -1,6 +1,7 @@
 """Start and end probabilities of tokens: against sums over single spans, and on any text."""
 
 import math
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -88,6 +89,10 @@ def test_the_bundled_model_starts_and_ends_at_the_name():
     html = found._repr_html_()
     assert f"start {first.starts:.3f}" in html
     assert f"end {last.ends:.3f}" in html
+    colors = re.findall(r"linear-gradient\((.*?)\)\"", html)
+    color = r"rgba\(\d+,\d+,\d+,[01]\.\d\d\)"
+    assert colors
+    assert all(re.fullmatch(f"{color},{color}", each) for each in colors)
     assert html.count("text-decoration:underline") == sum(
         found.answer.start <= token.start < found.answer.end for token in found.tokens
     )

@@ -19,7 +19,7 @@ from destila.core.records import Answer, Prediction
 from destila.inference.decoding import Rows
 
 SHOWN_FROM = 0.01  # a lower probability has no color in a notebook
-START, END = "rgba(255, 179, 0, ", "rgba(30, 136, 229, "  # yellow and blue; their opacity follows
+START, END = "255,179,0", "30,136,229"  # yellow and blue; their opacity follows
 LINE = "text-decoration:underline;"
 
 Floats = NDArray[np.float64]
