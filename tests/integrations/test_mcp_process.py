@@ -153,3 +153,8 @@ def test_pages_of_other_sites_cannot_ask_a_local_server(place):
         server.terminate()
         assert server.wait(SECONDS) == -signal.SIGTERM
     assert statuses == [200, 421, 403]
+
+
+def test_an_error_that_was_never_promised_is_refused_before_it_starts():
+    with pytest.raises(UserError, match=r"no error of at most 0\.001 was promised"):
+        dispatch(["mcp", "--max-error", "0.001"])

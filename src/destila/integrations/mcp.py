@@ -270,6 +270,7 @@ def serve(settings: McpSettings, *, ready: Callable[[str], None]) -> None:
         threads=settings.threads,
         must_answer=settings.must_answer,
         no_answer_threshold=settings.no_answer_threshold,
+        max_error=settings.max_error,
     )
     server = server_of(Answering(reader, settings))
     reader.answer(*WARM_UP)  # the first run of a model is the slowest, and shows whether it works at all
