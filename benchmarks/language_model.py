@@ -25,6 +25,7 @@ import numpy as np
 from destila.core.errors import UserError
 from destila.core.records import Example
 from destila.core.runs import environment
+from destila.data.generation.endpoint import api_key
 from destila.data.sources import load_gold, spread
 from destila.evaluation.bootstrap import bootstrap_interval
 from destila.evaluation.evaluate import table
@@ -44,7 +45,7 @@ class LanguageModel:
     """
 
     def __init__(self, url: str, model: str, shots: Sequence[Example]) -> None:
-        key = os.environ.get("DESTILA_API_KEY") or os.environ.get("OPENAI_API_KEY") or "none"
+        key = api_key(os.environ) or "none"
         self.client = httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=SECONDS)
         self.url, self.model = f"{url.rstrip('/')}/chat/completions", model
         self.before = [{"role": "system", "content": TASK}]

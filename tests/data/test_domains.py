@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from data_card import check_counts
 from destila.core.errors import UserError
 from destila.data.squad import read
 from scripts import load_script
@@ -45,11 +46,7 @@ def counts(name: str) -> list[int]:
 
 def test_the_card_states_the_counts() -> None:
     card = (DIRECTORY / "README.md").read_text(encoding="utf-8")
-    total = [sum(column) for column in zip(*map(counts, NAMES), strict=True)]
-    for label, expected in [*((f"`{name}.json`", counts(name)) for name in NAMES), ("together", total)]:
-        row = next(line for line in card.splitlines() if line.startswith(f"| {label} |"))
-        cells = [int(re.match(r"\d+", cell.strip()).group()) for cell in row.split("|")[2:-1]]  # type: ignore[union-attr]
-        assert cells == expected, label
+    total = check_counts(card, {name: counts(name) for name in NAMES})
     assert f"{total[2]} ({total[2] / total[1]:.1%}".replace("%", " %") in card
 
 

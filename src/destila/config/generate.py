@@ -55,7 +55,7 @@ class FilterSettings:
 
 @settings
 class GenerationSettings:
-    """What `data generate` and `adapt` share."""
+    """How questions are made about the documents of a folder, wherever they go."""
 
     folder: str = positional()
     """Folder of documents (.txt, .md, .html, .pdf, .docx)."""

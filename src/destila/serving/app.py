@@ -63,11 +63,7 @@ HOW_FAR = (
     f"With `Accept: {LINES}`, what takes longer than a moment comes as lines: progress (0 to 1) now and then, and last "
     'the response, or {"error", "status"}. Closing the connection stops the reading.'
 )
-HEADERS_OF_OTHERS = (
-    "X-Request-ID",
-    "Retry-After",
-    "traceparent",
-)  # what pages of other sites may read besides the body
+HEADERS_OF_OTHERS = ("X-Request-ID", "Retry-After", "traceparent")  # what pages of other sites may read, too
 
 
 def create_app(reader: Reader, settings: ServeSettings, *, key: str | None = None) -> ASGIApp:
