@@ -140,7 +140,7 @@ def row(cases: Sequence[Case], scoring: str, keep: float, *, seed: int) -> dict[
 
 def tokens_of(builder: WindowBuilder, texts: Sequence[str]) -> dict[str, int]:
     """How many tokens each text has."""
-    return {text: len(tokenised.ids) for text, tokenised in builder.tokenise(texts, clean=False).items()}
+    return {text: len(tokenized.ids) for text, tokenized in builder.tokenize(texts, clean=False).items()}
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ LABELS = {
     "terms": "+ relations, attention divergence",
     "scale": "+ terms on a common scale",
     "stages": "+ stages: inside, then answers",
-    "inputs": "+ more inputs, labelled by the teacher",
+    "inputs": "+ more inputs, labeled by the teacher",
     "general": "+ general stage on raw text",
     "vocabulary": "+ vocabulary of the training texts",
     "own": "a student pre-trained itself, in its own tokens, with the teacher's answers alone",
@@ -154,12 +154,12 @@ def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
             "keep_best": False,
             "seed": seed,
         },
-        "unlabelled": {"files": plan.text, "store": str(plan.out / "text"), "workers": 0},
+        "unlabeled": {"files": plan.text, "store": str(plan.out / "text"), "workers": 0},
     }
     if row == "own":
         values["student"] = {"name": plan.encoder, "dropout": 0.0}
         values["loss"] = ANSWERS | {"temperature": 1.0, "gold_discount": 0.0, "task": 0.5, "soft": 0.5}
-        values["unlabelled"]["questions"] = plan.questions if plan.text else 0
+        values["unlabeled"]["questions"] = plan.questions if plan.text else 0
         return resolve(DistillSettings, values, where=f"row {row!r}")
     if row == "alone":
         values["loss"] = {"soft": 0.0, "hidden": 0.0, "attention": 0.0}
@@ -183,13 +183,13 @@ def stages(plan: Plan, *, general: bool, inputs: bool) -> list[Table]:
     inside = (plan.steps - first) // 2
     more: Table = {"teacher": {"other_paragraphs": plan.paragraphs}} if inputs else {}
     if inputs and plan.text:
-        more["unlabelled"] = {"questions": plan.questions}
+        more["unlabeled"] = {"questions": plan.questions}
     found: list[Table] = [
         {"name": "inside", "loss": INSIDE, "training": {"steps": inside}, **more},
         {"name": "answers", "loss": ANSWERS, "training": {"steps": plan.steps - first - inside}, **more},
     ]
     if general:
-        alone = {"unlabelled": {"text_only": True}, "loss": {**INSIDE, "attention": 0.0}}
+        alone = {"unlabeled": {"text_only": True}, "loss": {**INSIDE, "attention": 0.0}}
         found.insert(0, {"name": "general", "training": {"steps": first}, **alone})
     return found
 

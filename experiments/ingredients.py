@@ -3,7 +3,7 @@
     python experiments/ingredients.py --text my-texts --train questions.json --dev dev.json [--weights '{law = 0.25}']
 
 Every row is a plain `destila pretrain` and `destila finetune` of one small shape in directories of their own; a
-finished one is not run again. All rows see the same labelled questions in the same order, unless their number is what
+finished one is not run again. All rows see the same labeled questions in the same order, unless their number is what
 varies. Only questions that have an answer are learned and scored, and all must be answered: while a reader is weak, "no
 answer" to everything scores best. Scores are of the last step, on questions that chose nothing. Writes ingredients.md
 and ingredients.json.
@@ -37,7 +37,7 @@ class Row:
         steps: of pre-training, as a share of the budget; 0: none, a random model.
         asking: share of these that come last and ask as people do, by the file ASKING.
         knowing: whether they know synonyms and kinds of things, and leave out phrases instead of words.
-        labels: share of the labelled questions.
+        labels: share of the labeled questions.
         varied: whether these are seen once and in PASSES - 1 variations each, instead of PASSES times.
     """
 
@@ -75,7 +75,7 @@ ROWS = {
     "no-text-quarter": Row("labels alone, a quarter of them", initial="random", steps=0, labels=0.25),
 }
 REFERENCE = "recipe"
-PASSES = 4  # over the labelled questions
+PASSES = 4  # over the labeled questions
 ASKING = "reader/raw-text/pretrain-cpu-asking"
 SHAPE = ("--model.shape.layers", "4", "--model.shape.heads", "4", "--model.shape.hidden", "128",
          "--model.shape.feed_forward", "512")  # fmt: skip
@@ -139,7 +139,7 @@ def encode(row: Row, settings: PretrainSettings, out: Path) -> str:
     return start
 
 
-def labelled(row: Row, arguments: argparse.Namespace) -> tuple[list[str], int]:
+def labeled(row: Row, arguments: argparse.Namespace) -> tuple[list[str], int]:
     """Files with the questions of a row, written unless they are there, and the passes over them."""
     examples = [example for example in load_examples(arguments.train) if example.answers]
     examples = examples[: round(row.labels * arguments.labels)]
@@ -163,7 +163,7 @@ def train(name: str, row: Row, arguments: argparse.Namespace) -> None:
     # A reader without an encoder reads the tokens of the others.
     tokenizer = "" if start else str(arguments.out / REFERENCE / "encoder")
     model = replace(reader.model, name=start, tokenizer=tokenizer)
-    files, epochs = labelled(row, arguments)
+    files, epochs = labeled(row, arguments)
     data, training = replace(reader.data, train=files), replace(reader.training, epochs=epochs)
     finetune(replace(reader, model=model, data=data, training=training, output=str(output), overwrite=True))
 
@@ -203,10 +203,10 @@ def main() -> None:
     parser.add_argument("--train", action="append", required=True)
     parser.add_argument("--dev", action="append", required=True)
     parser.add_argument("--weights", default="{}", help="of the text's sources, a TOML table")
-    parser.add_argument("--store", default="", help="of the tokenised text; none: beside the results")
+    parser.add_argument("--store", default="", help="of the tokenized text; none: beside the results")
     parser.add_argument("--tokenizer", default="", help="directory of one to use; none: train one")
     parser.add_argument("--steps", type=int, default=1000, help="of pre-training, of 32 rows of 128 tokens")
-    parser.add_argument("--labels", type=int, default=4000, help="labelled questions")
+    parser.add_argument("--labels", type=int, default=4000, help="labeled questions")
     parser.add_argument("--questions", type=int, default=600, help="questions to score on, about")
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--out", type=Path, default=Path("runs/ingredients"))

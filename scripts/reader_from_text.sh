@@ -33,7 +33,7 @@ alone=() more=() gate=()
 if [ "$SIZE" = cpu ] && [ -n "${QUICK:-}" ]; then
   encoder=(--training.steps "$QUICK" --dev-rows 32)
   alone=(--data.max_train_examples $((10 * QUICK)) --data.max_dev_examples $((10 * QUICK)))
-  teacher=("${alone[@]}" --training.steps "$QUICK") more=(--unlabelled.questions $((10 * QUICK)))
+  teacher=("${alone[@]}" --training.steps "$QUICK") more=(--unlabeled.questions $((10 * QUICK)))
   gate=(--max-loss 100) # a reader that has learned nothing scores by chance
 fi
 
@@ -50,7 +50,7 @@ for file in $TRAIN; do questions+=(--data.train "$file"); done
 dev=()
 for file in $DEV; do dev+=(--data.dev "$file"); done
 
-# Variations of the labelled questions, for a model that has read little soon knows them by heart; others for every step.
+# Variations of the labeled questions, for a model that has read little soon knows them by heart; others for every step.
 varied() {
   mkdir -p "$OUT"
   # shellcheck disable=SC2086 -- several files with spaces between
@@ -73,14 +73,14 @@ if [ "$SIZE" = cpu ]; then
   pretrain encoder-asking pretrain-cpu-asking --model.name "$OUT/encoder"
   pretrain encoder-grown pretrain-cpu-asking --config reader/raw-text/pretrain-cpu-grown --model.name "$OUT/encoder-asking"
 
-  # What it learns from labelled questions without a teacher, and the teacher: the same, grown, on other variations.
+  # What it learns from labeled questions without a teacher, and the teacher: the same, grown, on other variations.
   varied 1 6 && varied 2 3 && varied 3 2
   step finetune "$OUT/student-alone" --config reader/raw-text/student-alone-cpu --model.name "$OUT/encoder-grown" \
     "${questions[@]}" --data.train "$OUT/varied-1.json" "${dev[@]}" "${alone[@]}"
   step finetune "$OUT/teacher" --config reader/raw-text/teacher-cpu --model.name "$OUT/student-alone" \
     "${questions[@]}" --data.train "$OUT/varied-2.json" "${dev[@]}" "${teacher[@]}"
   student=("${alone[@]}" "${more[@]}" --data.train "$OUT/varied-3.json" --student.name "$OUT/student-alone"
-    --teacher.ensemble "$OUT/student-alone" --unlabelled.files "${ASK:-$TEXT}" --unlabelled.store "$OUT/text"
+    --teacher.ensemble "$OUT/student-alone" --unlabeled.files "${ASK:-$TEXT}" --unlabeled.store "$OUT/text"
     --teacher.cache "$OUT/cache")
 else
   # Teach the encoder to answer questions: the teacher.

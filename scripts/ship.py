@@ -4,7 +4,7 @@
 
 Mental model: a bundled model must still say where it comes from when its runs are gone. So models/teacher and
 models/reader each get a lineage.json with the records of everything behind them (`destila.reporting.lineage_file`), and
-the export names models/reader as what it was made from. What the training data hold, and under which licences, is
+the export names models/reader as what it was made from. What the training data hold, and under which licenses, is
 looked up now, while they are here, and noted in the records; the export carries all of it, because in an installed
 package it stands alone. `destila.reporting.provenance` reads them.
 
@@ -12,11 +12,11 @@ What the files do not say themselves comes from --notes, a list of objects:
 
     {"name": "e5-small",              a model without a run that something was made of, a data file, or a source in one
      "role": "pre-trained weights",   what it was used as
-     "licence": "MIT",
+     "license": "MIT",
      "origin": "intfloat/multilingual-e5-small (Wang et al., 2024), vocabulary trimmed",
      "made_of": ["e5-base"]}          optional: for a model that was made by hand of others
 
-Several notes on one data file name several licences. A model without a run and without a note is refused.
+Several notes on one data file name several licenses. A model without a run and without a note is refused.
 
 Invariant: nothing that is written names a path of the machine that it was made on: a path inside the project is written
 from its top, and of any other the last part remains. Weights under models/ are in half precision; loading makes them
@@ -38,7 +38,7 @@ from typing import Any
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.runs import atomic_directory, read_json, write_json
-from destila.data.licences import DataSet, DataSource
+from destila.data.licenses import DataSet, DataSource
 from destila.reporting.card import SCORES_FILE, write_card
 from destila.reporting.card_metadata import CARD_FILE
 from destila.reporting.lineage_file import Record, recorded, write_lineage
@@ -131,7 +131,7 @@ class Note:
 
     name: str
     role: str
-    licence: str
+    license: str
     origin: str
     made_of: tuple[str, ...] = ()
 
@@ -146,7 +146,7 @@ def read_notes(path: Path | None) -> list[Note]:
     try:
         notes = [Note(**{**item, "made_of": tuple(item.get("made_of", ()))}) for item in items]
     except (TypeError, AttributeError) as error:
-        remedy = "Write a list of objects with name, role, licence, origin and, if needed, made_of."
+        remedy = "Write a list of objects with name, role, license, origin and, if needed, made_of."
         raise UserError(str(path), f"is not a list of notes ({error})", remedy) from error
     return notes
 
@@ -176,14 +176,14 @@ class Notes:
         if record.run or not (notes := self.on(record.name)):
             return record
         made_of = tuple(("starting point", name) for note in notes for name in note.made_of)
-        sources = tuple(_source(note) for note in notes if note.licence)
+        sources = tuple(_source(note) for note in notes if note.license)
         data = (*record.data, *([DataSet(record.name, notes[0].role, sources)] if sources else []))
         stated = {"stated": "; ".join(note.origin for note in notes)}
         return replace(record, made_of=made_of or record.made_of, source={**record.source, **stated}, data=data)
 
 
 def _source(note: Note) -> DataSource:
-    return DataSource(note.name, note.licence, note.origin)
+    return DataSource(note.name, note.license, note.origin)
 
 
 # ---------------------------------------------------------------------------------------------------- what ships
@@ -201,7 +201,7 @@ def records_behind(model: Provenance, notes: Notes) -> list[Record]:
             known = [parent for parent in one.parents if parent.name == name]
             add(known[0] if known else trace(_beside(one.name, name), role=role))
         if not (record.run or record.verb or "stated" in record.source):
-            remedy = "State its licence and origin in a note (--notes)."
+            remedy = "State its license and origin in a note (--notes)."
             raise UserError(one.name, "is part of what ships, and nothing says where it comes from", remedy)
         found.setdefault(record.name, record)
 

@@ -45,8 +45,8 @@ def test_check_reports_before_and_after(data: Path, capsys: pytest.CaptureFixtur
         "files": [
             {
                 "file": str(data),
-                "before": {"examples": 4, "answerable": 4, "unanswerable": 0, "unlabelled": 0, "answers": 6},
-                "after": {"examples": 3, "answerable": 3, "unanswerable": 0, "unlabelled": 0, "answers": 3},
+                "before": {"examples": 4, "answerable": 4, "unanswerable": 0, "unlabeled": 0, "answers": 6},
+                "after": {"examples": 3, "answerable": 3, "unanswerable": 0, "unlabeled": 0, "answers": 3},
                 "problems": {"void": 1, "absent": 1, "unanswered": 1, "spaces": 1, "cut": 1, "duplicate": 1},
                 "kept": 2,
                 "mended": 1,
@@ -120,7 +120,7 @@ def test_fetch_reports_what_is_in_the_cache(tmp_path: Path, capsys: pytest.Captu
     dispatch(["data", "fetch", "sqac/test", "--cache", str(tmp_path), "--json"])
     (entry,) = last_line(capsys.readouterr().out)["files"]
     assert entry["path"] == str(path)
-    assert (entry["name"], entry["bytes"], entry["licence"]) == ("sqac/test", 2, "CC BY-SA 4.0")
+    assert (entry["name"], entry["bytes"], entry["license"]) == ("sqac/test", 2, "CC BY-SA 4.0")
     assert entry["sha256"] == (tmp_path / "sqac" / "test.json.sha256").read_text(encoding="utf-8").strip()
     path.write_text("{ }", encoding="utf-8")
     with pytest.raises(UserError, match="was expected"):
@@ -184,7 +184,7 @@ def test_augment_writes_more_questions_and_replaces_only_when_asked(
 def test_augment_needs_labels(tmp_path: Path) -> None:
     asked = tmp_path / "asked.jsonl"
     asked.write_text('{"id": "1", "question": "¿Qué?", "context": "Nada."}\n', encoding="utf-8")
-    with pytest.raises(UserError, match="has no labelled question"):
+    with pytest.raises(UserError, match="has no labeled question"):
         dispatch(["data", "augment", str(asked), "--output", str(tmp_path / "more.json")])
     with pytest.raises(UserError, match="no file"):
         dispatch(["data", "augment", "--output", str(tmp_path / "more.json")])

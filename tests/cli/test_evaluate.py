@@ -152,9 +152,9 @@ def test_contradictory_settings_are_all_named() -> None:
 
 def test_data_without_labels_are_refused(tmp_path) -> None:
     path = tmp_path / "questions.jsonl"
-    save([Example("a", "¿Qué?", "Un texto.", labelled=False)], path)
+    save([Example("a", "¿Qué?", "Un texto.", labeled=False)], path)
     predictions = write(tmp_path / "answers.json", {"a": "texto"})
-    with pytest.raises(UserError, match="holds no labelled example"):
+    with pytest.raises(UserError, match="holds no labeled example"):
         run(EvaluateSettings(data=[str(path)], from_predictions=predictions))
 
 

@@ -106,7 +106,7 @@ def test_tables_in_a_file_may_be_texts_and_flags_lie_over_them(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("table", "meant"), [("traning", "training"), ("student.shap", "student.shape"), ("window2", "window")]
 )
-def test_a_misspelt_table_suggests_a_table(tmp_path: Path, table: str, meant: str) -> None:
+def test_a_misspelled_table_suggests_a_table(tmp_path: Path, table: str, meant: str) -> None:
     path = tmp_path / "c.toml"
     path.write_text(f"[{table}]\nepochs = 3\n")
     with pytest.raises(UserError, match=rf"\[{table}\]: no such table; did you mean \[{meant}\]\?"):

@@ -1,4 +1,4 @@
-"""Guesses at misspelt names: whole names, of the kind that was meant, and none where nothing is alike."""
+"""Guesses at misspelled names: whole names, of the kind that was meant, and none where nothing is alike."""
 
 from pathlib import Path
 

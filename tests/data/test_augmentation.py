@@ -1,4 +1,4 @@
-"""Variations of labelled questions: the answer stays where it was, names change everywhere at once."""
+"""Variations of labeled questions: the answer stays where it was, names change everywhere at once."""
 
 import re
 from dataclasses import replace

@@ -17,7 +17,7 @@ def builder(architecture="roberta", *, length=48, stride=8):
 
 
 def test_collate_masks_and_labels():
-    examples = [*tiny_examples(), example("sin", "¿Qué?", TEXTS[0], labelled=False)]
+    examples = [*tiny_examples(), example("sin", "¿Qué?", TEXTS[0], labeled=False)]
     windows = builder(length=128).build(examples)
     batch = collate(windows, pad_id=1)
     assert batch.input_ids.shape == (len(windows), max(len(w.input_ids) for w in windows))
@@ -26,9 +26,9 @@ def test_collate_masks_and_labels():
         assert batch.input_ids[row].tolist() == [*window.input_ids.tolist(), *[1] * (batch.input_ids.shape[1] - tokens)]
         assert batch.attention_mask[row].sum() == batch.attention_mask[row, :tokens].sum() == tokens
         assert np.flatnonzero(batch.context_mask[row]).tolist() == list(range(window.context_start, window.context_end))
-        expected = [] if not window.labelled else sorted(set(window.starts)) or [0]
+        expected = [] if not window.labeled else sorted(set(window.starts)) or [0]
         assert np.flatnonzero(batch.start_positions[row]).tolist() == expected
-        assert batch.end_positions[row].any() == window.labelled
+        assert batch.end_positions[row].any() == window.labeled
     assert batch.start_positions[0].sum() == 2, "two golds, two starts"
     assert collate(windows, pad_id=1, length=200).input_ids.shape == (len(windows), 200)
 

@@ -1,4 +1,4 @@
-"""Cloze questions: labelled tokens spell the span, no occurrence is missed, and nothing but the generator decides."""
+"""Cloze questions: labeled tokens spell the span, no occurrence is missed, and nothing but the generator decides."""
 
 import re
 
@@ -64,7 +64,7 @@ def test_a_row_has_the_form_of_question_and_context(seed: int, length: int) -> N
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32), length=st.integers(96, 384))
-def test_the_labelled_tokens_spell_one_span_and_none_of_its_occurrences_is_missed(seed: int, length: int) -> None:
+def test_the_labeled_tokens_spell_one_span_and_none_of_its_occurrences_is_missed(seed: int, length: int) -> None:
     row = ask(seed, length, GAPS)
     if row is None:
         return
@@ -83,7 +83,7 @@ def test_the_labelled_tokens_spell_one_span_and_none_of_its_occurrences_is_misse
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_the_gap_and_the_span_make_a_sentence_of_the_passage(seed: int) -> None:
-    row = ask(seed, 256, ClozeSettings(unanswerable=0.0, interrogative=0.0, neighbourhood=0.0))
+    row = ask(seed, 256, ClozeSettings(unanswerable=0.0, interrogative=0.0, neighborhood=0.0))
     if row is None or row.context - 3 >= MAX_QUESTION - 10:
         return
     question = row.ids[1 : row.context - 2].tolist()
@@ -107,7 +107,7 @@ def test_an_interrogative_replaces_the_gap(seed: int) -> None:
 
 
 def test_unanswerable_questions_ask_for_what_the_context_lacks() -> None:
-    settings = ClozeSettings(unanswerable=1.0, interrogative=0.0, neighbourhood=0.0)
+    settings = ClozeSettings(unanswerable=1.0, interrogative=0.0, neighborhood=0.0)
     found = [row for seed in range(60) if (row := ask(seed, 320, settings)) is not None]
     assert len(found) > 20
     for row in found:
@@ -154,7 +154,7 @@ def test_a_sentence_that_stays_holds_the_answer_and_all_words_of_the_question(se
 def test_dropping_words_makes_questions_shorter() -> None:
     def mean(dropped: float) -> float:
         settings = ClozeSettings(
-            unanswerable=0.0, interrogative=1.0, neighbourhood=0.0, keep_answer_sentence=1.0, dropped=dropped
+            unanswerable=0.0, interrogative=1.0, neighborhood=0.0, keep_answer_sentence=1.0, dropped=dropped
         )
         rows = [row for seed in range(200) if (row := ask(seed, 256, settings))]
         return float(np.mean([row.context for row in rows]))
@@ -163,7 +163,7 @@ def test_dropping_words_makes_questions_shorter() -> None:
 
 
 FORMS = WordForms(np.array(TOKENIZER.encode(spanish.text(7), add_special_tokens=False).ids), LEXICON)
-WHOLE = ClozeSettings(unanswerable=0.0, interrogative=1.0, neighbourhood=0.0, keep_answer_sentence=1.0)
+WHOLE = ClozeSettings(unanswerable=0.0, interrogative=1.0, neighborhood=0.0, keep_answer_sentence=1.0)
 
 
 def question_of(text: str, answer: str, settings: ClozeSettings) -> str:

@@ -23,7 +23,7 @@ def test_what_is_left_is_whole_sentences_around_the_answer(text: str, place: flo
     whole = Example(id, "¿Qué?", text, (answer, other), title="Lima")
     cut = cropped(whole, most)
     assert cut == cropped(whole, most)
-    assert (cut.id, cut.question, cut.title, cut.labelled) == (whole.id, whole.question, whole.title, whole.labelled)
+    assert (cut.id, cut.question, cut.title, cut.labeled) == (whole.id, whole.question, whole.title, whole.labeled)
     assert cut.context in text
     assert cut.answers[0].text == answer.text
     assert all(each.text == cut.context[each.start : each.end] for each in cut.answers)

@@ -11,7 +11,7 @@ import pytest
 
 import spanish
 from destila.cli.main import dispatch
-from destila.config import ClozeSettings, UnlabelledSettings
+from destila.config import ClozeSettings, UnlabeledSettings
 from destila.core.errors import UserError
 from destila.data.corpus import TokenStore
 from destila.data.synthetic.examples import row_maker, text_examples, text_store, text_window, windows_by_step
@@ -26,20 +26,20 @@ BOS, EOS = 0, 2
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> UnlabelledSettings:
+def text(tmp_path_factory: pytest.TempPathFactory) -> UnlabeledSettings:
     path = tmp_path_factory.mktemp("text")
     for seed, name in enumerate(("actas-00", "leyes-00")):
         (path / f"{name}.txt").write_text(spanish.text(seed, documents=4), encoding="utf-8")
-    return UnlabelledSettings(files=[str(path)], store=str(path.parent / "store"), workers=0)
+    return UnlabeledSettings(files=[str(path)], store=str(path.parent / "store"), workers=0)
 
 
 @pytest.fixture(scope="module")
-def store(text: UnlabelledSettings) -> TokenStore:
+def store(text: UnlabeledSettings) -> TokenStore:
     return text_store(text, tiny_tokenizer(), reader="el alumno")
 
 
 # ---------------------------------------------------------------------------------------------------- rows
-def test_rows_are_windows_that_nobody_has_labelled(store: TokenStore, text: UnlabelledSettings) -> None:
+def test_rows_are_windows_that_nobody_has_labeled(store: TokenStore, text: UnlabeledSettings) -> None:
     maker = row_maker(store, text, length=LENGTH, seed=1)
     windows = [text_window(maker, number) for number in range(60)]
     questions = 0
@@ -48,7 +48,7 @@ def test_rows_are_windows_that_nobody_has_labelled(store: TokenStore, text: Unla
         assert len(ids) == LENGTH
         assert (ids[0], ids[-1]) == (BOS, EOS)
         assert window.context_end == LENGTH - 1
-        assert not window.labelled
+        assert not window.labeled
         if window.context_start > 1:
             questions += 1
             assert ids[window.context_start - 2 : window.context_start].tolist() == [EOS, EOS]
@@ -61,7 +61,7 @@ def test_rows_are_windows_that_nobody_has_labelled(store: TokenStore, text: Unla
     assert batch.context_mask[0].sum() == windows[0].context_end - windows[0].context_start
 
 
-def test_rows_depend_on_seed_and_number_alone(store: TokenStore, text: UnlabelledSettings) -> None:
+def test_rows_depend_on_seed_and_number_alone(store: TokenStore, text: UnlabeledSettings) -> None:
     at = windows_by_step(store.path, text, LENGTH, 1, 4)
     late, early = at(7), at(0)
     maker = row_maker(store, text, length=LENGTH, seed=1)
@@ -73,14 +73,14 @@ def test_rows_depend_on_seed_and_number_alone(store: TokenStore, text: Unlabelle
     assert [w.input_ids.tolist() for w in early] != [w.input_ids.tolist() for w in other]
 
 
-def test_questions_of_the_text_are_examples(store: TokenStore, text: UnlabelledSettings) -> None:
+def test_questions_of_the_text_are_examples(store: TokenStore, text: UnlabeledSettings) -> None:
     settings = replace(text, questions=40)
     examples = text_examples(store, settings, length=LENGTH, seed=1)
     assert examples == text_examples(store, settings, length=LENGTH, seed=1)
     assert len({example.id for example in examples}) == 40
     whole = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(text.files[0]).iterdir()))
     for example in examples:
-        assert not example.labelled
+        assert not example.labeled
         assert not example.answers
         assert example.question
         assert "<mask>" not in example.question
@@ -96,20 +96,20 @@ def test_questions_of_the_text_are_examples(store: TokenStore, text: UnlabelledS
 
 def test_a_text_that_offers_too_few_questions_says_so(tmp_path: Path) -> None:
     (tmp_path / "nada.txt").write_text("Una palabra tras otra sin que nada se repita nunca. " * 60, encoding="utf-8")
-    settings = UnlabelledSettings(files=[str(tmp_path)], store=str(tmp_path / "store"), workers=0, questions=3)
+    settings = UnlabeledSettings(files=[str(tmp_path)], store=str(tmp_path / "store"), workers=0, questions=3)
     reluctant = replace(settings, cloze=ClozeSettings(unanswerable=1.0))
     store = text_store(settings, tiny_tokenizer(), reader="x")
-    with pytest.raises(UserError, match=r"unlabelled\.questions: is 3, and the text offered 0"):
+    with pytest.raises(UserError, match=r"unlabeled\.questions: is 3, and the text offered 0"):
         text_examples(store, reluctant, length=64, seed=1)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "xlm-roberta", "modernbert"])
-def test_a_tokenizer_of_another_kind_is_named(text: UnlabelledSettings, architecture: str) -> None:
-    with pytest.raises(UserError, match=r"unlabelled\.files: the tokenizer of beto .*byte-level BPE with RoBERTa's"):
+def test_a_tokenizer_of_another_kind_is_named(text: UnlabeledSettings, architecture: str) -> None:
+    with pytest.raises(UserError, match=r"unlabeled\.files: the tokenizer of beto .*byte-level BPE with RoBERTa's"):
         text_store(text, tiny_tokenizer(architecture), reader="beto")
 
 
-def test_a_store_is_shared_with_pre_training(store: TokenStore, text: UnlabelledSettings, tmp_path: Path) -> None:
+def test_a_store_is_shared_with_pre_training(store: TokenStore, text: UnlabeledSettings, tmp_path: Path) -> None:
     from destila.config import TextSettings
     from destila.data.corpus import open_store
 
@@ -125,10 +125,10 @@ def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tiny_reader(tmp_path / "teacher", layers=4, hidden=32)
 
 
-def flags_of(teacher: Path, text: UnlabelledSettings, output: Path) -> list[str]:
+def flags_of(teacher: Path, text: UnlabeledSettings, output: Path) -> list[str]:
     places = ["--teacher.name", str(teacher), "--teacher.cache", str(output.parent / "cache"), "--output", str(output)]
-    reading = ["--unlabelled.store", text.store, "--unlabelled.workers", "0"]
-    reading += [flag for file in text.files for flag in ("--unlabelled.files", file)]
+    reading = ["--unlabeled.store", text.store, "--unlabeled.workers", "0"]
+    reading += [flag for file in text.files for flag in ("--unlabeled.files", file)]
     return ["distill", "--config", "configs/tiny/distill.toml", *places, *reading]
 
 
@@ -146,13 +146,13 @@ scale = "start"
 
 [[stages]]
 name = "general"
-unlabelled = { text_only = true }
+unlabeled = { text_only = true }
 loss = { task = 0.0, attention = 0.0, relations = 1.0 }
 training = { steps = 4, keep_best = false }
 
 [[stages]]
 name = "answers"
-unlabelled = { questions = 8 }
+unlabeled = { questions = 8 }
 teacher = { other_paragraphs = 1 }
 loss = { hidden = 0.0, attention = 0.0 }
 training = { steps = 3 }
@@ -160,7 +160,7 @@ training = { steps = 3 }
 
 
 def test_a_general_stage_and_questions_of_the_text(
-    teacher: Path, text: UnlabelledSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    teacher: Path, text: UnlabeledSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "stages.toml"
     file.write_text(STAGES)
@@ -183,7 +183,7 @@ def test_a_general_stage_and_questions_of_the_text(
     assert len(list((tmp_path / "cache").glob("logits-*"))) == 1
 
 
-def test_terms_on_a_common_scale(teacher: Path, text: UnlabelledSettings, tmp_path: Path) -> None:
+def test_terms_on_a_common_scale(teacher: Path, text: UnlabeledSettings, tmp_path: Path) -> None:
     """Each term is divided by what it was on the first rows, for the whole run, and every step says so."""
     flags = flags_of(teacher, text, tmp_path / "run")
     scaled = ["--student.dropout", "0", "--loss.scale", "start", "--loss.hidden", "2", "--training.steps", "3"]
@@ -205,7 +205,7 @@ def test_terms_on_a_common_scale(teacher: Path, text: UnlabelledSettings, tmp_pa
     assert not any(name.startswith("weight_") for name in metrics(tmp_path / "plain")[0])
 
 
-def test_a_pause_keeps_the_scale(teacher: Path, text: UnlabelledSettings, tmp_path: Path) -> None:
+def test_a_pause_keeps_the_scale(teacher: Path, text: UnlabeledSettings, tmp_path: Path) -> None:
     scaled = ["--loss.scale", "start", "--student.dropout", "0", "--training.steps", "4"]
     dispatch([*flags_of(teacher, text, tmp_path / "whole"), *scaled])
     with pytest.raises(SystemExit):
@@ -217,31 +217,31 @@ def test_a_pause_keeps_the_scale(teacher: Path, text: UnlabelledSettings, tmp_pa
 
 
 def test_rows_of_text_alone_need_no_questions(
-    teacher: Path, text: UnlabelledSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    teacher: Path, text: UnlabeledSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "alone.toml"
     file.write_text("[data]\ntrain = []\ndev = []\n")
-    loss = ["--loss.task", "0", "--loss.hidden", "0", "--loss.attention", "0", "--unlabelled.text_only"]
+    loss = ["--loss.task", "0", "--loss.hidden", "0", "--loss.attention", "0", "--unlabeled.text_only"]
     dispatch([*flags_of(teacher, text, tmp_path / "run"), "--config", str(file), *loss, "--training.steps", "2"])
     assert [set(line) >= {"soft"} for line in metrics(tmp_path / "run")] == [True, True]
     assert np.isfinite([line["loss"] for line in metrics(tmp_path / "run")]).all()
     with pytest.raises(UserError, match="is more than the model's"):
         dispatch([*flags_of(teacher, text, tmp_path / "long"), *loss, "--window.length", "400"])
     beto = tiny_reader(tmp_path / "beto", "bert")
-    with pytest.raises(UserError, match=r"unlabelled\.files: the tokenizer of .*beto"):
+    with pytest.raises(UserError, match=r"unlabeled\.files: the tokenizer of .*beto"):
         dispatch([*flags_of(beto, text, tmp_path / "beto-run"), *loss])
 
 
 @pytest.mark.parametrize(
     ("files", "flags", "message"),
     [
-        ([], [], r"unlabelled\.files: names no text"),
-        (["ninguno.txt"], [], r"unlabelled\.files: ninguno\.txt does not exist"),
-        (None, ["--unlabelled.weights", "{ otra = 2.0 }"], r"unlabelled\.weights: no file is of source otra"),
+        ([], [], r"unlabeled\.files: names no text"),
+        (["ninguno.txt"], [], r"unlabeled\.files: ninguno\.txt does not exist"),
+        (None, ["--unlabeled.weights", "{ otra = 2.0 }"], r"unlabeled\.weights: no file is of source otra"),
     ],
 )
 def test_mistakes_about_the_text_are_named_before_training(
-    teacher: Path, text: UnlabelledSettings, tmp_path: Path, files: list[str] | None, flags: list[str], message: str
+    teacher: Path, text: UnlabeledSettings, tmp_path: Path, files: list[str] | None, flags: list[str], message: str
 ) -> None:
     file = tmp_path / "stages.toml"
     file.write_text(STAGES)

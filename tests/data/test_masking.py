@@ -29,7 +29,7 @@ def masked(ids: np.ndarray, seed: int, settings: MaskingSettings, openable: np.n
 
 
 @given(seed=st.integers(0, 2**32), offset=st.integers(0, 400), share=st.floats(0.01, 0.9), closed=st.integers(5, 100))
-def test_what_is_hidden_is_whole_open_and_labelled(seed: int, offset: int, share: float, closed: int) -> None:
+def test_what_is_hidden_is_whole_open_and_labeled(seed: int, offset: int, share: float, closed: int) -> None:
     ids, settings = row(offset=offset), MaskingSettings(share=share)
     openable = np.ones(len(ids), np.bool_)
     openable[closed : closed + 9] = False

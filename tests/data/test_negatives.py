@@ -1,4 +1,4 @@
-"""Questions before other paragraphs: unlabelled, never twice the same, neighbours first."""
+"""Questions before other paragraphs: unlabeled, never twice the same, neighbors first."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,13 +20,13 @@ layouts = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, 
 
 
 @given(layout=layouts, paragraphs=st.integers(0, 4), seed=st.integers(0, 3))
-def test_pairs_are_new_unlabelled_and_a_function_of_the_seed(
+def test_pairs_are_new_unlabeled_and_a_function_of_the_seed(
     layout: list[tuple[int, int]], paragraphs: int, seed: int
 ) -> None:
     originals = examples(layout)
     pairs = paired(originals, paragraphs=paragraphs, seed=seed)
     assert pairs == paired(originals, paragraphs=paragraphs, seed=seed)
-    assert all(not pair.labelled and not pair.answers for pair in pairs)
+    assert all(not pair.labeled and not pair.answers for pair in pairs)
     together = {(each.question, each.context) for each in originals}
     assert len({(pair.question, pair.context) for pair in pairs} | together) == len(pairs) + len(together)
     assert {pair.context for pair in pairs} <= {each.context for each in originals}
@@ -45,7 +45,7 @@ def test_paragraphs_of_the_same_article_come_first() -> None:
 
 
 @given(layout=layouts, paragraphs=st.sampled_from([0.5, 1.0, 1.5, 3.0]), seed=st.integers(0, 3))
-def test_what_is_labelled_unanswerable_holds_no_gold_answer(
+def test_what_is_labeled_unanswerable_holds_no_gold_answer(
     layout: list[tuple[int, int]], paragraphs: float, seed: int
 ) -> None:
     originals = [
@@ -54,11 +54,11 @@ def test_what_is_labelled_unanswerable_holds_no_gold_answer(
     ] + [example("nada", "¿Nada?", "Párrafo 9 de 9.", title="9")]
     answers = {each.question: {str(answer.text) for answer in each.answers} for each in originals}
     contexts = {each.context for each in originals}
-    pairs = paired(originals, paragraphs=paragraphs, seed=seed, labelled=True)
-    assert pairs == paired(originals, paragraphs=paragraphs, seed=seed, labelled=True)
+    pairs = paired(originals, paragraphs=paragraphs, seed=seed, labeled=True)
+    assert pairs == paired(originals, paragraphs=paragraphs, seed=seed, labeled=True)
     assert len({pair.id for pair in pairs} | {each.id for each in originals}) == len(pairs) + len(originals)
     for pair in pairs:
-        assert pair.labelled
+        assert pair.labeled
         assert not pair.answers
         assert answers[pair.question], "who has no answer anywhere teaches nothing by another paragraph"
         assert not any(text in pair.context for text in answers[pair.question])
@@ -78,5 +78,5 @@ def test_case_does_not_hide_an_answer() -> None:
         example("b", "¿Cuándo?", "El REY calló en 1535.", "1535", title="a"),
         example("c", "¿Dónde?", "Fue en Lima.", "Lima", title="b"),
     ]
-    (pair,) = (pair for pair in paired(originals, paragraphs=1, seed=1, labelled=True) if pair.question == "¿Quién?")
+    (pair,) = (pair for pair in paired(originals, paragraphs=1, seed=1, labeled=True) if pair.question == "¿Quién?")
     assert pair.context == "Fue en Lima."

@@ -88,7 +88,7 @@ def test_published_answers_keep_their_texts(tmp_path: Path) -> None:
     assert [[gold.text for gold in example.answers] for example in examples] == [
         [t for t, _ in golds] for golds in stated
     ]
-    assert all(example.labelled for example in examples)
+    assert all(example.labeled for example in examples)
     for example in examples:
         for gold in example.answers:
             assert gold.start is None or gold.text == example.context[gold.start : gold.end]
@@ -117,9 +117,9 @@ def test_published_questions_are_answerable_if_they_have_answers(tmp_path: Path)
     contradiction = read_one(write(tmp_path / "a.json", [[("Tajo", 3)]], is_impossible=True))
     assert [gold.text for gold in contradiction.answers] == ["Tajo"]
     nothing = read_one(write(tmp_path / "b.json", [[]], is_impossible=False))
-    assert nothing.labelled
+    assert nothing.labeled
     assert nothing.answers == ()
-    assert not read_one(write(tmp_path / "c.json", [[]])).labelled
+    assert not read_one(write(tmp_path / "c.json", [[]])).labeled
 
 
 @pytest.mark.parametrize("field", [{"id": "same"}, {"question": " "}])

@@ -36,26 +36,26 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    behaviour = Server()
+    behavior = Server()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            behaviour.requests.append(dict(self.headers))
+            behavior.requests.append(dict(self.headers))
             self.close_connection = True
-            if behaviour.status != 200 or behaviour.redirect:
-                self.send_response(302 if behaviour.redirect else behaviour.status)
-                self.send_header("Location", behaviour.redirect)
+            if behavior.status != 200 or behavior.redirect:
+                self.send_response(302 if behavior.redirect else behavior.status)
+                self.send_header("Location", behavior.redirect)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
             self.answer()
 
         def answer(self) -> None:
-            body, asked = behaviour.body, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(asked[1]) if asked and behaviour.ranges else 0
-            if self.headers.get("If-Range", behaviour.tag) != behaviour.tag:
+            body, asked = behavior.body, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            start = int(asked[1]) if asked and behavior.ranges else 0
+            if self.headers.get("If-Range", behavior.tag) != behavior.tag:
                 start = 0
             if start >= len(body):
                 self.send_error(416)
@@ -63,20 +63,20 @@ def server() -> Iterator[Server]:
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            if behaviour.tag:
-                self.send_header("ETag", behaviour.tag)
+            if behavior.tag:
+                self.send_header("ETag", behavior.tag)
             self.send_header("Content-Length", str(len(body) - start))
             self.end_headers()
-            self.wfile.write(body[start : start + behaviour.cuts.pop(0) if behaviour.cuts else None])
+            self.wfile.write(body[start : start + behavior.cuts.pop(0) if behavior.cuts else None])
 
         def log_message(self, format: str, *args: object) -> None:
             pass
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    behaviour.address = f"http://127.0.0.1:{listening.server_port}/data.json"
+    behavior.address = f"http://127.0.0.1:{listening.server_port}/data.json"
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield behaviour
+    yield behavior
     listening.shutdown()
     thread.join()
     listening.server_close()
@@ -263,7 +263,7 @@ def test_the_table_of_sources() -> None:
     assert len({one.key for one in SOURCES}) == len(SOURCES)
     for one in SOURCES:
         assert one.address.startswith("https://")
-        assert one.licence.startswith("CC BY")
+        assert one.license.startswith("CC BY")
         assert one.sha256 is None or re.fullmatch("[0-9a-f]{64}", one.sha256)
         # A branch can move: then only the digest says that the file is still the one we know.
         assert re.search("/[0-9a-f]{40}/", one.address) or one.sha256

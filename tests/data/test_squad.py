@@ -49,10 +49,10 @@ def data_sets(draw: st.DrawFn) -> list[Example]:
         spans = draw(st.lists(st.tuples(st.integers(0, len(context)), st.integers(0, len(context))), max_size=3))
         answers = [Answer.at(context, min(span), max(span)) for span in spans]
         answers = [answer for answer in answers if answer.text.strip()]
-        labelled = bool(answers) or draw(st.booleans())
+        labeled = bool(answers) or draw(st.booleans())
         identifier = f"{number}{draw(TEXT)}"
         title, source = draw(st.sampled_from(["", "Lima", draw(TEXT)])), draw(st.sampled_from(["", "sqac"]))
-        examples.append(Example(identifier, draw(VISIBLE), context, tuple(answers), title, source, labelled))
+        examples.append(Example(identifier, draw(VISIBLE), context, tuple(answers), title, source, labeled))
     return examples
 
 
@@ -99,7 +99,7 @@ def test_parquet_has_the_columns_of_the_hub(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------------------------------------------- labels
 @pytest.mark.parametrize(
-    ("row", "labelled"),
+    ("row", "labeled"),
     [
         ({}, False),
         ({"answers": None}, False),
@@ -108,10 +108,10 @@ def test_parquet_has_the_columns_of_the_hub(tmp_path: Path) -> None:
         ({"is_impossible": True}, True),
     ],
 )
-def test_json_lines_without_answers(tmp_path: Path, row: dict, labelled: bool) -> None:
+def test_json_lines_without_answers(tmp_path: Path, row: dict, labeled: bool) -> None:
     path = write(tmp_path / "data.jsonl", {"question": "¿Qué?", "context": CONTEXT, **row})
     examples, _ = read(path, repair=False)
-    assert examples == [Example("1", "¿Qué?", CONTEXT, labelled=labelled)]
+    assert examples == [Example("1", "¿Qué?", CONTEXT, labeled=labeled)]
 
 
 def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path) -> None:
@@ -144,11 +144,11 @@ def test_json_lines_take_both_forms_of_answers_and_count_lines_as_ids(tmp_path: 
     assert [answer.text for answer in examples[1].answers] == ["Lima", "1535"]
 
 
-def test_a_squad_question_without_answers_is_unlabelled_unless_marked_impossible(tmp_path: Path) -> None:
+def test_a_squad_question_without_answers_is_unlabeled_unless_marked_impossible(tmp_path: Path) -> None:
     questions = [question([]), question([], id="q2", is_impossible=True)]
     examples, counts = read(write(tmp_path / "data.json", squad(questions)), repair=False)
-    assert [example.labelled for example in examples] == [False, True]
-    assert (counts.after.unlabelled, counts.after.unanswerable) == (1, 1)
+    assert [example.labeled for example in examples] == [False, True]
+    assert (counts.after.unlabeled, counts.after.unanswerable) == (1, 1)
 
 
 # ---------------------------------------------------------------------------------------------------- whole questions

@@ -18,7 +18,7 @@ def make(
 ) -> Example:
     answers = tuple(Answer(gold, 0, len(gold)) for gold in golds or [])
     return Example(
-        f"q{number}", question, context or f"context {number}", answers, title=title, labelled=golds is not None
+        f"q{number}", question, context or f"context {number}", answers, title=title, labeled=golds is not None
     )
 
 

@@ -27,9 +27,9 @@ from tiny import predicted
 CONTEXT = "Lima fue fundada por Francisco Pizarro en 1535."
 
 
-def question(number: int, text: str, *golds: str, title: str, labelled: bool = True) -> Example:
+def question(number: int, text: str, *golds: str, title: str, labeled: bool = True) -> Example:
     answers = tuple(Answer.at(CONTEXT, start := CONTEXT.index(gold), start + len(gold)) for gold in golds)
-    return Example(f"q{number}", text, CONTEXT, answers, title=title, labelled=labelled)
+    return Example(f"q{number}", text, CONTEXT, answers, title=title, labeled=labeled)
 
 
 EXAMPLES = [
@@ -37,7 +37,7 @@ EXAMPLES = [
     question(2, "¿Cuándo?", "1535", "en 1535", title="Lima"),
     question(3, "¿Qué ciudad?", "Lima", title="Perú"),
     question(4, "¿Quién la destruyó?", title="Perú"),
-    question(5, "¿Y esto?", title="Otro", labelled=False),
+    question(5, "¿Y esto?", title="Otro", labeled=False),
 ]
 GOOD = {"q1": "Pizarro", "q2": "en 1535", "q3": "Lima", "q4": None}
 BAD = {"q1": "por Pizarro", "q2": "1535", "q3": None, "q4": "Lima"}
@@ -66,7 +66,7 @@ def test_a_report_holds_percent_intervals_and_how_it_was_made() -> None:
     assert report.em_ci == (0, 50)  # the two articles have exact matches of 1/2 and 0
     assert report.details["has_answer"]["n"] == 3
     assert report.details["no_answer"] == {"n": 1, "f1": 0, "em": 0}
-    assert report.details["unlabelled"] == 1
+    assert report.details["unlabeled"] == 1
     assert report.details["breakdown"]["question_word"]["quién"]["n"] == 2
     pattern = r"normalizer:squad\|n:4\|ci:95%-bootstrap\|articles:2\|resamples:500\|seed:3\|version:\S+"
     assert re.fullmatch(pattern, signature(report))
@@ -78,7 +78,7 @@ def test_a_reader_gets_one_report_per_normalizer_and_its_predictions_back() -> N
     assert [report.normalizer for report in reports] == ["squad", "mlqa-es"]
     assert [report.f1 for report in reports] == [75, 75]
     assert reports[0].details["ms_per_question"] > 0
-    assert set(predictions) == {example.id for example in EXAMPLES}  # unlabelled ones are answered, not scored
+    assert set(predictions) == {example.id for example in EXAMPLES}  # unlabeled ones are answered, not scored
 
 
 def test_a_fitted_threshold_is_used_and_reported() -> None:
@@ -127,7 +127,7 @@ def test_everything_is_printed_and_is_json() -> None:
     comparisons = compare_all(EXAMPLES, [("big", GOOD), ("small", BAD)], resamples=100)
     assert [(item["second"], item["normalizer"]) for item in comparisons] == [("small", "squad"), ("small", "mlqa-es")]
     text = format_everything(reports, comparisons)
-    for part in ("HasAns F1", "retention", "question word", "answer words", "1 unlabelled questions are left out."):
+    for part in ("HasAns F1", "retention", "question word", "answer words", "1 unlabeled questions are left out."):
         assert part in text
     parsed = json.loads(dumps(as_json(reports, comparisons)))
     assert [item["normalizer"] for item in parsed["reports"]] == ["squad", "mlqa-es"] * 2

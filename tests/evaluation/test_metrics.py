@@ -167,7 +167,7 @@ def make(
 ) -> Example:
     answers = tuple(Answer(gold, 0, len(gold)) for gold in golds or [])
     return Example(
-        f"q{number}", question, context or f"context {number}", answers, title=title, labelled=golds is not None
+        f"q{number}", question, context or f"context {number}", answers, title=title, labeled=golds is not None
     )
 
 
@@ -179,7 +179,7 @@ def test_score_keeps_order_splits_and_articles() -> None:
     assert scores.em.tolist() == [1, 1, 0]
     assert scores.has_answer.tolist() == [True, False, True]
     assert scores.clusters[0] == scores.clusters[2] != scores.clusters[1]
-    assert scores.unlabelled == 1
+    assert scores.unlabeled == 1
     assert summary(scores, scores.has_answer) == {"n": 2, "f1": pytest.approx(250 / 3), "em": 50}
     assert summary(scores, scores.has_answer & ~scores.has_answer) == {"n": 0, "f1": None, "em": None}
 
@@ -207,8 +207,8 @@ def test_many_missing_ids_are_counted_and_the_first_ten_shown() -> None:
         score(examples, {"q0": "a"}, normalizer="squad")
 
 
-def test_nothing_labelled_and_repeated_ids_are_refused() -> None:
-    with pytest.raises(UserError, match="none of the 1 examples is labelled"):
+def test_nothing_labeled_and_repeated_ids_are_refused() -> None:
+    with pytest.raises(UserError, match="none of the 1 examples is labeled"):
         score([make(1, None)], {"q1": "a"}, normalizer="squad")
     with pytest.raises(UserError, match=r"1 ids \('q1'\) appear more than once"):
         score([make(1, ["a"]), make(1, ["a"])], {"q1": "a"}, normalizer="squad")

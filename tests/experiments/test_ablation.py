@@ -72,7 +72,7 @@ def test_every_row_has_what_the_row_above_has(ablation: ModuleType, environment:
     assert replace(scale, output="", loss=terms.loss) == replace(terms, output="")
     assert replace(stages, output="", stages=[]) == replace(scale, output="")
     assert [stage.name for stage in inputs.stages] == ["inside", "answers"]
-    assert all(stage.unlabelled == {"questions": 4} for stage in inputs.stages)
+    assert all(stage.unlabeled == {"questions": 4} for stage in inputs.stages)
     assert [stage.name for stage in general.stages] == ["general", "inside", "answers"]
     assert replace(last, output="", student=general.student) == replace(general, output="")
     assert (own.student.name, own.loss.hidden, own.loss.attention) == (environment["ENCODER"], 0, 0)

@@ -13,7 +13,7 @@ PAGE = Path(destila.export.web.__file__).parent / "page"
 SETTING = """([ranges, tables]) => {
     window.known = new Characters(ranges);
     window.reading = readingOf(tables, known);
-    window.tokenise = (text) => tokenised(text, { tokenizer: subject, characters: known, reading });
+    window.tokenize = (text) => tokenized(text, { tokenizer: subject, characters: known, reading });
 }"""
 
 

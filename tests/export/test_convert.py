@@ -135,8 +135,8 @@ def test_lower_precisions_pass_the_gate_and_say_what_they_cost(
     assert metadata["files"] == files
 
 
-def neighbours(weights: np.ndarray) -> np.ndarray:
-    """Sums of two neighbours that pull the same way: the most and the least over all outputs (inputs, outputs)."""
+def neighbors(weights: np.ndarray) -> np.ndarray:
+    """Sums of two neighbors that pull the same way: the most and the least over all outputs (inputs, outputs)."""
     wide = weights.astype(np.int64)
     two = np.stack([wide[:-1], wide[1:]])
     return np.array([two.clip(min=0).sum(axis=0).max(), two.clip(max=0).sum(axis=0).min()])
@@ -162,7 +162,7 @@ def test_int8_products_of_onnx_fit_into_sixteen_bits(
     assert len(products) >= 7, "two layers of at least four, but for the first comparison"
     assert not kinds & {"QLinearMatMul", "QAttention", "QGemm", "ConvInteger"}, "products that nobody looks at"
     for node in products:
-        most, least = neighbours(tensors[node.input[1]])
+        most, least = neighbors(tensors[node.input[1]])
         assert 255 * max(most, -least) < 2**15
         assert max(most, -least) > 64, "half of the bits lie idle"
     exact = onnxruntime.SessionOptions()
@@ -203,7 +203,7 @@ def test_weights_without_overflow_are_as_fine_as_that_allows(seed: int, inputs: 
     found, scale = without_overflow(weight.astype(np.float32))
     assert (np.abs(found.astype(np.int64)) <= 127).all()
     if inputs > 1:
-        most, least = neighbours(found)
+        most, least = neighbors(found)
         assert 255 * max(most, -least) < 2**15
     assert (np.abs(found * scale - weight) <= scale * 0.5001).all()
     seven_bits = np.abs(weight).max(axis=0) / 63.5

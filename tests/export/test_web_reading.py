@@ -85,9 +85,9 @@ def test_tokens_stand_for_the_characters_that_they_do_in_python(page, tokenizers
     teach(page, tokenizers[kind])
     cases = [text for text in odd_forms(texts) if len(text) < 20_000][::3]
     found = page.evaluate(
-        "texts => texts.map(tokenise).map((text) => [Array.from(text.ids), Array.from(text.clean)])", cases
+        "texts => texts.map(tokenize).map((text) => [Array.from(text.ids), Array.from(text.clean)])", cases
     )
-    wanted = WindowBuilder(tokenizers[kind], pad_id=1).tokenise(cases, clean=True)
+    wanted = WindowBuilder(tokenizers[kind], pad_id=1).tokenize(cases, clean=True)
     for text, (ids, offsets) in zip(cases, found, strict=True):
         assert ids == wanted[text].ids.tolist(), ascii(text)
         spans, own = np.array(offsets).reshape(-1, 2), wanted[text].offsets
@@ -103,7 +103,7 @@ def cut_and_decoded(page, question, context, builder, logits, **settings):
     special |= {"length": builder.length, "stride": builder.stride, "least": MIN_CONTEXT_TOKENS}
     return page.evaluate(
         """([question, context, special, logits, settings]) => {
-            const text = tokenise(context), windows = cut(tokenise(question), text, special);
+            const text = tokenize(context), windows = cut(tokenize(question), text, special);
             windows.forEach((window, place) => Object.assign(window, logits[place]));
             const plain = windows.map((window) => [Array.from(window.ids), window.contextStart, window.firstToken]);
             return [plain, decode(windows, text.clean, text.codes, known, settings)];

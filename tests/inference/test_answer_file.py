@@ -156,7 +156,7 @@ def test_pieces_change_nothing(model, places, monkeypatch):
     assert [r["answers"][0]["start"] for r in cut] == [r["answers"][0]["start"] for r in whole]
 
 
-def test_a_refused_question_does_not_keep_its_neighbours_from_running_together(model, places, monkeypatch):
+def test_a_refused_question_does_not_keep_its_neighbors_from_running_together(model, places, monkeypatch):
     lines = [json.dumps(GOOD)] * 64
     lines[41] = json.dumps(GOOD | {"question": "palabra " * 99})
     places[0].write_text("\n".join(lines))

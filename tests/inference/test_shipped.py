@@ -152,7 +152,7 @@ def test_rows_that_run_side_by_side_are_each_what_they_are_alone(built: Path) ->
             assert not many[row, length:].any()
 
 
-def test_what_ships_says_whose_text_it_has_read_and_has_a_licence() -> None:
+def test_what_ships_says_whose_text_it_has_read_and_has_a_license() -> None:
     root = Path(__file__).parents[2]
     for card in ("models/teacher/README.md", "models/reader/README.md"):
         text = (root / card).read_text(encoding="utf-8")
@@ -161,4 +161,4 @@ def test_what_ships_says_whose_text_it_has_read_and_has_a_licence() -> None:
     about = json.loads((root / "src/destila/inference/shipped/destila.json").read_text(encoding="utf-8"))
     sources = [source for data in about["data"] for source in data["sources"]]
     assert sources
-    assert all(source["licence"] and source["attribution"] for source in sources)
+    assert all(source["license"] and source["attribution"] for source in sources)

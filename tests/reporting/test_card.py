@@ -11,9 +11,9 @@ from huggingface_hub import ModelCard
 from destila.cli.main import dispatch
 from destila.core.errors import UserError
 from destila.data import squad
-from destila.data.licences import DataSet, DataSource
+from destila.data.licenses import DataSet, DataSource
 from destila.reporting.card import card_text, write_card
-from destila.reporting.card_metadata import card_problems, licence_of, unsettled
+from destila.reporting.card_metadata import card_problems, license_of, unsettled
 from finished_run import METADATA, run_directory
 from tiny import tiny_examples, tiny_reader
 
@@ -91,7 +91,7 @@ def test_every_data_has_scores_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sources", "licence"),
+    ("sources", "license"),
     [
         (["nativa"], "cc-by-4.0"),
         (["nativa", "sqac"], "cc-by-sa-4.0"),
@@ -101,12 +101,12 @@ def test_every_data_has_scores_of_its_own(tmp_path: Path) -> None:
         (["nativa", "my-own-file"], "other"),
     ],
 )
-def test_the_licence_is_the_strictest_of_the_data_or_none(tmp_path: Path, sources: list[str], licence: str) -> None:
+def test_the_license_is_the_strictest_of_the_data_or_none(tmp_path: Path, sources: list[str], license: str) -> None:
     run = run_directory(tmp_path / "run", train=[data_file(tmp_path / "train.json", *sources)])
     text = write_card(run).read_text(encoding="utf-8")
     found = metadata_of(text)
-    assert found["license"] == licence
-    assert ("license_name" in found) == (licence == "other")
+    assert found["license"] == license
+    assert ("license_name" in found) == (license == "other")
     assert card_problems(text) == []
     ids = {"sqac": "PlanTL-GOB-ES/SQAC", "mlqa-es": "facebook/mlqa"}
     assert found.get("datasets", []) == [ids[source] for source in sources if source in ids]
@@ -116,7 +116,7 @@ def test_the_licence_is_the_strictest_of_the_data_or_none(tmp_path: Path, source
 
 
 @pytest.mark.parametrize(
-    ("stated", "licence", "open_cases"),
+    ("stated", "license", "open_cases"),
     [
         (["public domain"], "cc0-1.0", []),
         (["public domain", "PSF and CC0; MIT; CC BY 4.0"], "cc-by-4.0", []),
@@ -125,10 +125,10 @@ def test_the_licence_is_the_strictest_of_the_data_or_none(tmp_path: Path, source
         ([], "other", []),
     ],
 )
-def test_a_licence_is_claimed_only_where_all_are_known(stated: list[str], licence: str, open_cases: list[str]) -> None:
+def test_a_license_is_claimed_only_where_all_are_known(stated: list[str], license: str, open_cases: list[str]) -> None:
     sources = tuple(DataSource(str(number), text, "") for number, text in enumerate(stated))
     data = [DataSet("x", "train", sources), DataSet("y", "dev", (DataSource("y", "secret", ""),))]
-    assert licence_of(data)[0] == licence
+    assert license_of(data)[0] == license
     assert [source.name for source in unsettled(data)] == open_cases
 
 

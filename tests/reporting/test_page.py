@@ -110,8 +110,8 @@ def test_nothing_is_wider_than_the_window(visit, size, scheme) -> None:
         " e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 90))"
     )
     assert wide == []
-    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (min(map(int, re.findall(r"\d+", colour))) > 200) == (scheme == "light")
+    color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (min(map(int, re.findall(r"\d+", color))) > 200) == (scheme == "light")
 
 
 @pytest.mark.parametrize(("size", "least"), [(PHONE, 3), (DESKTOP, 7)], ids=["phone", "desktop"])
@@ -143,8 +143,8 @@ CONTRAST = """() => {
   const light = ([red, green, blue]) =>
     0.2126 * linear(red / 255) + 0.7152 * linear(green / 255) + 0.0722 * linear(blue / 255);
   const ground = (element) => {
-    const colour = parse(getComputedStyle(element).backgroundColor);
-    return colour.length < 4 || colour[3] > 0 ? colour : ground(element.parentElement);
+    const color = parse(getComputedStyle(element).backgroundColor);
+    return color.length < 4 || color[3] > 0 ? color : ground(element.parentElement);
   };
   const dim = (element) => {
     const pair = [light(parse(getComputedStyle(element).color)), light(ground(element))].sort((x, y) => y - x);

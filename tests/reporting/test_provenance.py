@@ -16,20 +16,20 @@ from destila.config import (
     PretrainSettings,
     TeacherSettings,
     TextSettings,
-    UnlabelledSettings,
+    UnlabeledSettings,
 )
 from destila.config.flags import parse_arguments
 from destila.config.loader import read_toml, to_toml
 from destila.core.errors import UserError
 from destila.core.runs import Run
-from destila.data.licences import DataSet, DataSource, describe_data
+from destila.data.licenses import DataSet, DataSource, describe_data
 from destila.data.squad import save
 from destila.reporting.energy import estimate_energy
 from destila.reporting.lineage_file import Record, recorded, write_lineage
 from destila.reporting.provenance import (
     _data,
     all_data,
-    all_licences,
+    all_licenses,
     lineage,
     read_metrics,
     record_of,
@@ -87,7 +87,7 @@ def test_commands_repeat_the_model_from_resolved_settings(family: Path) -> None:
     assert commands[3].endswith("--format onnx --precision int8")
 
 
-def test_data_carry_their_licences_and_what_nobody_says_stays_empty(family: Path) -> None:
+def test_data_carry_their_licenses_and_what_nobody_says_stays_empty(family: Path) -> None:
     model = trace(str(family / "student"))
     assert [(Path(item.name).name, item.use) for item in all_data(model)] == [
         ("texts", "text"),
@@ -96,14 +96,14 @@ def test_data_carry_their_licences_and_what_nobody_says_stays_empty(family: Path
         ("train", "train"),
         ("dev.json", "dev"),
     ]
-    licences = {licence: [source.name for source in sources] for licence, sources in all_licences(model).items()}
-    assert licences == {
+    licenses = {license: [source.name for source in sources] for license, sources in all_licenses(model).items()}
+    assert licenses == {
         "": ["texts", "mine.json"],
         "CC BY 4.0": ["squad-es-v1.1", "nativa"],
         "CC BY-SA 4.0": ["sqac"],
     }
-    sources = [source for group in all_licences(model).values() for source in group]
-    assert all(source.attribution for source in sources if source.licence)
+    sources = [source for group in all_licenses(model).values() for source in group]
+    assert all(source.attribution for source in sources if source.license)
 
 
 def test_a_file_is_known_by_what_its_articles_say(tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ def test_a_file_is_known_by_what_its_articles_say(tmp_path: Path) -> None:
     articles = [{"title": "a", "source": "sqac"}, {"title": "b", "source": "mine"}, {"title": "c", "source": "sqac"}]
     path.write_text(json.dumps({"data": articles}), encoding="utf-8")
     found = describe_data(str(path), use="dev")
-    assert [(source.name, source.licence) for source in found.sources] == [("sqac", "CC BY-SA 4.0"), ("mine", "")]
+    assert [(source.name, source.license) for source in found.sources] == [("sqac", "CC BY-SA 4.0"), ("mine", "")]
     lines = tmp_path / "mixed.jsonl"
     lines.write_text('{"source": "nativa"}\nbroken\n{}\n', encoding="utf-8")
-    assert [source.licence for source in describe_data(str(lines), use="dev").sources] == ["CC BY 4.0"]
+    assert [source.license for source in describe_data(str(lines), use="dev").sources] == ["CC BY 4.0"]
     assert [source.name for source in describe_data("gone/away.json", use="dev").sources] == ["away.json"]
 
 
@@ -225,7 +225,7 @@ def test_a_lineage_stands_for_runs_that_are_gone(tmp_path: Path, monkeypatch: py
         (str(model), True, "distill", True),
     ]
     assert [one.role for one in found] == ["starting point", "teacher", ""]
-    assert all_licences(found[-1]) == {"CC BY-SA 4.0": [SQAC], "MIT": [E5]}
+    assert all_licenses(found[-1]) == {"CC BY-SA 4.0": [SQAC], "MIT": [E5]}
     assert (found[1].seed, found[1].device, found[1].settings["data"]["train"]) == (3, "cpu", ["gone.json"])
     assert [record_of(one) for one in found[:2]] == records[:2]
     (model.parent / "teacher").mkdir()
@@ -269,22 +269,22 @@ def test_an_export_says_where_its_names_start(tmp_path: Path, monkeypatch: pytes
     (export / "destila.json").write_text(json.dumps(about))
     write_run(tmp_path / "models" / "reader", FinetuneSettings())  # another one
     assert [(one.name, one.is_local) for one in trace(str(export)).parents] == [("models/reader", False)]
-    assert all_licences(trace(str(export))) == {"CC BY-SA 4.0": [SQAC]}
+    assert all_licenses(trace(str(export))) == {"CC BY-SA 4.0": [SQAC]}
     write_run(reader, FinetuneSettings())
     (found,) = trace(str(export)).parents
     assert Path(found.name).resolve() == reader
 
 
 def test_the_text_that_a_teacher_was_asked_about_is_data() -> None:
-    settings = tomllib.loads(to_toml(DistillSettings(unlabelled=UnlabelledSettings(files=["novels"]))))
+    settings = tomllib.loads(to_toml(DistillSettings(unlabeled=UnlabeledSettings(files=["novels"]))))
     assert [(item.name, item.use) for item in _data(settings, {})] == [("novels", "text")]
 
 
 def test_raw_text_says_its_sources_itself(tmp_path: Path) -> None:
     for name in ("leyes-00", "leyes-01", "actas-00"):
         (tmp_path / f"{name}.txt").write_text("Un texto.\n", encoding="utf-8")
-    assert [source.licence for source in describe_data(str(tmp_path), use="text").sources] == [""]
-    stated = {"leyes": {"licence": "public domain", "attribution": "the State"}, "cartas": {"licence": "none"}}
+    assert [source.license for source in describe_data(str(tmp_path), use="text").sources] == [""]
+    stated = {"leyes": {"license": "public domain", "attribution": "the State"}, "cartas": {"license": "none"}}
     (tmp_path / "sources.json").write_text(json.dumps(stated), encoding="utf-8")
-    found = [(item.name, item.licence, item.attribution) for item in describe_data(str(tmp_path), use="text").sources]
+    found = [(item.name, item.license, item.attribution) for item in describe_data(str(tmp_path), use="text").sources]
     assert found == [("actas", "", ""), ("leyes", "public domain", "the State")]

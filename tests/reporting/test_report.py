@@ -131,7 +131,7 @@ def test_layers_agree_as_computed_by_hand(case: Path, tables: Tables, facts: Fac
     assert number(rows[2][3]) == pytest.approx(found.attention[1][3], abs=0.00051)  # type: ignore[union-attr]
 
 
-def test_cost_licences_and_settings_are_those_of_the_runs(case: Path, tables: Tables, text: str) -> None:
+def test_cost_licenses_and_settings_are_those_of_the_runs(case: Path, tables: Tables, text: str) -> None:
     rows = tables["Time, and an estimate of energy"][1:]
     kilowatt_hours = 2 * 12 * 1.5 / 1000
     assert [[row[0], row[1], row[4], row[5], row[6]] for row in rows] == [
@@ -140,13 +140,13 @@ def test_cost_licences_and_settings_are_those_of_the_runs(case: Path, tables: Ta
         ["together", "", "", "3 h 00 min", f"{2 * kilowatt_hours:.4g} kWh"],
     ]
     assert "12 W for each of 2 processor cores" in text
-    licences = {(row[2], row[1]): row[3] for row in tables["Data"][1:]}
-    assert licences["sqac", "train"] == "CC BY-SA 4.0"
-    assert licences["mine.json", "train"] == "not stated"
-    assert licences["nativa", "judged"] == "CC BY 4.0"
+    licenses = {(row[2], row[1]): row[3] for row in tables["Data"][1:]}
+    assert licenses["sqac", "train"] == "CC BY-SA 4.0"
+    assert licenses["mine.json", "train"] == "not stated"
+    assert licenses["nativa", "judged"] == "CC BY 4.0"
     assert "share-alike" in text
-    assert "No licence is stated for mine.json" in text
-    assert "To try it, yes; for more, ask first about mine.json (no licence stated)." in text
+    assert "No license is stated for mine.json" in text
+    assert "To try it, yes; for more, ask first about mine.json (no license stated)." in text
     assert "Commands and settings make teacher and student again (training took 3 h 00 min)" in text
     assert "Needed for that, and not here: mine.json." in text
     for name in MODELS:

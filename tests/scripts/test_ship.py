@@ -14,7 +14,7 @@ from destila.cli.main import dispatch
 from destila.config import DistillSettings
 from destila.config.loader import read_toml, resolve
 from destila.reporting.card_metadata import card_problems
-from destila.reporting.provenance import all_data, all_licences, lineage, trace
+from destila.reporting.provenance import all_data, all_licenses, lineage, trace
 from destila.reporting.repeat import repeat_commands
 from report_case import markdown_tables
 
@@ -22,7 +22,7 @@ pytest.importorskip("onnxscript", reason="the export extra is not installed")
 ROOT = Path(__file__).parents[2]
 TEST = str(ROOT / "data" / "nativa" / "test.json")
 BEHIND = ["encoder", "small-encoder", "teacher", "reader"]
-STATED = {"cuentos": {"licence": "public domain", "attribution": "nobody"}}
+STATED = {"cuentos": {"license": "public domain", "attribution": "nobody"}}
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +80,16 @@ def test_the_reader_that_ships_is_followed_to_the_encoders_from_anywhere(
         assert all(one.status == "finished" and one.seconds and one.settings for one in found[:-1])
 
 
-def test_licences_stand_in_the_records_and_in_the_export_alone(project: Path, tmp_path: Path) -> None:
+def test_licenses_stand_in_the_records_and_in_the_export_alone(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project / "src/destila/inference/shipped", tmp_path / "installed")
     shutil.copytree(project / "models" / "teacher", tmp_path / "teacher")
-    licences = {"CC BY 4.0", "CC BY-SA 4.0", "public domain"}
+    licenses = {"CC BY 4.0", "CC BY-SA 4.0", "public domain"}
     for model in (project / "src/destila/inference/shipped", project / "models/reader", tmp_path / "installed"):
         found = trace(str(model))
-        assert set(all_licences(found)) == licences, model
+        assert set(all_licenses(found)) == licenses, model
         uses = {(item.name, item.use) for item in all_data(found)}
         assert uses == {("texts", "text"), ("mixed.json", "train"), ("data/nativa/dev.json", "dev")}
-    assert set(all_licences(trace(str(tmp_path / "teacher")))) == licences, "it knows its encoder's data, too"
+    assert set(all_licenses(trace(str(tmp_path / "teacher")))) == licenses, "it knows its encoder's data, too"
 
 
 def test_nothing_that_ships_names_a_place_of_this_machine(project: Path) -> None:
@@ -135,7 +135,7 @@ def test_the_cards_carry_the_new_names_and_the_scores(project: Path) -> None:
     assert "| cuentos | public domain | nobody |" in text
 
 
-def test_the_report_of_what_ships_says_licence_cost_data_and_commands(
+def test_the_report_of_what_ships_says_license_cost_data_and_commands(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)

@@ -1,4 +1,4 @@
-"""What ships and has no run: models made by hand and data without a licence, known by notes."""
+"""What ships and has no run: models made by hand and data without a license, known by notes."""
 
 import json
 from pathlib import Path
@@ -19,16 +19,16 @@ from destila.config import (
 from destila.config.loader import to_toml
 from destila.core.errors import UserError
 from destila.core.runs import Run
-from destila.reporting.card_metadata import licence_of
+from destila.reporting.card_metadata import license_of
 from destila.reporting.lineage_file import write_lineage
-from destila.reporting.provenance import all_data, all_licences, lineage, trace
+from destila.reporting.provenance import all_data, all_licenses, lineage, trace
 from scripts import load_script
 
-WEIGHTS = {"name": "e5", "role": "weights", "licence": "MIT", "origin": "owner/e5, its authors"}
-CUT = {"name": "cut", "role": "weights", "licence": "", "origin": "every second layer of it", "made_of": ["teacher"]}
+WEIGHTS = {"name": "e5", "role": "weights", "license": "MIT", "origin": "owner/e5, its authors"}
+CUT = {"name": "cut", "role": "weights", "license": "", "origin": "every second layer of it", "made_of": ["teacher"]}
 LABELS = [
-    {"name": "mixed.json", "role": "train", "licence": "CC BY 4.0", "origin": "questions of one"},
-    {"name": "mixed.json", "role": "train", "licence": "CC BY-SA 4.0", "origin": "questions of another"},
+    {"name": "mixed.json", "role": "train", "license": "CC BY 4.0", "origin": "questions of one"},
+    {"name": "mixed.json", "role": "train", "license": "CC BY-SA 4.0", "origin": "questions of another"},
 ]
 
 
@@ -43,7 +43,7 @@ def write_run(path: Path, settings: object) -> None:
 
 @pytest.fixture
 def family(tmp_path: Path) -> Path:
-    """e5, without a run -> teacher -> cut by hand -> student; mixed.json states no licence."""
+    """e5, without a run -> teacher -> cut by hand -> student; mixed.json states no license."""
     articles = [{"title": "a", "source": "sqac"}, {"title": "b", "source": "mine"}]
     (tmp_path / "mixed.json").write_text(json.dumps({"data": articles}), encoding="utf-8")
     for name in ("e5", "cut"):
@@ -61,7 +61,7 @@ def notes(ship: ModuleType, *items: dict[str, Any]) -> Any:
     return ship.Notes([ship.Note(**{**item, "made_of": tuple(item.get("made_of", ()))}) for item in items])
 
 
-def test_steps_by_hand_and_their_licences_stand_in_the_lineage(ship: ModuleType, family: Path) -> None:
+def test_steps_by_hand_and_their_licenses_stand_in_the_lineage(ship: ModuleType, family: Path) -> None:
     records = ship.records_behind(trace(str(family / "student")), notes(ship, WEIGHTS, CUT, *LABELS))
     names = ship.new_names(family / "teacher", family / "student", records)
     places = ship.Places(family, names)
@@ -78,22 +78,22 @@ def test_steps_by_hand_and_their_licences_stand_in_the_lineage(ship: ModuleType,
         ["cut", "teacher"],
     ]
     assert found[2].metadata["source"] == {"stated": "every second layer of it"}
-    licences = {licence: [one.attribution for one in sources] for licence, sources in all_licences(found[-1]).items()}
-    assert licences == {
+    licenses = {license: [one.attribution for one in sources] for license, sources in all_licenses(found[-1]).items()}
+    assert licenses == {
         "CC BY 4.0": ["questions of one"],
         "CC BY-SA 4.0": ["questions of another"],
         "MIT": ["owner/e5, its authors"],
     }
-    assert licence_of(all_data(found[-1])) == ("cc-by-sa-4.0", None)
+    assert license_of(all_data(found[-1])) == ("cc-by-sa-4.0", None)
     again = ship.records_behind(trace(str(kept)), notes(ship))
     assert [one.name for one in again[:-1]] == ["e5", "teacher", "cut"], "what was shipped can be shipped again"
 
 
 def test_a_note_on_a_source_leaves_the_others(ship: ModuleType, family: Path) -> None:
-    note = {"name": "mine", "role": "train", "licence": "CC0", "origin": "me"}
+    note = {"name": "mine", "role": "train", "license": "CC0", "origin": "me"}
     records = ship.records_behind(trace(str(family / "teacher")), notes(ship, WEIGHTS, note))
     (data,) = records[-1].data
-    assert [(one.name, one.licence) for one in data.sources] == [("sqac", "CC BY-SA 4.0"), ("mine", "CC0")]
+    assert [(one.name, one.license) for one in data.sources] == [("sqac", "CC BY-SA 4.0"), ("mine", "CC0")]
 
 
 def test_what_nobody_knows_is_refused(ship: ModuleType, family: Path) -> None:

@@ -181,11 +181,11 @@ class Handler(BaseHTTPRequestHandler):
         ]
 
     def _validate(self, card: str) -> Any:
-        """The rules of the hub that matter here: YAML, a known licence, a list of results with names and values."""
+        """The rules of the hub that matter here: YAML, a known license, a list of results with names and values."""
         found = re.match(r"---\n(.*?)\n---\n", card, re.S)
         data = yaml.safe_load(found[1]) if found else None
-        licences = ("apache-2.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-sa-3.0", "other")
-        if not isinstance(data, dict) or data.get("license") not in licences:
+        licenses = ("apache-2.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-sa-3.0", "other")
+        if not isinstance(data, dict) or data.get("license") not in licenses:
             raise Refused(400, message="license must be one of the hub's")
         for model in data.get("model-index", []):
             for result in model["results"]:

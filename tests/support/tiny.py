@@ -96,10 +96,10 @@ def pad_token_id(architecture: str = "roberta") -> int:
     return _SPECIAL[architecture].index("[PAD]" if "[PAD]" in _SPECIAL[architecture] else "<pad>")
 
 
-def example(id: str, question: str, context: str, *answers: str, title: str = "", labelled: bool = True) -> Example:
+def example(id: str, question: str, context: str, *answers: str, title: str = "", labeled: bool = True) -> Example:
     """An example whose answers are found in the context by search; none given: unanswerable."""
     golds = tuple(Answer.at(context, start := context.index(text), start + len(text)) for text in answers)
-    return Example(id=id, question=question, context=context, answers=golds, title=title, labelled=labelled)
+    return Example(id=id, question=question, context=context, answers=golds, title=title, labeled=labeled)
 
 
 def tiny_examples(*, unanswerable: bool = True) -> list[Example]:

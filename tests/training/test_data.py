@@ -43,7 +43,7 @@ def test_examples_know_their_file_also_those_that_were_made_of_others(files: dic
     data = load_training_data(settings(files, other_paragraphs=1.5))
     made = [each for each in data.train if "~" in each.id]
     assert len(made) == round(1.5 * 10)  # six answered questions of one file, four of the other
-    assert all(each.labelled and not each.answers for each in made)
+    assert all(each.labeled and not each.answers for each in made)
     for each in data.train:
         assert data.file(each) == files["pt" if each.id.startswith("pt") else "es"]
 
@@ -82,8 +82,8 @@ def test_weights_and_languages_are_noted_and_a_sliced_run_is_the_whole_one(
     one, other = (path / "model.safetensors" for path in (whole.path, result.path))
     assert one.read_bytes() == other.read_bytes()
     expected = [
-        {"file": files["es"], "language": "es", "licence": "", "questions": 7, "weight": 1.0},
-        {"file": files["pt"], "language": "pt", "licence": "", "questions": 4, "weight": 0.5},
+        {"file": files["es"], "language": "es", "license": "", "questions": 7, "weight": 1.0},
+        {"file": files["pt"], "language": "pt", "license": "", "questions": 4, "weight": 0.5},
     ]
     assert json.loads((whole.path / "run.json").read_text())["source"]["files"] == expected
     assert json.loads((whole.path / "destila.json").read_text())["source"]["files"] == expected

@@ -155,16 +155,16 @@ def test_the_better_recipe_is_two_stages_of_the_papers_shape() -> None:
 
 
 def test_a_general_stage_lies_over_the_better_recipe() -> None:
-    files = ["--config", "best", "--config", "general", "--unlabelled.files", "textos"]
+    files = ["--config", "best", "--config", "general", "--unlabeled.files", "textos"]
     text, inside, answers = stages_to_do(parse_arguments(DistillSettings, files, command="destila distill"))
-    assert (text.unlabelled.text_only, inside.unlabelled.text_only, answers.unlabelled.text_only) == (
+    assert (text.unlabeled.text_only, inside.unlabeled.text_only, answers.unlabeled.text_only) == (
         True,
         False,
         False,
     )
     assert (text.student.initial, inside.student.name) == ("teacher", "runs/best-general-text")
     assert (text.loss.relations, text.loss.attention, text.loss.task, text.loss.scale) == (1.0, 0.0, 0.0, "start")
-    assert inside.unlabelled.questions == answers.unlabelled.questions > 0
+    assert inside.unlabeled.questions == answers.unlabeled.questions > 0
     assert (inside.teacher.other_paragraphs, answers.loss.scale) == (1, "none")
 
 

@@ -40,9 +40,9 @@ Array = NDArray[np.float64]
     [
         (gold((2,), (0,), (1,)), gold((5,), (0,), (1,))),
         (gold((1, 3), (0,), (0, 1)), gold((2, 5, 4), (0,), (1,))),
-        (gold((2,), (), (1,)), gold((5,), (), (1,))),  # nobody has labelled the second row
+        (gold((2,), (), (1,)), gold((5,), (), (1,))),  # nobody has labeled the second row
     ],
-    ids=["one gold", "several golds", "unlabelled"],
+    ids=["one gold", "several golds", "unlabeled"],
 )
 def test_task_loss(marks: tuple[Tensor, Tensor]) -> None:
     start, end = draw(ROWS, TOKENS, seed=1), draw(ROWS, TOKENS, seed=2)
@@ -58,7 +58,7 @@ def test_task_loss_of_one_gold_is_cross_entropy() -> None:
     assert torch.allclose(task_loss(start, end, marks, marks, full), expected, rtol=1e-12)
 
 
-def test_an_unlabelled_row_has_no_gradient() -> None:
+def test_an_unlabeled_row_has_no_gradient() -> None:
     start = draw(ROWS, TOKENS).requires_grad_()
     task_loss(start, start, gold((2,), (), (1,)), gold((2,), (), (1,)), MASK).backward()
     assert (start.grad[1] == 0).all()

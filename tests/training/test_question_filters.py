@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_built_in_maker_asks_about_exact_spans_and_asks_the_same_again(place: Path) -> None:
     found = passages_of(resolve(DataGenerateSettings, {"folder": "folder", "cache": "cache"}))
     assert [passage.title for passage in found] == [f"{town}.txt" for town in sorted(TOWNS)]
-    whole = [Passage("todo.txt", passage.text) for passage in found]  # one document: passages have neighbours
+    whole = [Passage("todo.txt", passage.text) for passage in found]  # one document: passages have neighbors
     makers = [BuiltInMaker(whole, count=10, seed=seed) for seed in (1, 1, 2)]
     made = [[maker.make(passage).drafts for passage in whole] for maker in makers]
     assert made[0] == made[1] != made[2]

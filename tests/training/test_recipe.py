@@ -258,12 +258,12 @@ def test_a_share_of_the_windows_without_an_answer_is_trained_on() -> None:
     offsets = np.zeros((0, 2), np.int32)
     plain = {"input_ids": np.arange(4, dtype=np.int32), "context_start": 1, "context_end": 3, "offsets": offsets}
     windows = [
-        Window(example=number, **plain, labelled=number % 3 != 2, starts=(1,) * (number % 3 == 0))
+        Window(example=number, **plain, labeled=number % 3 != 2, starts=(1,) * (number % 3 == 0))
         for number in range(300)
     ]
     some = without_some_negatives(windows, 0.25)
-    assert [window for window in some if window.starts or not window.labelled] == [
-        window for window in windows if window.starts or not window.labelled
+    assert [window for window in some if window.starts or not window.labeled] == [
+        window for window in windows if window.starts or not window.labeled
     ]
     assert 10 <= len(some) - 200 <= 40  # of 100
     assert some == without_some_negatives(windows, 0.25)

@@ -8,7 +8,7 @@ from destila.cli.result import show
 from destila.config import CardSettings
 from destila.core.language import say
 from destila.core.runs import read_json, write_json
-from destila.data.licences import describe_data
+from destila.data.licenses import describe_data
 from destila.data.sources import load_gold
 from destila.evaluation import evaluate
 from destila.inference.reader import Reader

@@ -1,4 +1,4 @@
-"""`destila data augment`: write more training questions, made of labelled ones."""
+"""`destila data augment`: write more training questions, made of labeled ones."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def run(settings: DataAugmentSettings) -> None:
     """Read the files together, and write variations of their questions; the questions themselves are not among them.
 
     Raises:
-        UserError: no output is named; no question is labelled; a file cannot be read; the output exists, or cannot be
+        UserError: no output is named; no question is labeled; a file cannot be read; the output exists, or cannot be
             written.
     """
     if not settings.output:
@@ -24,9 +24,9 @@ def run(settings: DataAugmentSettings) -> None:
     check_file("--output", settings.output)
     output = Path(settings.output)
     check_target(output, overwrite=settings.overwrite)
-    examples = [example for example in load_examples(settings.files) if example.labelled]
+    examples = [example for example in load_examples(settings.files) if example.labeled]
     if not examples:
-        raise UserError(" ".join(settings.files), "has no labelled question", "Give files with answers.")
+        raise UserError(" ".join(settings.files), "has no labeled question", "Give files with answers.")
     made = variations(examples, settings.variation)
     save(made, output)
     answerable = sum(bool(example.answers) for example in made)

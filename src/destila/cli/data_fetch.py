@@ -1,4 +1,4 @@
-"""`destila data fetch`: download a named data set and say where its files are, under which licence."""
+"""`destila data fetch`: download a named data set and say where its files are, under which license."""
 
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ def run(settings: DataFetchSettings) -> list[Path]:
     width = max(len(source.key) for source in sources)
     entries, lines = list[dict[str, Any]](), list[str]()
     for source, path in zip(sources, paths, strict=True):
-        lines.append(f"{source.key:{width}}  {path.stat().st_size:12,} bytes  {source.licence:13}  {path}")
+        lines.append(f"{source.key:{width}}  {path.stat().st_size:12,} bytes  {source.license:13}  {path}")
         entry = {"name": source.key, "path": str(path), "bytes": path.stat().st_size, "sha256": digest(path)}
-        entries.append(entry | {"licence": source.licence, "address": source.address})
+        entries.append(entry | {"license": source.license, "address": source.address})
     show({"files": entries}, "\n".join(lines), json=settings.json)
     return paths

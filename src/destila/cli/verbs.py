@@ -10,7 +10,7 @@ VERBS = {
     "data check": "check every answer of a data set against its context",
     "data fetch": "download a named data set",
     "data convert": "convert between SQuAD JSON, JSONL and Parquet",
-    "data augment": "labelled questions -> more of them to train on",
+    "data augment": "labeled questions -> more of them to train on",
     "data generate": "a folder of documents -> questions about them",
     "pretrain": "raw text -> encoder",
     "finetune": "encoder + questions -> teacher",

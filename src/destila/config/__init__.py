@@ -21,7 +21,7 @@ from destila.config.distill import (
     LossSettings,
     StudentSettings,
     TeacherSettings,
-    UnlabelledSettings,
+    UnlabeledSettings,
 )
 from destila.config.documents import DocumentSettings, FolderSettings, UploadSettings
 from destila.config.generate import DataGenerateSettings, FilterSettings, GenerationSettings, GeneratorSettings
@@ -60,5 +60,5 @@ __all__ += ["FinetuneSettings", "FolderSettings", "LimitSettings", "LossSettings
 __all__ += ["ModelSettings"]
 __all__ += ["PretrainSettings", "PretrainedModelSettings", "PushSettings", "QueueSettings", "ReportSettings"]
 __all__ += ["RunSettings", "ServeSettings", "ShapeSettings", "StageSettings", "StudentSettings", "TeacherSettings"]
-__all__ += ["TextSettings", "TrainingCommandSettings", "TrainingSettings", "TrimSettings", "UnlabelledSettings"]
+__all__ += ["TextSettings", "TrainingCommandSettings", "TrainingSettings", "TrimSettings", "UnlabeledSettings"]
 __all__ += ["UploadSettings", "VariationSettings", "WindowSettings"]

@@ -200,7 +200,7 @@ class VariationSettings:
 
 @settings
 class DataAugmentSettings:
-    """Write more training questions: other names, numbers, words and neighbours, the answer where it was."""
+    """Write more training questions: other names, numbers, words and neighbors, the answer where it was."""
 
     files: list[str] = positional(default_factory=list)
     """SQuAD JSON, JSONL or Parquet files, or named sources."""

@@ -19,7 +19,7 @@ class TeacherSettings:
     ensemble: list[str] = strings()
     """More readers, such as other seeds; what all say is averaged. For losses of logits alone."""
     other_paragraphs: CountOrZero = 0
-    """So many other paragraphs that each training question is read in, too, labelled by the teacher alone."""
+    """So many other paragraphs that each training question is read in, too, labeled by the teacher alone."""
     cache: str = "runs/cache"
     """Directory for what is computed once from a teacher, and used again by other runs."""
 
@@ -83,7 +83,7 @@ class LossSettings:
 
 
 @settings
-class UnlabelledSettings:
+class UnlabeledSettings:
     """Raw text for a teacher to label. Its tokens are the student's, and must be byte-level as RoBERTa's are."""
 
     files: list[str] = strings()
@@ -91,13 +91,13 @@ class UnlabelledSettings:
     weights: dict[str, NonNegative] = field(default_factory=weights_by_source)
     """How often a token of each source is read; 1 unless given. A source is what file names begin with."""
     store: str = "runs/text"
-    """Directory of the tokenised text, one subdirectory for each set of files and tokenizer."""
+    """Directory of the tokenized text, one subdirectory for each set of files and tokenizer."""
     workers: Annotated[int, Ge(-1)] = -1
-    """Processes that tokenise and make rows ahead of training; -1: as many as the cores and the device want."""
+    """Processes that tokenize and make rows ahead of training; -1: as many as the cores and the device want."""
     text_only: bool = False
     """Train on rows of this text alone, laid out as question and context, without gold answers: the general stage."""
     questions: CountOrZero = 0
-    """So many questions made of this text that stand beside those of the data, labelled by the teacher alone."""
+    """So many questions made of this text that stand beside those of the data, labeled by the teacher alone."""
     cloze: ClozeSettings = field(default_factory=ClozeSettings)
     """How questions are made of the text; their span loss, and so its weight, plays no part here."""
 
@@ -108,8 +108,8 @@ class DistillStageSettings(StageSettings):
 
     teacher: dict[str, Any] = field(default_factory=dict)
     """What differs in [teacher]."""
-    unlabelled: dict[str, Any] = field(default_factory=dict)
-    """What differs in [unlabelled]."""
+    unlabeled: dict[str, Any] = field(default_factory=dict)
+    """What differs in [unlabeled]."""
     loss: dict[str, Any] = field(default_factory=dict)
     """What differs in [loss]."""
 
@@ -135,7 +135,7 @@ class DistillSettings(TrainingCommandSettings):
     """Who teaches; its tokenizer is the student's too, unless the student brings one."""
     student: StudentSettings = field(default_factory=StudentSettings)
     """Who learns."""
-    unlabelled: UnlabelledSettings = field(default_factory=UnlabelledSettings)
+    unlabeled: UnlabeledSettings = field(default_factory=UnlabeledSettings)
     """Raw text beside the questions, or in their place."""
     loss: LossSettings = field(default_factory=LossSettings)
     """What is matched, and how much each term weighs."""

@@ -74,7 +74,7 @@ def parse_arguments(cls: type[Settings], arguments: Sequence[str], *, command: s
 
 
 def typed_names(cls: type, arguments: Sequence[str]) -> dict[str, str]:
-    """How the flags of a command line were spelt, by the setting that each sets."""
+    """How the flags of a command line were spelled, by the setting that each sets."""
     known = _flags(cls)
     return {known[flag]: name for flag, name in _canonical(arguments, list(known))[1].items() if flag in known}
 
@@ -88,7 +88,7 @@ def tell_as_typed(error: UserError, typed: Mapping[str, str]) -> None:
 
 
 def _canonical(arguments: Sequence[str], known: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The arguments with the flags spelt as the parser knows them, and how each of these was typed."""
+    """The arguments with the flags spelled as the parser knows them, and how each of these was typed."""
     spelling = {flag.replace("_", "-"): flag for flag in [*known, "--config"]}
     canonical, typed = list[str](), dict[str, str]()
     for text in arguments:
@@ -126,7 +126,7 @@ def _as_typed(problem: str, typed: Mapping[str, str]) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    typed: Mapping[str, str] = {}  # how the flags of the command line were spelt
+    typed: Mapping[str, str] = {}  # how the flags of the command line were spelled
 
     def error(self, message: str) -> typing.NoReturn:
         flags, sign, rest = message.removeprefix("argument ").partition(": ")

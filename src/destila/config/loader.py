@@ -2,7 +2,7 @@
 
 One settings dataclass is one command, and nested dataclasses are TOML tables. A text where a table belongs is the first
 thing that one says of it: `teacher = "models/teacher"` is `[teacher] name = ...`. pydantic checks types and ranges;
-what it lacks, the nearest known key for a misspelt one, is added here. `destila.config.flags` reads command lines.
+what it lacks, the nearest known key for a misspelled one, is added here. `destila.config.flags` reads command lines.
 """
 
 import contextlib

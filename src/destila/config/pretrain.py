@@ -21,7 +21,7 @@ class TextSettings:
     weights: dict[str, NonNegative] = field(default_factory=weights_by_source)
     """How often a token of each source is read; 1 unless given. A source is what file names begin with."""
     store: str = "runs/text"
-    """Directory of the tokenised text, one subdirectory for each set of files and settings."""
+    """Directory of the tokenized text, one subdirectory for each set of files and settings."""
     tokenizer: str = ""
     """Directory of a byte-level tokenizer.json to use; empty: train one on the text."""
     vocabulary_size: Count = 16000
@@ -29,7 +29,7 @@ class TextSettings:
     tokenizer_megabytes: Positive = 64.0
     """Text that the tokenizer is trained on, drawn evenly from the weighted sources."""
     workers: Annotated[int, Ge(-1)] = -1
-    """Processes that tokenise and make rows ahead of training; -1: as many as the cores and the device want."""
+    """Processes that tokenize and make rows ahead of training; -1: as many as the cores and the device want."""
 
 
 @settings
@@ -38,7 +38,7 @@ class ClozeSettings:
     """Share of the rows that get a question, where the passage has one; the others serve masked words alone."""
     unanswerable: Share = 0.1
     """Share of the questions whose span does not occur in the context: the right answer is none."""
-    neighbourhood: Share = 0.4
+    neighborhood: Share = 0.4
     """Share of the questions that are cut to some words on both sides of the gap."""
     interrogative: Share = 0.3
     """Share of the questions that open with an interrogative instead of showing the gap."""

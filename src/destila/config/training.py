@@ -41,7 +41,7 @@ class DataSettings:
     languages: dict[str, str] = field(default_factory=dict)
     """Language of a file, by its name or stem, for the record; else what "language" in the head of SQuAD JSON says."""
     other_paragraphs: NonNegative = 0.0
-    """Questions labelled "no answer" for each answered one: set before another paragraph in which none of its answers
+    """Questions labeled "no answer" for each answered one: set before another paragraph in which none of its answers
     occurs, of the same article if there is one; 0.5: for half of them."""
     crop: CountOrZero = 0
     """Cut training contexts that are longer than so many characters, at sentences around the answer; 0: never."""
@@ -56,7 +56,7 @@ class WindowSettings:
     length: Annotated[int, Ge(16)] = 384
     """Tokens of one model input, question and special tokens included."""
     stride: CountOrZero = 128
-    """Tokens of context that neighbouring windows share."""
+    """Tokens of context that neighboring windows share."""
     max_answer_tokens: Count = 30
     """The longest answer that the decoder considers, in tokens."""
 

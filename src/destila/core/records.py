@@ -61,7 +61,7 @@ class Example:
         answers: the gold answers, every one right; empty means that the question is unanswerable.
         title: the article that the context comes from; the cluster of bootstrap intervals.
         source: the data set that it comes from, if the file says so.
-        labelled: False where nobody has said what the answer is (then `answers` is empty and means nothing).
+        labeled: False where nobody has said what the answer is (then `answers` is empty and means nothing).
     """
 
     id: str
@@ -70,7 +70,7 @@ class Example:
     answers: tuple[Answer, ...] = ()
     title: str = ""
     source: str = ""
-    labelled: bool = True
+    labeled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@
       checkpoints/      step-00000100/ (all state needed to resume), best-00000100/ (a loadable model)
       config.json, model.safetensors, tokenizer.json, destila.json      the best model, once the run has finished
 
-Invariant: every file and directory appears whole or not at all. Writers fill a temporary neighbour, flush it to the
+Invariant: every file and directory appears whole or not at all. Writers fill a temporary neighbor, flush it to the
 disk and rename it; a kill at any moment leaves either the old or the new content.
 """
 

@@ -1,4 +1,4 @@
-"""Did you mean ...? The one place that guesses which name a misspelt one was to be."""
+"""Did you mean ...? The one place that guesses which name a misspelled one was to be."""
 
 import difflib
 from collections.abc import Iterable, Sequence

@@ -53,7 +53,7 @@ PARAGRAPHS_PER_BATCH = 1000
 
 @dataclass(frozen=True)
 class TokenStore:
-    """Tokenised text."""
+    """Tokenized text."""
 
     path: Path
     tokenizer: Tokenizer
@@ -201,7 +201,7 @@ def _build(directory: Path, first: _FirstPass, tokenizer: Tokenizer) -> None:
     dtype = "uint16" if lexicon.size <= 2**16 else "uint32"
     parts = [directory / f"part-{number:05d}.bin" for number in range(len(files))]
     jobs = [(path, keep, part, dtype, lexicon.newline) for path, keep, part in zip(files, kept, parts, strict=True)]
-    counts = _map(_tokenise, jobs, first.workers, what="tokenising")
+    counts = _map(_tokenize, jobs, first.workers, what="tokenizing")
     _join(directory / TOKENS_FILE, parts)
     read = {"paragraphs": sum(map(len, kept)), "kept": int(sum(keep.sum() for keep in kept)), "tokens": sum(counts)}
     record = {"format": FORMAT, "dtype": dtype, "sources": _ranges(files, counts), "counts": read}
@@ -262,7 +262,7 @@ def _chosen(job: tuple[Path, NDArray[np.bool_]]) -> list[str]:
     return [text for text, wanted in zip(texts, chosen, strict=True) if wanted]
 
 
-def _tokenise(job: tuple[Path, NDArray[np.bool_], Path, str, int]) -> int:
+def _tokenize(job: tuple[Path, NDArray[np.bool_], Path, str, int]) -> int:
     """Write the tokens of a file's kept paragraphs; returns how many."""
     path, keep, part, dtype, newline = job
     tokenizer, written = load_tokenizer(part.parent), 0
@@ -302,7 +302,7 @@ def _join(target: Path, parts: Sequence[Path]) -> None:
 
 
 def _ranges(files: Sequence[Path], counts: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """Where each source begins and ends, in tokens; files of one source are neighbours."""
+    """Where each source begins and ends, in tokens; files of one source are neighbors."""
     ranges: dict[str, tuple[int, int]] = {}
     end = 0
     for path, count in zip(files, counts, strict=True):

@@ -1,4 +1,4 @@
-"""More rows: questions set before other paragraphs, for a teacher to label, or labelled "no answer".
+"""More rows: questions set before other paragraphs, for a teacher to label, or labeled "no answer".
 
 Mental model: what a teacher believes about a question in a paragraph that does not answer it (or does, by another
 phrase) is as good a lesson as what it believes about the right one, and needs no gold answer. Without a teacher, a
@@ -18,28 +18,28 @@ from destila.core.records import Example
 TRIES = 50  # paragraphs drawn from everywhere before all are looked at: a question has few that do not fit
 
 
-def paired(examples: Sequence[Example], *, paragraphs: float, seed: int, labelled: bool = False) -> list[Example]:
+def paired(examples: Sequence[Example], *, paragraphs: float, seed: int, labeled: bool = False) -> list[Example]:
     """Each question before `paragraphs` others (or all, if there are fewer).
 
     Args:
         paragraphs: for each question; of 1.5, half of the questions get two and the others one.
-        labelled: say that these have no answer: only of questions with gold answers, and where none of these occurs in
-            the paragraph. False: they are left unlabelled.
+        labeled: say that these have no answer: only of questions with gold answers, and where none of these occurs in
+            the paragraph. False: they are left unlabeled.
     """
     generator, pool = random.Random(seed), _Paragraphs(examples)
-    asked = [example for example in examples if example.answers] if labelled else list(examples)
+    asked = [example for example in examples if example.answers] if labeled else list(examples)
     whole = int(paragraphs)
     more = round((paragraphs - whole) * len(asked))
     with_more = set(generator.sample(range(len(asked)), more)) if more else set[int]()
     pairs = []
     for place, example in enumerate(asked):
         for number in range(whole + (place in with_more)):
-            context = pool.draw(example, generator, without_answers=labelled)
+            context = pool.draw(example, generator, without_answers=labeled)
             if context is None:
                 break
-            mark = "~" if labelled else "+"
+            mark = "~" if labeled else "+"
             new_id = f"{example.id}{mark}{number + 1}"
-            pairs.append(replace(example, id=new_id, context=context, answers=(), labelled=labelled))
+            pairs.append(replace(example, id=new_id, context=context, answers=(), labeled=labeled))
     return pairs
 
 

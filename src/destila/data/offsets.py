@@ -1,6 +1,6 @@
 """What an `answer_start` may count: characters as Python does, or what the program that wrote it took for characters.
 
-JavaScript and Java count UTF-16 units, Go and Rust bytes; texts lost their `\\r`, or got one, after they were labelled;
+JavaScript and Java count UTF-16 units, Go and Rust bytes; texts lost their `\\r`, or got one, after they were labeled;
 accents were composed, white space was put in one. Which of these a file counts is seen in what its answers say: the
 unit under which most of them stand where they are said to. This module mends nothing.
 """

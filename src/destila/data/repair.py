@@ -74,7 +74,7 @@ class Tally:
     examples: int
     answerable: int
     unanswerable: int
-    unlabelled: int
+    unlabeled: int
     answers: int
 
 
@@ -144,8 +144,8 @@ class Judge:
         self._outcomes["dropped"] += len(raw.answers) - len(answers)
         mended = _mended(distinct, raw) if self.gold == "repaired" else 0
         self._outcomes.update(mended=mended, kept=len(distinct) - mended)
-        labelled = bool(raw.answers) or raw.impossible is not None
-        self.examples.append(Example(raw.id, raw.question, raw.context, distinct, raw.title, raw.source, labelled))
+        labeled = bool(raw.answers) or raw.impossible is not None
+        self.examples.append(Example(raw.id, raw.question, raw.context, distinct, raw.title, raw.source, labeled))
 
     def _answers(self, raw: RawExample) -> tuple[list[Answer], list[Problem]]:
         answers, problems = list[Answer](), list[Problem]()
@@ -206,20 +206,20 @@ def _mended(answers: Iterable[Answer], raw: RawExample) -> int:
     return sum((answer.text, answer.start) not in stated for answer in answers)
 
 
-def _sort(has_answers: bool, labelled: bool) -> str:
-    return "answerable" if has_answers else "unanswerable" if labelled else "unlabelled"
+def _sort(has_answers: bool, labeled: bool) -> str:
+    return "answerable" if has_answers else "unanswerable" if labeled else "unlabeled"
 
 
 def _sorts(examples: Iterable[Example]) -> Counter[str]:
     counted: Counter[str] = Counter()
     for example in examples:
-        counted.update(("examples", _sort(bool(example.answers), example.labelled)))
+        counted.update(("examples", _sort(bool(example.answers), example.labeled)))
         counted["answers"] += len(example.answers)
     return counted
 
 
 def _tally(counted: Counter[str]) -> Tally:
-    return Tally(*(counted[name] for name in ("examples", "answerable", "unanswerable", "unlabelled", "answers")))
+    return Tally(*(counted[name] for name in ("examples", "answerable", "unanswerable", "unlabeled", "answers")))
 
 
 def _short(text: str) -> str:

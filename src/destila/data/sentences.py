@@ -2,7 +2,7 @@
 
 Invariants: spans are [start, end) in code points of the text, in order, without white space at their edges; together
 they hold every character that is not white space; a passage is no longer than asked. Time is linear in the text. The
-rules are for Spanish and small on purpose: a wrong cut costs a passage its neighbour's context, no answer its text.
+rules are for Spanish and small on purpose: a wrong cut costs a passage its neighbor's context, no answer its text.
 """
 
 import re

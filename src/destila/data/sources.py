@@ -1,6 +1,6 @@
 """Names for published Spanish data sets, and the way from a name, or a path, to a checked local file.
 
-A `Source` is one file of a data set: where it is published, under which licence, and the SHA-256 of what is published
+A `Source` is one file of a data set: where it is published, under which license, and the SHA-256 of what is published
 there. Files live under `<cache>/<name>/<split>.json`; a file put there by hand is as good as a fetched one.
 
 Invariant: a file is in the cache whole or not at all, and its digest is compared on every use: with the published one
@@ -36,7 +36,7 @@ class Source:
     name: str
     split: str
     address: str  # what is downloaded
-    licence: str
+    license: str
     sha256: str | None = None  # digest of what is downloaded; None where none is published
     member: str = ""  # the file's path inside the download, if that is a zip archive
 

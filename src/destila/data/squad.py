@@ -4,7 +4,7 @@ A file is read in three steps: bytes to Python values, values to `RawExample`s (
 with its place), and those through `repair.judge`. Invariant: what `save` writes, `read` gives back, equal and in order.
 
 How a file says that a question has no answer: `is_impossible: true`, or, in JSONL and Parquet, an empty list of answers
-(the convention of the hub's squad_v2). A question without answers about which the file says nothing is unlabelled. This
+(the convention of the hub's squad_v2). A question without answers about which the file says nothing is unlabeled. This
 module knows no named sources and downloads nothing; see `destila.data.sources`.
 """
 
@@ -215,7 +215,7 @@ def _parquet_rows(path: Path, fields: Fields) -> Iterator[tuple[str, str, dict[s
 def save(examples: Sequence[Example], path: Path) -> None:
     """Write a data file, whole or not at all; the ending says how.
 
-    SQuAD JSON is version 2.0 if any question is unanswerable, else 1.1. Neighbouring questions of one article share an
+    SQuAD JSON is version 2.0 if any question is unanswerable, else 1.1. Neighboring questions of one article share an
     entry, and those of one context a paragraph; their order stays.
 
     Raises:
@@ -235,7 +235,7 @@ def save(examples: Sequence[Example], path: Path) -> None:
 
 
 def _squad_document(examples: Sequence[Example]) -> dict[str, Any]:
-    second = any(example.labelled and not example.answers for example in examples)
+    second = any(example.labeled and not example.answers for example in examples)
     articles: list[dict[str, Any]] = []
     for (title, source), members in groupby(examples, key=lambda example: (example.title, example.source)):
         paragraphs = [
@@ -249,8 +249,8 @@ def _squad_document(examples: Sequence[Example]) -> dict[str, Any]:
 def _question(example: Example, *, second: bool) -> dict[str, Any]:
     answers = [{"text": answer.text, "answer_start": _start(answer)} for answer in example.answers]
     entry: dict[str, Any] = {"id": example.id, "question": example.question, "answers": answers}
-    # An unlabelled question says nothing of being impossible: that is how it stays unlabelled.
-    return entry | {"is_impossible": not answers} if second and example.labelled else entry
+    # An unlabeled question says nothing of being impossible: that is how it stays unlabeled.
+    return entry | {"is_impossible": not answers} if second and example.labeled else entry
 
 
 def _start(answer: Answer) -> int:
@@ -260,7 +260,7 @@ def _start(answer: Answer) -> int:
 def _row(example: Example) -> dict[str, Any]:
     row: dict[str, Any] = {"id": example.id, "title": example.title, "context": example.context}
     row["question"] = example.question
-    if example.labelled:
+    if example.labeled:
         texts, starts = [answer.text for answer in example.answers], [_start(answer) for answer in example.answers]
         row["answers"] = {"text": texts, "answer_start": starts}
     return row | {"source": example.source} if example.source else row

@@ -1,6 +1,6 @@
 """The windows of many examples and of texts of any length, a bounded number at a time, made ahead of their use.
 
-Mental model: short contexts are cut together, as `WindowBuilder.build` does it. A long one is tokenised in pieces, and
+Mental model: short contexts are cut together, as `WindowBuilder.build` does it. A long one is tokenized in pieces, and
 a piece ends where the tokenizer would have ended a token anyway, before a space between two words, so that the tokens
 of the pieces, one after the other, are the tokens of the text. No list of tokenizers says where that is so: each cut is
 tried on the text around it, and a text without such a place stays whole.
@@ -19,13 +19,13 @@ from tokenizers import Tokenizer
 from destila.core.records import Example
 from destila.data.reading_form import in_original, reading_form
 from destila.data.tokenizers import encodable
-from destila.data.windows import Tokenised, Window, WindowBuilder
+from destila.data.windows import Tokenized, Window, WindowBuilder
 
 EXAMPLES_AT_ONCE = 512  # sorted by length together: enough that hardly anything is padding
 CHARACTERS_AT_ONCE = 4_000_000  # some million tokens: 30 MB with their offsets and logits
 LONG_TEXT = 131_072  # characters; a longer context is read in pieces
 PIECE = 65_536  # characters: some 15,000 tokens, whose encodings take 3 MB
-AROUND = 64  # characters on each side of a cut that are tokenised to try it
+AROUND = 64  # characters on each side of a cut that are tokenized to try it
 TRIES = 4  # places that are tried for each kind of white space before a piece grows
 
 Item = TypeVar("Item")
@@ -42,7 +42,7 @@ def stream(builder: WindowBuilder, examples: Sequence[Example]) -> Iterator[list
         if is_long:
             yield from _of_long_text(builder, index, example)
         else:
-            short.append(replace(example, answers=(), labelled=False))
+            short.append(replace(example, answers=(), labeled=False))
             characters += len(example.context)
     if short:
         yield _renumbered(builder.build(short), len(examples) - len(short))
@@ -53,22 +53,22 @@ def _renumbered(windows: list[Window], first: int) -> list[Window]:
 
 
 def _of_long_text(builder: WindowBuilder, index: int, example: Example) -> Iterator[list[Window]]:
-    questions = builder.tokenise([example.question], clean=False)
+    questions = builder.tokenize([example.question], clean=False)
     question = questions[example.question].ids
-    rest, first = Tokenised(np.zeros(0, np.int32), np.zeros((0, 2), np.int32)), 0  # tokens from the `first` on
+    rest, first = Tokenized(np.zeros(0, np.int32), np.zeros((0, 2), np.int32)), 0  # tokens from the `first` on
     windows = list[Window]()
     form, spans = reading_form(example.context)  # of the whole: a piece in capitals does not make a text in capitals
     for start, end in pieces(form, builder.tokenizer):
         part = form[start:end]
-        text = builder.tokenise([part], clean=True, as_it_is=True)[part]
+        text = builder.tokenize([part], clean=True, as_it_is=True)[part]
         offsets = in_original(text.offsets + np.int32(start), spans, len(example.context))
-        rest = Tokenised(np.append(rest.ids, text.ids), np.concatenate([rest.offsets, offsets]))
+        rest = Tokenized(np.append(rest.ids, text.ids), np.concatenate([rest.offsets, offsets]))
         builder.refuse_long_questions([example], questions, {example.context: rest})
-        *whole, last = builder.cut(index, replace(example, answers=(), labelled=False), question, rest)
+        *whole, last = builder.cut(index, replace(example, answers=(), labeled=False), question, rest)
         # The last window may still grow: the next piece begins with its tokens.
         yield [replace(window, first_token=first + window.first_token) for window in whole]
         windows = [replace(last, first_token=first + last.first_token)]
-        rest = Tokenised(rest.ids[last.first_token :], rest.offsets[last.first_token :])
+        rest = Tokenized(rest.ids[last.first_token :], rest.offsets[last.first_token :])
         first += last.first_token
     yield windows
 

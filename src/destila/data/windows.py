@@ -51,9 +51,9 @@ class Window:
         input_ids: (T,) token ids, special tokens included, no padding.
         context_start: position of the first context token; `context_end`: one past the last.
         offsets: (N, 2) first character and one past the last of each context token, in the original context.
-        labelled: False where nobody has said what the answer is.
+        labeled: False where nobody has said what the answer is.
         starts: gold start positions in this window, one for each distinct gold that lies wholly inside it; `ends`: the
-            positions of their last tokens. Empty in a labelled window: it holds no answer, and the label is position 0.
+            positions of their last tokens. Empty in a labeled window: it holds no answer, and the label is position 0.
         first_token: which token of the whole context stands at `context_start`.
     """
 
@@ -62,7 +62,7 @@ class Window:
     context_start: int
     context_end: int
     offsets: Ids
-    labelled: bool = True
+    labeled: bool = True
     starts: tuple[int, ...] = ()
     ends: tuple[int, ...] = ()
     first_token: int = 0
@@ -80,8 +80,8 @@ def longest_window(config: Mapping[str, Any]) -> int:
     return int(config["max_position_embeddings"]) - first_position(config["model_type"], config.get("pad_token_id"))
 
 
-class Tokenised(NamedTuple):
-    """A tokenised text: ids (N,) and clean offsets (N, 2)."""
+class Tokenized(NamedTuple):
+    """A tokenized text: ids (N,) and clean offsets (N, 2)."""
 
     ids: Ids
     offsets: Ids
@@ -100,7 +100,7 @@ class WindowBuilder:
     Args:
         tokenizer: must put special tokens around a pair; its truncation and padding are switched off in place.
         length: most tokens of a window, question and special tokens included.
-        stride: tokens of context that neighbours share; at most half of the context's room, so that work stays linear.
+        stride: tokens of context that neighbors share; at most half of the context's room, so that work stays linear.
         pad_id: the id that `collate` pads these windows with.
     """
 
@@ -114,15 +114,15 @@ class WindowBuilder:
         Raises:
             UserError: questions so long that fewer than 16 tokens of a longer context would fit beside them.
         """
-        questions = self.tokenise((example.question for example in examples), clean=False)
-        contexts = self.tokenise((example.context for example in examples), clean=True)
+        questions = self.tokenize((example.question for example in examples), clean=False)
+        contexts = self.tokenize((example.context for example in examples), clean=True)
         self.refuse_long_questions(examples, questions, contexts)
         windows: list[Window] = []
         for index, example in enumerate(examples):
             windows += self.cut(index, example, questions[example.question].ids, contexts[example.context])
         return windows
 
-    def tokenise(self, texts: Iterable[str], *, clean: bool, as_it_is: bool = False) -> dict[str, Tokenised]:
+    def tokenize(self, texts: Iterable[str], *, clean: bool, as_it_is: bool = False) -> dict[str, Tokenized]:
         """Each distinct text once, in parallel.
 
         Args:
@@ -130,21 +130,21 @@ class WindowBuilder:
             as_it_is: the texts are pieces of a text that is in its reading form already.
         """
         distinct = list(dict.fromkeys(texts))
-        tokenised: dict[str, Tokenised] = {}
+        tokenized: dict[str, Tokenized] = {}
         for first in range(0, len(distinct), TEXTS_AT_ONCE):
             chunk = distinct[first : first + TEXTS_AT_ONCE]
             forms = [(text, None) if as_it_is else reading_form(text) for text in chunk]
             encodings = self.tokenizer.encode_batch([encodable(form) for form, _ in forms], add_special_tokens=False)
             for text, (_, spans), encoding in zip(chunk, forms, encodings, strict=True):
                 offsets = _clean_offsets(encoding, text, spans) if clean else np.zeros((0, 2), np.int32)
-                tokenised[text] = Tokenised(np.array(encoding.ids, np.int32), offsets)
-        return tokenised
+                tokenized[text] = Tokenized(np.array(encoding.ids, np.int32), offsets)
+        return tokenized
 
     def _room(self, question: Ids) -> int:
         return self.length - self.template.size - len(question)
 
     def refuse_long_questions(
-        self, examples: Sequence[Example], questions: dict[str, Tokenised], contexts: dict[str, Tokenised]
+        self, examples: Sequence[Example], questions: dict[str, Tokenized], contexts: dict[str, Tokenized]
     ) -> None:
         """Raise a `UserError` that names every question that leaves too little room for a context."""
         problems = []
@@ -158,7 +158,7 @@ class WindowBuilder:
             remedy = "Shorten the question, or raise the window length if the model allows it."
             raise UserError.from_problems(f"windows of {self.length} tokens", problems, remedy)
 
-    def slices(self, question: Ids, context: Tokenised) -> Slices:
+    def slices(self, question: Ids, context: Tokenized) -> Slices:
         """How a context is cut beside a question."""
         room, tokens = self._room(question), len(context.ids)
         if tokens <= room:
@@ -166,8 +166,8 @@ class WindowBuilder:
         step = room - min(self.stride, room // 2)
         return Slices(range(0, tokens - room + step, step), room)
 
-    def cut(self, index: int, example: Example, question: Ids, context: Tokenised) -> list[Window]:
-        """The windows of the `index`-th example, whose context is tokenised."""
+    def cut(self, index: int, example: Example, question: Ids, context: Tokenized) -> list[Window]:
+        """The windows of the `index`-th example, whose context is tokenized."""
         spans = {_token_span(answer.start, answer.end, context.offsets) for answer in example.answers}
         golds = sorted(span for span in spans if span)
         windows = []
@@ -183,7 +183,7 @@ class WindowBuilder:
                     context_start=context_start,
                     context_end=context_start + len(ids),
                     offsets=offsets,
-                    labelled=example.labelled,
+                    labeled=example.labeled,
                     starts=tuple(start - first + context_start for start, _ in inside),
                     ends=tuple(end - first + context_start for _, end in inside),
                     first_token=first,
@@ -238,7 +238,7 @@ class Batch:
     attention_mask: NDArray[np.int64]  # (B, T) int64, 1 at real tokens
     context_mask: NDArray[np.bool_]  # (B, T) bool, True at context tokens only; neither special tokens nor position 0
     # (B, T) bool, True at every gold start; at position 0 alone where the window holds no answer; nowhere in a row that
-    # nobody has labelled
+    # nobody has labeled
     start_positions: NDArray[np.bool_]
     end_positions: NDArray[np.bool_]  # likewise
 
@@ -254,7 +254,7 @@ def collate(windows: Sequence[Window], *, pad_id: int, length: int | None = None
         batch.input_ids[row, :tokens] = window.input_ids
         batch.attention_mask[row, :tokens] = 1
         batch.context_mask[row, window.context_start : window.context_end] = True
-        if window.labelled:
+        if window.labeled:
             batch.start_positions[row, list(window.starts or (0,))] = True
             batch.end_positions[row, list(window.ends or (0,))] = True
     return batch

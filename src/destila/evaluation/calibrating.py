@@ -101,8 +101,8 @@ def calibrate(
     with listening(progress):
         given = [item for item in items if isinstance(item, Example)]
         names = [str(item) for item in items if not isinstance(item, Example)]
-        examples = [one for one in given + (load_gold(names) if names else []) if one.labelled]
-        elsewhere = paired(examples, paragraphs=chosen.off_topic, seed=chosen.seed, labelled=True)
+        examples = [one for one in given + (load_gold(names) if names else []) if one.labeled]
+        elsewhere = paired(examples, paragraphs=chosen.off_topic, seed=chosen.seed, labeled=True)
         reader = asked if isinstance(asked, Reader) else _reader(chosen, asked)
         predictions = reader.predict([*examples, *elsewhere])
         found = fit(
@@ -139,7 +139,7 @@ def fit(
     """The same of predictions that were made already.
 
     Args:
-        examples: labelled; `predictions`: by id, under any threshold.
+        examples: labeled; `predictions`: by id, under any threshold.
         max_errors: shares of wrong answers to promise.
 
     Raises:

@@ -90,7 +90,7 @@ def reliability(scores: Floats, right: Floats) -> Reliability:
 def no_answer_curve(
     examples: Sequence[Example], predictions: Mapping[str, Prediction], *, threshold: float | None, normalizer: str
 ) -> NoAnswerCurve | Missing:
-    """F1 by threshold, over the labelled examples.
+    """F1 by threshold, over the labeled examples.
 
     Args:
         threshold: the reader's own.

@@ -55,7 +55,7 @@ def evaluate_reader(
         One report per normalizer, and the predictions that were scored.
 
     Raises:
-        UserError: no example is labelled; or there is nothing to fit a threshold on.
+        UserError: no example is labeled; or there is nothing to fit a threshold on.
     """
     started = time.perf_counter()
     predictions = dict(reader.predict(examples))
@@ -92,7 +92,7 @@ def evaluate_texts(
     """Score answers that were given already: one report per normalizer.
 
     Raises:
-        UserError: no example is labelled, or the answers do not fit the examples; see `metrics.score`.
+        UserError: no example is labeled, or the answers do not fit the examples; see `metrics.score`.
     """
     return [
         make_report(
@@ -136,7 +136,7 @@ def make_report(
         details={
             "has_answer": metrics.summary(scores, scores.has_answer),
             "no_answer": metrics.summary(scores, ~scores.has_answer),
-            "unlabelled": scores.unlabelled,
+            "unlabeled": scores.unlabeled,
             "repaired": False,
             "resamples": resamples,
             "resampled": f1.unit,
@@ -250,8 +250,8 @@ def _notes(report: Report) -> list[str]:
     notes = []
     if report.details["repaired"]:
         notes.append("Gold answers were repaired (--repair): these scores are not the official ones.")
-    if unlabelled := report.details["unlabelled"]:
-        notes.append(f"{unlabelled:,} unlabelled questions are left out.")
+    if unlabeled := report.details["unlabeled"]:
+        notes.append(f"{unlabeled:,} unlabeled questions are left out.")
     if report.details["resampled"] == "questions":
         notes.append("All questions belong to one article: intervals treat them as independent and may be too narrow.")
     if (threshold := report.details.get("no_answer_threshold")) is not None:

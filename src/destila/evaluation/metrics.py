@@ -85,7 +85,7 @@ def _token_f1(predicted: str, target: str) -> float:
 # ---------------------------------------------------------------------------------------------------- a data set
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Scores of the N labelled examples of a data set, in their order."""
+    """Scores of the N labeled examples of a data set, in their order."""
 
     ids: tuple[str, ...]  # of the examples
     f1: Floats  # (N,) token F1 in [0, 1]
@@ -94,36 +94,36 @@ class Scores:
     # (N,) number of the article that the context comes from: the title, else the context itself
     clusters: NDArray[np.int64]
     normalizer: str  # "squad" or "mlqa-es"
-    unlabelled: int  # how many examples were left out because nobody has said what their answer is
+    unlabeled: int  # how many examples were left out because nobody has said what their answer is
 
 
 def score(
     examples: Sequence[Example], predictions: Mapping[str, str | None], *, normalizer: str, where: str = "predictions"
 ) -> Scores:
-    """Score predicted texts (None or "": no answer) against the gold answers of the labelled examples.
+    """Score predicted texts (None or "": no answer) against the gold answers of the labeled examples.
 
     Args:
         where: names the predictions in errors, for instance their file.
 
     Raises:
-        UserError: a labelled example has no prediction (the official scripts count it as wrong in silence), a
-            prediction belongs to no example, two examples share an id, or no example is labelled.
+        UserError: a labeled example has no prediction (the official scripts count it as wrong in silence), a
+            prediction belongs to no example, two examples share an id, or no example is labeled.
     """
-    labelled = [example for example in examples if example.labelled]
-    _check_ids(examples, labelled, predictions, where)
+    labeled = [example for example in examples if example.labeled]
+    _check_ids(examples, labeled, predictions, where)
     normalize = NORMALIZERS[normalizer]
-    pairs = [_exact_match_and_f1(predictions[example.id], gold_texts(example), normalize) for example in labelled]
+    pairs = [_exact_match_and_f1(predictions[example.id], gold_texts(example), normalize) for example in labeled]
     table = np.array(pairs, dtype=np.float64)
     articles: dict[str, int] = {}
-    clusters = [articles.setdefault(example.title or example.context, len(articles)) for example in labelled]
+    clusters = [articles.setdefault(example.title or example.context, len(articles)) for example in labeled]
     return Scores(
-        ids=tuple(example.id for example in labelled),
+        ids=tuple(example.id for example in labeled),
         f1=table[:, 1],
         em=table[:, 0],
-        has_answer=np.array([bool(example.answers) for example in labelled]),
+        has_answer=np.array([bool(example.answers) for example in labeled]),
         clusters=np.array(clusters, dtype=np.int64),
         normalizer=normalizer,
-        unlabelled=len(examples) - len(labelled),
+        unlabeled=len(examples) - len(labeled),
     )
 
 
@@ -133,18 +133,18 @@ def gold_texts(example: Example) -> list[str]:
 
 
 def _check_ids(
-    examples: Sequence[Example], labelled: Sequence[Example], predictions: Mapping[str, str | None], where: str
+    examples: Sequence[Example], labeled: Sequence[Example], predictions: Mapping[str, str | None], where: str
 ) -> None:
-    if not labelled:
-        raise UserError("data", f"none of the {len(examples)} examples is labelled", "Give data with gold answers.")
+    if not labeled:
+        raise UserError("data", f"none of the {len(examples)} examples is labeled", "Give data with gold answers.")
     known = Counter(example.id for example in examples)
     if twice := [name for name, times in known.items() if times > 1]:
         raise UserError("data", f"{_ids(twice)} appear more than once", "Evaluate on one of the data sets at a time.")
     if strange := [name for name in predictions if name not in known]:
         raise UserError(where, f"{_ids(strange)} are not in the data", "Were these predictions made for other data?")
-    if missing := [example.id for example in labelled if example.id not in predictions]:
+    if missing := [example.id for example in labeled if example.id not in predictions]:
         remedy = 'Predict every question; "" or null says that there is no answer.'
-        raise UserError(where, f"no prediction for {_ids(missing)} of {len(labelled)}", remedy)
+        raise UserError(where, f"no prediction for {_ids(missing)} of {len(labeled)}", remedy)
 
 
 def _ids(ids: Sequence[str]) -> str:

@@ -74,8 +74,8 @@ def evaluate(
     with listening(progress):
         examples = given + (load_gold(names, repair=chosen.repair) if names else [])
         name = ", ".join(names) or f"{len(given)} examples"
-        if not any(example.labelled for example in examples):
-            raise UserError(name, "holds no labelled example", "Give data with gold answers.")
+        if not any(example.labeled for example in examples):
+            raise UserError(name, "holds no labeled example", "Give data with gold answers.")
         options: dict[str, Any] = {"data": name, "seed": chosen.seed, "resamples": chosen.resamples}
         options["details"] = {"repaired": chosen.repair and bool(names)}
         if chosen.from_predictions:

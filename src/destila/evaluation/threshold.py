@@ -90,7 +90,7 @@ def write_threshold(model: Path, threshold: float) -> None:
 def best_f1(
     examples: Sequence[Example], predictions: Mapping[str, Prediction], *, normalizer: str = "squad"
 ) -> tuple[float, float]:
-    """The threshold on `no_answer_score` that maximises mean F1, as `best_f1_thresh` of evaluate-v2.0.py does.
+    """The threshold on `no_answer_score` that maximizes mean F1, as `best_f1_thresh` of evaluate-v2.0.py does.
 
     A question gets "no answer" where its score is greater than the threshold, so the candidates are the scores
     themselves and one below all of them (never answer). Among equally good thresholds the lowest is taken, as there.
@@ -151,7 +151,7 @@ def area(answerable: NDArray[np.float64], absent: NDArray[np.float64]) -> float:
 def _groups(examples: Sequence[Example]) -> dict[str, list[Example]]:
     return {
         ANSWERABLE: [example for example in examples if example.answers],
-        UNANSWERABLE: [example for example in examples if example.labelled and not example.answers],
+        UNANSWERABLE: [example for example in examples if example.labeled and not example.answers],
     }
 
 

@@ -77,7 +77,7 @@ def select(settings: BenchSettings) -> Selection:
         raise UserError("destila bench --pareto", "needs --data", "Name questions to judge quality on.")
     budget = Budget(settings.max_ms or math.inf, settings.max_mb or math.inf, settings.min_f1)
     found = variants(settings)
-    examples = [example for example in load_gold(settings.data) if example.labelled]
+    examples = [example for example in load_gold(settings.data) if example.labeled]
     examples = random.Random(1).sample(examples, min(len(examples), settings.max_examples or len(examples)))
     points, reports = _measured(found, budget, settings, examples)
     choice = choose(points, budget)

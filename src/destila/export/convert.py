@@ -144,7 +144,7 @@ def write_lower(
     path = directory / ONNX_FILE
     if (fp32 := directory / "fp32.onnx").exists() or path.exists():
         path.rename(fp32)
-        # ModernBERT's masks also say which neighbours a token sees; all others only hide padding.
+        # ModernBERT's masks also say which neighbors a token sees; all others only hide padding.
         quantize_onnx(fp32, path, masked="local_attention" in loaded.config, calibration=calibration)
         fp32.unlink()
     elif precision == "bf16":

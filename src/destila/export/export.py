@@ -146,9 +146,9 @@ def _lower(
 ) -> dict[str, Any]:
     """Lower the precision by the fastest recipe that passes the accuracy gate; returns the recipe and the scores."""
     reader = Reader.of(reference, name=settings.model)
-    judged = [example for example in examples if example.labelled and not settings.skip_accuracy]
+    judged = [example for example in examples if example.labeled and not settings.skip_accuracy]
     if not judged and not settings.skip_accuracy:
-        problem = "holds no labelled question, so what it costs cannot be measured"
+        problem = "holds no labeled question, so what it costs cannot be measured"
         raise UserError(", ".join(settings.data), problem, "Give data with answers, or --skip-accuracy.")
     before = convert.f1_of(reader, judged) if judged else {}
     calibration = convert.calibration_batches(reader, examples, count=settings.calibration_windows)

@@ -6,7 +6,7 @@ ranges come from the windows; it is faster, and costs some F1, so there are two 
 caller tries them in order.
 
 The same answer on every processor: x86 without VNNI multiplies unsigned activations by signed weights with VPMADDUBSW,
-which adds two neighbouring products in 16 bits and saturates. So two neighbours among the weights of an output are
+which adds two neighboring products in 16 bits and saturates. So two neighbors among the weights of an output are
 never further from zero than 128 together (255 x 128 < 2^15), and products of two activations stay in floating point.
 
 Invariant: nothing here judges the result: `destila.export.convert` measures what was lost and refuses too much.
@@ -31,7 +31,7 @@ from destila.inference.backends.files import INPUTS
 SINGLE_FILE = 100_000_000  # bytes in fp32; int8 weights of a larger model get a file of their own
 SMALLEST = 1024  # bytes of a tensor that goes there
 RECIPES = ("plain", "SmoothQuant")
-LARGEST = 127  # of an int8 weight, and of two neighbours before they are rounded
+LARGEST = 127  # of an int8 weight, and of two neighbors before they are rounded
 # The span head has two outputs: in int8 there is nothing to win, and a sixth of the squared error came from there.
 NARROW = 16
 
@@ -80,8 +80,8 @@ def quantize_onnx(source: Path, target: Path, *, masked: bool, calibration: Sequ
 def without_overflow(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """The int8 weights (inputs, outputs) and scales (outputs,) of a matrix product.
 
-    Seven bits for every weight would do as well, and are half as fine; two neighbours are seldom both large. Which two
-    are added depends on where a block of the input begins, so all neighbours count.
+    Seven bits for every weight would do as well, and are half as fine; two neighbors are seldom both large. Which two
+    are added depends on where a block of the input begins, so all neighbors count.
     """
     two = np.stack([weight[:-1], weight[1:]])
     sums = np.maximum(two.clip(min=0).sum(axis=0), (-two).clip(min=0).sum(axis=0))  # of those that pull the same way

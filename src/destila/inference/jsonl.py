@@ -136,7 +136,7 @@ def answer_piece(reader: Reader, piece: Piece, *, top_k: int) -> Answered:
 
 
 def _answer(reader: Reader, questions: Sequence[_Question], *, top_k: int) -> list[dict[str, Any]]:
-    """One result for each. What the reader refuses is found by halves, so that its neighbours still run together."""
+    """One result for each. What the reader refuses is found by halves, so that its neighbors still run together."""
     good = [question for question in questions if not question.error]
     try:
         read = list(reader.read(examples_of(question.pair for question in good), top_k=top_k))

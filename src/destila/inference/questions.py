@@ -11,7 +11,7 @@ Pair = tuple[str, str]
 
 
 def examples_of(pairs: Iterable[Pair]) -> list[Example]:
-    """The pairs as examples that nobody has labelled.
+    """The pairs as examples that nobody has labeled.
 
     Raises:
         UserError: they are no pairs.
@@ -22,7 +22,7 @@ def examples_of(pairs: Iterable[Pair]) -> list[Example]:
     for number, pair in enumerate(pairs, 1):
         if isinstance(pair, str | bytes) or not isinstance(pair, Sequence) or len(pair) != 2:
             raise UserError(f"question {number}", f"is {shown(pair)}", "Give a pair: (question, context).")
-        examples.append(Example(f"question {number}", *pair, labelled=False))
+        examples.append(Example(f"question {number}", *pair, labeled=False))
     return examples
 
 

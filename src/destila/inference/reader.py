@@ -36,7 +36,7 @@ from destila.inference.questions import Pair, examples_of, refuse_unreadable, sh
 
 LOG = logging.getLogger(__name__)
 
-WORTH_A_THREAD = 20_000  # characters; less is tokenised sooner than a thread has started
+WORTH_A_THREAD = 20_000  # characters; less is tokenized sooner than a thread has started
 TOKENS_PER_BATCH = 2048  # on a CPU; 8192 take 17 % more time for each question: they leave the caches
 
 WindowLogits = tuple[list[Logits], list[Logits]]  # start and end logits, (T,) for each window

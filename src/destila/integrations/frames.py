@@ -50,7 +50,7 @@ def answer_frame(
     missing = [[*table[name].is_null()] for name in (question, context)]
     whole = [number for number, row in enumerate(zip(*missing, strict=True)) if not any(row)]
     texts = zip(table[question].to_list(), table[context].to_list(), strict=True)
-    examples = [Example(f"row {number}", *row, labelled=False) for number, row in enumerate(texts)]
+    examples = [Example(f"row {number}", *row, labeled=False) for number, row in enumerate(texts)]
     reader = reader or Reader.load()
     read = reader.read([examples[number] for number in whole], **refusing)
     answers: list[Answer | None] = [None] * len(examples)

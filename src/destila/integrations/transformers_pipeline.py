@@ -59,7 +59,7 @@ class CallOptions:
     """What a call may choose."""
 
     top_k: int = 1  # most answers to a question
-    doc_stride: int | None = None  # tokens that neighbouring windows share; None: 128, or half a window if that is less
+    doc_stride: int | None = None  # tokens that neighboring windows share; None: 128, or half a window if that is less
     max_answer_len: int = 15  # tokens of the longest answer
     max_seq_len: int | None = None  # tokens of a window; None: 384, or as many as the model can read
     max_question_len: int = 64  # tokens after which a question is cut off

@@ -19,11 +19,11 @@ from destila.core.errors import UserError
 from destila.core.formatting import markdown_table, with_interval
 from destila.core.model_files import CONFIG_FILE, METADATA_FILE, ONNX_FILE, OPENVINO_FILE, torch_weights
 from destila.core.runs import read_json, write_text
-from destila.data.licences import DataSet
+from destila.data.licenses import DataSet
 from destila.data.sources import find
 from destila.models.directory import require_directory
 from destila.reporting import snippets
-from destila.reporting.card_metadata import CARD_FILE, card_metadata, commits_of, licence_of
+from destila.reporting.card_metadata import CARD_FILE, card_metadata, commits_of, license_of
 from destila.reporting.energy import estimate_energy
 from destila.reporting.provenance import Provenance, all_data, lineage, trace
 
@@ -221,20 +221,20 @@ def _with_interval(score: Mapping[str, Any], key: str) -> str:
 
 def _data_table(data: Sequence[DataSet], noted: Mapping[str, Mapping[str, Any]]) -> str:
     """The data sets, and of each training file what its run has noted: language, questions, weight."""
-    head = ["file", "use", "data set", "licence", "to name", *(["language", "questions", "weight"] if noted else [])]
+    head = ["file", "use", "data set", "license", "to name", *(["language", "questions", "weight"] if noted else [])]
     rows = []
     for item in data:
         found = noted.get(item.name, {}) if item.use == "train" else {}
         more = [found.get("language") or "-", f"{found['questions']:,}", f"{found['weight']:g}"] if found else ["-"] * 3
         for source in item.sources:
-            row = [_shown(item.name), item.use, source.name, source.licence or "not stated", source.attribution]
+            row = [_shown(item.name), item.use, source.name, source.license or "not stated", source.attribution]
             rows.append(row + more if noted else row)
     if not rows:
         return "Nothing is known of what it was trained on."
-    licence, _ = licence_of(data)
-    rule = f"The weights carry the strictest licence of the training data, {licence}."
-    if licence == "other":
-        rule = "Some licence is not stated, so none is claimed for the weights: ask whoever publishes them."
+    license, _ = license_of(data)
+    rule = f"The weights carry the strictest license of the training data, {license}."
+    if license == "other":
+        rule = "Some license is not stated, so none is claimed for the weights: ask whoever publishes them."
     return f"{_table(head, rows)}\n\n{rule}"
 
 

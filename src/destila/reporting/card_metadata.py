@@ -1,6 +1,6 @@
 """The metadata on top of a model card: made by the hub library's own classes, and checked by its own reading of them.
 
-Invariant: a licence, a data set or a model of the hub stands there only if the files say so. This module needs no
+Invariant: a license, a data set or a model of the hub stands there only if the files say so. This module needs no
 network.
 """
 
@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from destila.data.licences import DataSet, DataSource
+from destila.data.licenses import DataSet, DataSource
 from destila.models.hub import library
 from destila.reporting.provenance import Provenance, lineage
 
 CARD_FILE = "README.md"
 # From the most lenient to the strictest; who adapts CC BY-SA 3.0 may publish under 4.0.
-LICENCE_IDS = {
+LICENSE_IDS = {
     "public domain": "cc0-1.0",
     "CC0": "cc0-1.0",
     "MIT": "mit",
@@ -36,7 +36,7 @@ def card_problems(text: str) -> list[str]:
         return [f"its metadata cannot be read ({str(error).splitlines()[0]})"]
     problems = [f"its metadata lacks {key}" for key in ("language", "license", "pipeline_tag") if not data.get(key)]
     if data.get("license") == "other" and not data.get("license_name"):
-        problems.append("its licence is 'other' without a license_name")
+        problems.append("its license is 'other' without a license_name")
     for result in data.get("eval_results", []):
         value = result.metric_value
         if not isinstance(value, int | float) or not 0 <= value <= 100:
@@ -48,7 +48,7 @@ def card_metadata(model: Provenance, data: Sequence[DataSet], scores: Sequence[M
     """The YAML on top, by the hub's own classes."""
     hub = library(CARD_FILE)
     form = str(model.metadata.get("format", ""))
-    licence, name = licence_of(data)
+    license, name = license_of(data)
     results = [
         hub.EvalResult(
             task_type="question-answering",
@@ -65,7 +65,7 @@ def card_metadata(model: Provenance, data: Sequence[DataSet], scores: Sequence[M
     names = {source.name for item in data if item.use == "train" for source in item.sources}
     metadata = hub.ModelCardData(
         language="es",
-        license=licence,
+        license=license,
         license_name=name,
         library_name=form or "transformers",
         pipeline_tag="question-answering",
@@ -94,23 +94,23 @@ def commits_of(model: Provenance) -> dict[str, str]:
     return found
 
 
-def licence_of(data: Sequence[DataSet]) -> tuple[str, str | None]:
-    """The strictest licence of the training data, if all of them have one that is known; else "other"."""
-    known = {name for source in _behind_weights(data) for name in _known(source.licence)}
+def license_of(data: Sequence[DataSet]) -> tuple[str, str | None]:
+    """The strictest license of the training data, if all of them have one that is known; else "other"."""
+    known = {name for source in _behind_weights(data) for name in _known(source.license)}
     if not known or unsettled(data):
         return "other", "not-chosen"
-    return LICENCE_IDS[max(known, key=list(LICENCE_IDS).index)], None
+    return LICENSE_IDS[max(known, key=list(LICENSE_IDS).index)], None
 
 
 def unsettled(data: Sequence[DataSet]) -> list[DataSource]:
-    """The training data because of which no licence can be claimed for the weights."""
-    return list(dict.fromkeys(source for source in _behind_weights(data) if not _known(source.licence)))
+    """The training data because of which no license can be claimed for the weights."""
+    return list(dict.fromkeys(source for source in _behind_weights(data) if not _known(source.license)))
 
 
 def _behind_weights(data: Sequence[DataSet]) -> list[DataSource]:
     return [source for item in data if item.use != "dev" for source in item.sources]
 
 
-def _known(licence: str) -> list[str]:
-    """The licences that a statement names: of a text with many parts it may name several."""
-    return [name for name in LICENCE_IDS if name in licence]
+def _known(license: str) -> list[str]:
+    """The licenses that a statement names: of a text with many parts it may name several."""
+    return [name for name in LICENSE_IDS if name in license]

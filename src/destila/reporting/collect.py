@@ -21,7 +21,7 @@ from destila.core.cpus import thread_count
 from destila.core.errors import UserError
 from destila.core.records import Example, Missing, Prediction
 from destila.core.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, command_line, destila_version, environment
-from destila.data.licences import describe_data
+from destila.data.licenses import describe_data
 from destila.data.sources import load_gold
 from destila.evaluation import benchmark, breakdowns, calibration, errors, evaluate, metrics
 from destila.evaluation.predictions import answer_texts, read_raw, write_raw
@@ -64,8 +64,8 @@ def collect(settings: ReportSettings, directory: Path) -> Facts:
         locate(place_of(model))  # what is not there is said before anything is read
     data = _data_of(settings, subject)
     examples = load_gold(data, repair=settings.repair, limit=settings.max_examples)
-    if not any(example.labelled for example in examples):
-        raise UserError(", ".join(data), "holds no labelled example", "Give data with gold answers.")
+    if not any(example.labeled for example in examples):
+        raise UserError(", ".join(data), "holds no labeled example", "Give data with gold answers.")
     bench = _read_bench(settings.bench)
     labels = _labels(models)
     asked = [_ask(model, labels[model], examples, settings, directory) for model in models]
@@ -282,10 +282,10 @@ def _count(examples: Sequence[Example], scores: metrics.Scores) -> dict[str, int
         "scored": len(scores.ids),
         "with an answer": int(scores.has_answer.sum()),
         "without an answer": int((~scores.has_answer).sum()),
-        "unlabelled, left out": scores.unlabelled,
+        "unlabeled, left out": scores.unlabeled,
         "articles": len(set(scores.clusters.tolist())),
         "answers without a place": sum(one.start is None for example in examples for one in example.answers),
-        "contexts": len({example.context for example in examples if example.labelled}),
+        "contexts": len({example.context for example in examples if example.labeled}),
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from destila.core.records import Missing, Report
-from destila.data.licences import DataSet
+from destila.data.licenses import DataSet
 from destila.evaluation.breakdowns import Group
 from destila.evaluation.calibration import NoAnswerCurve, Reliability
 from destila.evaluation.errors import Mistakes
@@ -108,7 +108,7 @@ class Facts:
         judged: what the models were judged on.
         repaired: whether gold answers were mended, so that scores are not the official ones.
         limited: whether only the first questions of the data were taken.
-        licences: data sets behind the subject under their licence.
+        licenses: data sets behind the subject under their license.
         bench: the environment of the timing; empty where nobody measured.
         environment: of the machine that judged.
     """

@@ -4,7 +4,7 @@ Shape legend: B batch (windows), T tokens, G units, D hidden, H heads, N real un
 student layers.
 
 Hidden states of other widths are compared by linear CKA (Kornblith et al. 2019, "Similarity of neural network
-representations revisited", equation 3 with linear kernels): ||Y'X||^2 / (||X'X|| ||Y'Y||) of centred (N, D) states, in
+representations revisited", equation 3 with linear kernels): ||Y'X||^2 / (||X'X|| ||Y'Y||) of centered (N, D) states, in
 [0, 1], blind to rotations and scale, as the student's projection is trained away afterwards. Attention of other numbers
 of heads is compared as the mean over heads: 1 - Jensen-Shannon divergence in bits of each token's distribution.
 

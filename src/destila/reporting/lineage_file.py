@@ -7,7 +7,7 @@
                "settings": "...",      its settings.toml
                "source": {...},        what its destila.json said of its source
                "made_of": [{"role": "starting point", "name": "e5"}],
-               "data": [...]}]}        what it learned from, with licences: `destila.data.licences.DataSet`
+               "data": [...]}]}        what it learned from, with licenses: `destila.data.licenses.DataSet`
 
 It stands for the run directories, which are gone: `destila.reporting.provenance` reads it, scripts/ship.py writes it.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 from destila.core.errors import UserError
 from destila.core.runs import LINEAGE_FILE, read_json, write_json
-from destila.data.licences import DataSet, DataSource
+from destila.data.licenses import DataSet, DataSource
 
 NAMES_FROM = ".."  # a model's own directory stands beside those of the others
 

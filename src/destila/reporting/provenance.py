@@ -23,7 +23,7 @@ from destila.core.errors import UserError
 from destila.core.json_fields import parse_json
 from destila.core.metadata import ModelMetadata
 from destila.core.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, read_json
-from destila.data.licences import DataSet, DataSource, describe_data
+from destila.data.licenses import DataSet, DataSource, describe_data
 from destila.reporting.lineage_file import Lineage, Record, read_lineage, recorded_data
 
 
@@ -187,12 +187,12 @@ def all_data(model: Provenance) -> list[DataSet]:
     return list({(item.name, item.use): item for one in lineage(model) for item in one.data}.values())
 
 
-def all_licences(model: Provenance) -> dict[str, list[DataSource]]:
-    """The data sets behind a model, under their licence; "" where nobody says."""
+def all_licenses(model: Provenance) -> dict[str, list[DataSource]]:
+    """The data sets behind a model, under their license; "" where nobody says."""
     found: dict[str, list[DataSource]] = {}
     for item in all_data(model):
         for source in item.sources:
-            names = found.setdefault(source.licence, [])
+            names = found.setdefault(source.license, [])
             if source not in names:
                 names.append(source)
     return dict(sorted(found.items()))
@@ -288,5 +288,5 @@ def _data(settings: Mapping[str, Any], source: Mapping[str, Any]) -> tuple[DataS
     data, text, student = (_table(settings, key) for key in ("data", "text", "student"))
     named = [("train", data.get("train") or source.get("data") or ()), ("dev", data.get("dev", ()))]
     named += [("vocabulary", student.get("vocabulary", ())), ("text", text.get("files", ()))]
-    named.append(("text", _table(settings, "unlabelled").get("files", ())))  # what the teacher was asked about
+    named.append(("text", _table(settings, "unlabeled").get("files", ())))  # what the teacher was asked about
     return tuple(describe_data(str(name), use=use) for use, names in named for name in names)

@@ -1,4 +1,4 @@
-"""The sections about where the models come from: training, layers, mistakes, cost, data and licences, how to repeat."""
+"""The sections about where the models come from: training, layers, mistakes, cost, data and licenses, how to repeat."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from destila.data.sources import find
 from destila.evaluation.errors import KINDS, VERSUS
 from destila.inference.places import SHIPPED, SHIPPED_NAME
 from destila.reporting import svg
-from destila.reporting.card_metadata import LICENCE_IDS, licence_of, unsettled
+from destila.reporting.card_metadata import LICENSE_IDS, license_of, unsettled
 from destila.reporting.document import Block, Browser, Code, Paragraph, Picture, Pictures, Section, Table
 from destila.reporting.facts import Curve, Facts, LayerAgreement, Matrix, ModelFacts, RunFacts
-from destila.reporting.provenance import Provenance, all_data, all_licences
+from destila.reporting.provenance import Provenance, all_data, all_licenses
 from destila.reporting.repeat import reader_snippet, repeat_commands
 
 CURVE_KINDS = {
@@ -208,47 +208,47 @@ def _total(runs: Sequence[RunFacts]) -> tuple[str, ...]:
 
 # ---------------------------------------------------------------------------------------------------- use and repeat
 def data(facts: Facts) -> Section:
-    """What it was made of and judged on, under which licences."""
+    """What it was made of and judged on, under which licenses."""
     subject = facts.model(facts.subject).origin
     used = [*all_data(subject), *facts.judged]
     rows = tuple(
-        (item.name, item.use, source.name, source.licence or "not stated", source.attribution or "not stated")
+        (item.name, item.use, source.name, source.license or "not stated", source.attribution or "not stated")
         for item in used
         for source in item.sources
     )
-    table = Table("Data", ("File or name", "Used for", "Holds", "Licence", "To be named"), rows, frozenset(range(5)))
-    return Section("data", "Data and licences", (Paragraph(_licence_sentence(subject)), table))
+    table = Table("Data", ("File or name", "Used for", "Holds", "License", "To be named"), rows, frozenset(range(5)))
+    return Section("data", "Data and licenses", (Paragraph(_license_sentence(subject)), table))
 
 
-def licence_answer(subject: Provenance) -> str:
-    """Whether one may use a model, by the licences of what it was trained on."""
+def license_answer(subject: Provenance) -> str:
+    """Whether one may use a model, by the licenses of what it was trained on."""
     used = all_data(subject)
     if not used:
         return "Nobody says. Nothing here says which data it was trained on: ask whoever gave it to you."
-    licence, _ = licence_of(used)
-    if licence == "other":
-        open_cases = [f"{one.name} ({one.licence or 'no licence stated'})" for one in unsettled(used)]
+    license, _ = license_of(used)
+    if license == "other":
+        open_cases = [f"{one.name} ({one.license or 'no license stated'})" for one in unsettled(used)]
         return f"To try it, yes; for more, ask first about {words(open_cases)}."
-    name = {hub_id: name for name, hub_id in LICENCE_IDS.items()}[licence]
+    name = {hub_id: name for name, hub_id in LICENSE_IDS.items()}[license]
     return (
-        f"Yes, also commercially: the weights carry {name}, the strictest licence of their training data. Name those "
+        f"Yes, also commercially: the weights carry {name}, the strictest license of their training data. Name those "
         "who made the data."
     )
 
 
-def _licence_sentence(subject: Provenance) -> str:
-    """What the licences of the data behind a model say about using it."""
-    found, text = all_licences(subject), licence_answer(subject)
-    stated = [licence for licence in found if licence]
+def _license_sentence(subject: Provenance) -> str:
+    """What the licenses of the data behind a model say about using it."""
+    found, text = all_licenses(subject), license_answer(subject)
+    stated = [license for license in found if license]
     if stated:
         text += " Whom to name stands in the last column."
-    if any("-SA" in licence for licence in stated):
-        text += " Some data are share-alike (SA): who passes weights on does so under the same licence."
-    if any("-NC" in licence for licence in stated):
+    if any("-SA" in license for license in stated):
+        text += " Some data are share-alike (SA): who passes weights on does so under the same license."
+    if any("-NC" in license for license in stated):
         text += " Some are not for commercial use (NC)."
     if unknown := [source.name for source in found.get("", [])]:
         text += (
-            f" No licence is stated for {words(unknown)}: find it out before you use the weights for more than a trial."
+            f" No license is stated for {words(unknown)}: find it out before you use the weights for more than a trial."
         )
     return f"{text} Destila's code is under Apache-2.0."
 

@@ -142,7 +142,7 @@ def _wrong(facts: Facts) -> str:
 
 
 def _may(facts: Facts) -> str:
-    return f"{provenance_sections.licence_answer(facts.model(facts.subject).origin)} The code is under Apache-2.0."
+    return f"{provenance_sections.license_answer(facts.model(facts.subject).origin)} The code is under Apache-2.0."
 
 
 def _repeat(facts: Facts) -> str:

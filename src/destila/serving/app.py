@@ -1,4 +1,4 @@
-"""The HTTP application: routes, and how each kind of failure is told. Everything else is asked of its neighbours.
+"""The HTTP application: routes, and how each kind of failure is told. Everything else is asked of its neighbors.
 
 Invariant: a request is served whole or refused with a status that says whose turn it is: 4xx the client's (mend it),
 503 and 504 time's (try again), 500 nobody's but ours. No route touches a file that a request names.

@@ -13,7 +13,7 @@ from destila.core.errors import UserError
 from destila.core.records import Example
 from destila.core.suggestions import nearest
 from destila.data.crop import cropped
-from destila.data.licences import describe_data
+from destila.data.licenses import describe_data
 from destila.data.negatives import paired
 from destila.data.sources import load_by_name, load_gold
 from destila.data.windows import Window, WindowBatches
@@ -37,15 +37,15 @@ class TrainingData:
 
 
 def load_training_data(
-    settings: TrainingCommandSettings, *, unlabelled: bool = False, optional: bool = False
+    settings: TrainingCommandSettings, *, unlabeled: bool = False, optional: bool = False
 ) -> TrainingData:
-    """The training examples (labelled ones alone, unless asked otherwise) and the dev examples.
+    """The training examples (labeled ones alone, unless asked otherwise) and the dev examples.
 
     Args:
         optional: there may be no training data, because other rows are trained on.
 
     Raises:
-        UserError: no training data is named, or it cannot be read or holds no labelled question; or a weight or a
+        UserError: no training data is named, or it cannot be read or holds no labeled question; or a weight or a
             language is for no file that is.
     """
     data = settings.data
@@ -59,12 +59,12 @@ def load_training_data(
     train_examples = train_examples[: data.max_train_examples or None]
     dev_examples = load_gold(data.dev, limit=data.max_dev_examples) if data.dev else []
     if not data.unanswerable:
-        train_examples = [example for example in train_examples if example.answers or not example.labelled]
-    labelled = [example for example in train_examples if example.labelled]
-    if not labelled and not optional:
-        raise UserError("data.train", "has no labelled question", "Give data with answers.")
-    chosen = train_examples if unlabelled else labelled
-    chosen = [*chosen, *paired(chosen, paragraphs=data.other_paragraphs, seed=INPUTS_SEED, labelled=True)]
+        train_examples = [example for example in train_examples if example.answers or not example.labeled]
+    labeled = [example for example in train_examples if example.labeled]
+    if not labeled and not optional:
+        raise UserError("data.train", "has no labeled question", "Give data with answers.")
+    chosen = train_examples if unlabeled else labeled
+    chosen = [*chosen, *paired(chosen, paragraphs=data.other_paragraphs, seed=INPUTS_SEED, labeled=True)]
     return TrainingData([cropped(example, data.crop) for example in chosen], dev_examples, file_of)
 
 
@@ -84,7 +84,7 @@ def _value_of(values: Mapping[str, Any], name: str, default: Any) -> Any:
 
 
 def data_record(data: TrainingData, settings: DataSettings) -> list[dict[str, Any]]:
-    """What run.json and destila.json say of each training file: language, licences, questions, weight."""
+    """What run.json and destila.json say of each training file: language, licenses, questions, weight."""
     counts: dict[str, int] = {}
     for example in data.train:
         counts[data.file(example)] = counts.get(data.file(example), 0) + 1
@@ -95,7 +95,7 @@ def data_record(data: TrainingData, settings: DataSettings) -> list[dict[str, An
             {
                 "file": name,
                 "language": _value_of(settings.languages, name, said.language),
-                "licence": ", ".join(dict.fromkeys(source.licence for source in said.sources if source.licence)),
+                "license": ", ".join(dict.fromkeys(source.license for source in said.sources if source.license)),
                 "questions": counts.get(name, 0),
                 "weight": _value_of(settings.weights, name, 1.0),
             }

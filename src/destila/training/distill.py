@@ -72,7 +72,7 @@ def distill(
 
     Args:
         settings: a `DistillSettings`, a TOML file, or None for the defaults.
-        loss: what to minimise instead of the paper's objective: a function (student, batch) -> `Loss(total, parts)`
+        loss: what to minimize instead of the paper's objective: a function (student, batch) -> `Loss(total, parts)`
             or its name, "package.module:function". The batch brings the teachers' logits. Or changes of [loss].
         progress: is told of all progress; None: nobody is.
         changes: settings that differ, a table as a mapping; a text for a table is its name: teacher="models/teacher".
@@ -97,20 +97,20 @@ def distill(
 
 def _check_stage(settings: DistillSettings) -> None:
     """Refuse, before any stage has begun, what can be seen in the settings."""
-    text = settings.unlabelled
+    text = settings.unlabeled
     if (text.text_only or text.questions) and not text.files:
-        raise UserError("unlabelled.files", "names no text, and a stage wants some", "Give files or directories.")
+        raise UserError("unlabeled.files", "names no text, and a stage wants some", "Give files or directories.")
     if text.text_only and settings.loss.function:
         problem = "has no stored answers of the teacher, which a loss of your own is given"
-        raise UserError("unlabelled.text_only", problem, "Set it to false, or leave loss.function empty.")
+        raise UserError("unlabeled.text_only", problem, "Set it to false, or leave loss.function empty.")
 
 
 def _one_stage(settings: DistillSettings, function: LossFunction | None) -> TrainingResult:
     if settings.loss.function and function is None:
         function = load_loss(settings.loss.function)
     own = OwnLoss(function, name=settings.loss.function) if function is not None else None
-    alone = settings.unlabelled.text_only
-    data = load_training_data(settings, unlabelled=_is_taught(settings), optional=alone)
+    alone = settings.unlabeled.text_only
+    data = load_training_data(settings, unlabeled=_is_taught(settings), optional=alone)
     teachers = _load_teachers(settings, data.train)
     student, mapping = _starting_student(settings, teachers[0])
     source = {"command": "distill", "teacher": settings.teacher.name, "data": settings.data.train}
@@ -129,7 +129,7 @@ def _one_stage(settings: DistillSettings, function: LossFunction | None) -> Trai
         if alone:
             store = _student_text(settings, student)
             batches: Batches[Window] = stack.enter_context(_text_batches(settings, store))
-            sample = windows_by_step(store.path, settings.unlabelled, settings.window.length, INPUTS_SEED, WINDOWS)
+            sample = windows_by_step(store.path, settings.unlabeled, settings.window.length, INPUTS_SEED, WINDOWS)
             examples, windows = data.train, sample(0)
         else:
             examples = [*data.train, *_further_examples(settings, student, data.train)]
@@ -248,7 +248,7 @@ def _check_tokens(
     if teachers[0].tokenizer.get_vocab() != student.tokenizer.get_vocab():
         problem = f"{teachers[0].name} has another tokenizer than {student.name}, so only its answers can be compared"
         remedy = (
-            "Set loss.hidden, loss.attention, loss.relations to 0, loss.soft above 0, unlabelled.text_only to false."
+            "Set loss.hidden, loss.attention, loss.relations to 0, loss.soft above 0, unlabeled.text_only to false."
         )
         raise UserError("teacher.name", problem, remedy)
 
@@ -261,9 +261,9 @@ def _further_examples(
     if not _is_taught(settings):
         return []
     examples = paired(train_examples, paragraphs=settings.teacher.other_paragraphs, seed=INPUTS_SEED)
-    if settings.unlabelled.questions:
+    if settings.unlabeled.questions:
         store, length = _student_text(settings, student), settings.window.length
-        examples += text_examples(store, settings.unlabelled, length=length, seed=INPUTS_SEED)
+        examples += text_examples(store, settings.unlabeled, length=length, seed=INPUTS_SEED)
     return examples
 
 
@@ -271,12 +271,12 @@ def _student_text(settings: DistillSettings, student: LoadedModel) -> TokenStore
     """The raw text in the student's tokens."""
     window_builder(student, settings)  # refuses windows that are too long
     with main_process_first(settings.training):
-        return text_store(settings.unlabelled, student.tokenizer, reader=student.name)
+        return text_store(settings.unlabeled, student.tokenizer, reader=student.name)
 
 
 def _text_batches(settings: DistillSettings, store: TokenStore) -> Prefetched[list[Window]]:
     """Rows of raw text without end."""
-    text, training, length = settings.unlabelled, settings.training, settings.window.length
+    text, training, length = settings.unlabeled, settings.training, settings.window.length
     row_tokens = training.batch_size * length
     return Prefetched(
         windows_by_step,

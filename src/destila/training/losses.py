@@ -39,7 +39,7 @@ class TorchBatch:
         input_ids, attention_mask: int64.
         context_mask: bool, true at tokens of the context.
         start_positions, end_positions: bool, true at every gold position; at position 0 alone where the window has no
-            answer; nowhere in a row that nobody has labelled.
+            answer; nowhere in a row that nobody has labeled.
         teacher_start, teacher_end: logits that were computed before; None: the teacher has to run.
     """
 
@@ -101,7 +101,7 @@ def task_loss(
 
     Args:
         start_logits, end_logits: (B, T).
-        start_positions, end_positions: (B, T) bool; a row without any is unlabelled and counts as 0.
+        start_positions, end_positions: (B, T) bool; a row without any is unlabeled and counts as 0.
         attention_mask: (B, T), zero or false at padding.
         trust: weights of the rows, (B,) for starts and (B,) for ends; None: all one.
     """
@@ -129,11 +129,11 @@ def trust_in_gold(logits: Tensor, gold: Tensor, mask: Tensor, discount: float) -
 
 def _gold_loss(logits: Tensor, gold: Tensor, mask: Tensor) -> Tensor:
     """The loss of each row, (B,)."""
-    unlabelled = ~gold.any(dim=-1)  # (B,)
-    # All positions stand in as gold in unlabelled rows: logsumexp over none would make the gradient NaN.
-    counted = gold | unlabelled[:, None]
+    unlabeled = ~gold.any(dim=-1)  # (B,)
+    # All positions stand in as gold in unlabeled rows: logsumexp over none would make the gradient NaN.
+    counted = gold | unlabeled[:, None]
     log_probabilities = _log_probabilities(logits, mask).masked_fill(~counted, -torch.inf)
-    return -log_probabilities.logsumexp(dim=-1).masked_fill(unlabelled, 0)
+    return -log_probabilities.logsumexp(dim=-1).masked_fill(unlabeled, 0)
 
 
 def soft_loss(

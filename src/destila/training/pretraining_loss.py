@@ -1,4 +1,4 @@
-"""The two losses of pre-training, and what the training loop needs to know to minimise them.
+"""The two losses of pre-training, and what the training loop needs to know to minimize them.
 
 Shape legend: B batch (rows), T tokens, D hidden, K masked places of a row, M answers of a row, V vocabulary.
 

@@ -101,7 +101,7 @@ def without_some_negatives(windows: Sequence[Window], share: float) -> list[Wind
     if share >= 1:
         return list(windows)
     drawn = np.random.default_rng(0).random(len(windows)) < share
-    return [window for window, kept in zip(windows, drawn, strict=True) if kept or window.starts or not window.labelled]
+    return [window for window, kept in zip(windows, drawn, strict=True) if kept or window.starts or not window.labeled]
 
 
 def worker_count(workers: int, training: TrainingSettings) -> int:
@@ -148,7 +148,7 @@ def fit(
     """
     window, pad_id, dev_examples = settings.window, int(reader.model.config.pad_token_id), data.dev
     source = {**source, "files": data_record(data, settings.data)}
-    has_unanswerable = any(example.labelled and not example.answers for example in data.train)
+    has_unanswerable = any(example.labeled and not example.answers for example in data.train)
 
     def predict(student: Any) -> dict[str, Prediction]:
         judged = Reader(TorchModel(student), reader.tokenizer, window=window, pad_id=pad_id, no_answer_threshold=None)
@@ -194,7 +194,7 @@ def _dev_scores(
     training and dev have such questions.
     """
     scores: dict[str, Any] = {}
-    if has_unanswerable and any(example.labelled and not example.answers for example in examples):
+    if has_unanswerable and any(example.labeled and not example.answers for example in examples):
         threshold, _ = best_f1(examples, predictions)
         predictions = with_threshold(predictions, threshold)
         scores["no_answer_threshold"] = threshold

@@ -2,7 +2,7 @@
 
 Mental model: a meter sums seconds, tokens and the seconds spent waiting for rows over the last steps. Utilisation is
 the floating-point operations that the model needs, counted by hand, over what the device could do in that time at best
-(Chowdhery et al. 2022, model FLOPs utilisation); known for the devices in PEAK_FLOPS only.
+(Chowdhery et al. 2022, model FLOPs utilization); known for the devices in PEAK_FLOPS only.
 
 Invariant: nothing here changes what is computed.
 """

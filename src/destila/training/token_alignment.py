@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from destila.core.records import Example
-from destila.data.windows import Tokenised, Window, WindowBuilder
+from destila.data.windows import Tokenized, Window, WindowBuilder
 
 Places = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -45,8 +45,8 @@ class Translation:
     ) -> None:
         self.student, self.teacher, self.examples, self.student_windows = student, teacher, examples, windows
         questions, contexts = ([getattr(each, name) for each in examples] for name in ("question", "context"))
-        self.questions = tuple(builder.tokenise(questions, clean=True) for builder in (student, teacher))
-        self.contexts = tuple(builder.tokenise(contexts, clean=True) for builder in (student, teacher))
+        self.questions = tuple(builder.tokenize(questions, clean=True) for builder in (student, teacher))
+        self.contexts = tuple(builder.tokenize(contexts, clean=True) for builder in (student, teacher))
         teacher.refuse_long_questions(examples, self.questions[1], self.contexts[1])
         self.windows: list[Window] = []
         self._firsts = [0]  # of the teacher's windows for each of the student's, and the end
@@ -63,17 +63,17 @@ class Translation:
         """The numbers of the teacher's windows for the student's window `number`."""
         return range(self._firsts[number], self._firsts[number + 1])
 
-    def _stretch(self, window: Window) -> Tokenised:
+    def _stretch(self, window: Window) -> Tokenized:
         """The teacher's tokens on the characters of a student's window."""
         context = self.examples[window.example].context
-        ours, theirs = (tokenised[context] for tokenised in self.contexts)
+        ours, theirs = (tokenized[context] for tokenized in self.contexts)
         start, end = stretch(theirs.offsets, ours.offsets, window.first_token, len(window.offsets))
-        return Tokenised(theirs.ids[start:end], theirs.offsets[start:end])
+        return Tokenized(theirs.ids[start:end], theirs.offsets[start:end])
 
     def _read(self, number: int, window: Window) -> list[Window]:
         question, piece = self.questions[1][self.examples[window.example].question], self._stretch(window)
         return self.teacher.cut(
-            number, replace(self.examples[window.example], answers=(), labelled=False), question.ids, piece
+            number, replace(self.examples[window.example], answers=(), labeled=False), question.ids, piece
         )
 
     def carried(self, number: int, logits: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
@@ -90,7 +90,7 @@ class Translation:
         with np.errstate(divide="ignore"):
             return np.maximum(np.log(np.stack(mass)), FLOOR).astype(np.float32)
 
-    def _receivers(self, window: Window, ours: Tokenised, theirs: Tokenised, piece: Tokenised) -> tuple[Places, Places]:
+    def _receivers(self, window: Window, ours: Tokenized, theirs: Tokenized, piece: Tokenized) -> tuple[Places, Places]:
         """For each token of the teacher's (U,), the student's token that gets its starts, and the one for its ends."""
         specials = list(zip(self.teacher.template.parts, self.student.template.parts, strict=True))
         front, middle, back = ((_by_place(len(one), len(other)),) * 2 for one, other in specials)

@@ -24,7 +24,7 @@ from destila.data.tokenizers import train_tokenizer
 VOCABULARY = 8000
 # Phrases near the gap, the verb first; some words of the same meaning, or of none: without these all questions would
 # repeat their sentence. As configs/reader/raw-text/pretrain-cpu-asking.toml, but for people's eyes, too.
-ASKING = ClozeSettings(interrogative=1.0, neighbourhood=0.0, varied=0.15, synonyms=0.9, kinds=0.7, clauses=1.0)
+ASKING = ClozeSettings(interrogative=1.0, neighborhood=0.0, varied=0.15, synonyms=0.9, kinds=0.7, clauses=1.0)
 UNANSWERABLE = 5  # one in so many drafts
 NEXT_SENTENCE = "\nFin."  # so that the last sentence of a passage ends like the others
 

@@ -1,6 +1,6 @@
-"""More questions to train on, made of the labelled ones: other names, other numbers, other words, other neighbours.
+"""More questions to train on, made of the labeled ones: other names, other numbers, other words, other neighbors.
 
-Mental model: few labelled questions are soon known by heart. A variation asks the same of a text that was changed so
+Mental model: few labeled questions are soon known by heart. A variation asks the same of a text that was changed so
 that nothing but reading helps: names and numbers are others, the same wherever they stood in question and context; some
 sentences are gone, moved, or strangers; words of the question are synonyms; and it is typed as people type
 (`destila.data.synthetic.typing_habits`). The answer stays where it was.
@@ -38,7 +38,7 @@ class Augmenter:
     """Makes variations of examples.
 
     Args:
-        examples: labelled ones; their names, sentences and words are what variations are made of.
+        examples: labeled ones; their names, sentences and words are what variations are made of.
     """
 
     def __init__(self, examples: Sequence[Example], settings: VariationSettings) -> None:

@@ -6,8 +6,8 @@ place where the span stands in it is a right answer. That is extractive question
 around the gap, or either with an interrogative at its head in place of the gap. Some questions ask for a span that the
 context lacks: their answer is position 0, none.
 
-Invariants: a pure function of (tokens, generator); a row has the length asked for and no padding; the labelled tokens
-spell the span, and every occurrence of it in the context as whole words is labelled. After Ram et al. 2021 (recurring
+Invariants: a pure function of (tokens, generator); a row has the length asked for and no padding; the labeled tokens
+spell the span, and every occurrence of it in the context as whole words is labeled. After Ram et al. 2021 (recurring
 spans) and Lewis et al. 2019 (interrogatives instead of gaps).
 """
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from destila.config import PretrainedModelSettings, PretrainSettings, TextSettings, UnlabelledSettings
+from destila.config import PretrainedModelSettings, PretrainSettings, TextSettings, UnlabeledSettings
 from destila.core.errors import UserError
 from destila.core.records import Example
 from destila.data.corpus import TokenStore, load_store, open_store
@@ -32,8 +32,8 @@ GAP = "…"  # what stands in a question for the span that is asked for
 TRIES = 10  # passages looked at for each question that is wanted; some offer none
 
 
-def text_store(settings: UnlabelledSettings, tokenizer: Tokenizer, *, reader: str) -> TokenStore:
-    """The text in the tokens of a reader; tokenised first if it is not on the disk yet.
+def text_store(settings: UnlabeledSettings, tokenizer: Tokenizer, *, reader: str) -> TokenStore:
+    """The text in the tokens of a reader; tokenized first if it is not on the disk yet.
 
     Args:
         reader: its name, for errors.
@@ -44,8 +44,8 @@ def text_store(settings: UnlabelledSettings, tokenizer: Tokenizer, *, reader: st
     try:
         Lexicon(tokenizer)
     except UserError as error:
-        remedy = "Rows of raw text need a byte-level BPE with RoBERTa's special tokens; leave unlabelled.files empty."
-        raise UserError("unlabelled.files", f"the tokenizer of {reader} {error.problem}", remedy) from error
+        remedy = "Rows of raw text need a byte-level BPE with RoBERTa's special tokens; leave unlabeled.files empty."
+        raise UserError("unlabeled.files", f"the tokenizer of {reader} {error.problem}", remedy) from error
     reading = TextSettings(
         files=settings.files, weights=settings.weights, store=settings.store, workers=settings.workers
     )
@@ -60,11 +60,11 @@ def _named_here() -> Iterator[None]:
         yield
     except UserError as error:
         table, _, name = error.where.partition(".")
-        where = f"unlabelled.{name}" if table == "text" else error.where
+        where = f"unlabeled.{name}" if table == "text" else error.where
         raise UserError(where, error.problem, error.remedy) from error
 
 
-def row_maker(store: TokenStore, settings: UnlabelledSettings, *, length: int, seed: int) -> RowMaker:
+def row_maker(store: TokenStore, settings: UnlabeledSettings, *, length: int, seed: int) -> RowMaker:
     """Makes rows of `length` tokens of all of a store."""
     pretraining = PretrainSettings(
         text=TextSettings(weights=settings.weights), model=PretrainedModelSettings(length=length), cloze=settings.cloze
@@ -74,7 +74,7 @@ def row_maker(store: TokenStore, settings: UnlabelledSettings, *, length: int, s
 
 
 def text_window(maker: RowMaker, number: int) -> Window:
-    """Row `number` as a window that nobody has labelled."""
+    """Row `number` as a window that nobody has labeled."""
     row = maker.row(number, np.random.default_rng([maker.seed, number]))
     return Window(
         example=number,
@@ -82,19 +82,19 @@ def text_window(maker: RowMaker, number: int) -> Window:
         context_start=row.context,
         context_end=len(row.ids) - len(maker.lexicon.template.back),
         offsets=NO_OFFSETS,
-        labelled=False,
+        labeled=False,
     )
 
 
 def windows_by_step(
-    path: Path, settings: UnlabelledSettings, length: int, seed: int, batch_size: int
+    path: Path, settings: UnlabeledSettings, length: int, seed: int, batch_size: int
 ) -> Callable[[int], list[Window]]:
     """The function from steps to windows, for a process that knows the store's path only."""
     maker = row_maker(load_store(path), settings, length=length, seed=seed)
     return lambda step: [text_window(maker, number) for number in range(step * batch_size, (step + 1) * batch_size)]
 
 
-def text_examples(store: TokenStore, settings: UnlabelledSettings, *, length: int, seed: int) -> list[Example]:
+def text_examples(store: TokenStore, settings: UnlabeledSettings, *, length: int, seed: int) -> list[Example]:
     """`settings.questions` questions about passages that fit into windows of `length` tokens.
 
     Raises:
@@ -116,12 +116,12 @@ def text_examples(store: TokenStore, settings: UnlabelledSettings, *, length: in
                     question=_question_text(question, maker.lexicon),
                     context=maker.lexicon.text(context).rstrip("\ufffd"),  # a letter cut in two by the row's end
                     source="text",
-                    labelled=False,
+                    labeled=False,
                 )
             )
     if len(examples) < wanted:
         problem = f"is {wanted}, and the text offered {len(examples)}"
-        raise UserError("unlabelled.questions", problem, "Give more text, or ask fewer questions.")
+        raise UserError("unlabeled.questions", problem, "Give more text, or ask fewer questions.")
     return examples
 
 

@@ -31,10 +31,10 @@ from destila.data.synthetic.thesaurus import kinds
 from destila.data.synthetic.token_table import MASK, Ids, Kind, Lexicon
 from destila.data.synthetic.word_variants import WordForms
 
-MAX_QUESTION = 64  # tokens; a longer sentence is cut to the neighbourhood of its gap
+MAX_QUESTION = 64  # tokens; a longer sentence is cut to the neighborhood of its gap
 # Where a question's word is not the text's: shares of its other forms and of words from elsewhere in the passage; the
 # rest are strangers.
-FORM, NEIGHBOUR = 0.35, 0.3
+FORM, NEIGHBOR = 0.35, 0.3
 
 
 class Asker(NamedTuple):
@@ -56,7 +56,7 @@ def question_of(asker: Asker, sentence: tuple[int, int], gap: Gap) -> list[int]:
     first, end = sentence
     words, lexicon, settings = asker.words, asker.lexicon, asker.settings
     long = words.starts[end] - words.starts[first] > MAX_QUESTION
-    if long or asker.chance(settings.neighbourhood):
+    if long or asker.chance(settings.neighborhood):
         left, right = asker.generator.integers(2, 9, 2).tolist()
         first, end = max(first, gap.first - left), min(end, gap.last + 1 + right)
     asks = asker.chance(settings.interrogative)
@@ -193,7 +193,7 @@ def _another(asker: Asker, word: int, forms: WordForms) -> list[int]:
     draw = generator.random()
     if draw < FORM and (others := forms.of(words.texts[word])):
         return list(others[generator.integers(len(others))])
-    if draw < FORM + NEIGHBOUR:
+    if draw < FORM + NEIGHBOR:
         other = int(generator.integers(len(words.texts)))
         if opens(words, other):
             found: list[int] = asker.passage[words.starts[other] : words.starts[other + 1]].tolist()

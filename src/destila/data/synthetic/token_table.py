@@ -2,7 +2,7 @@
 
 Mental model: a byte-level BPE never joins letters with digits or punctuation, and a space is always the first byte of
 the token after it. So the words and sentences of a text can be seen in its token ids alone, and a text that was
-tokenised once need never be a string again. Only full stops that end no sentence ("Sr.", "art.") deceive it.
+tokenized once need never be a string again. Only full stops that end no sentence ("Sr.", "art.") deceive it.
 
 Invariant: for ids of whole texts, `words` cuts them into runs that hold every token once, in order. This module knows
 the ids of `destila.data.tokenizers.train_tokenizer` and neither cuts passages nor masks anything.
@@ -111,7 +111,7 @@ class Lexicon:
     def word_starts(self, ids: Ids) -> NDArray[np.bool_]:
         """(T,) whether a word begins at each token: a space, another kind of token, or a special one.
 
-        Signs that are glued to both their neighbours hold a number such as 1.200, 3,5 or 10:30 together.
+        Signs that are glued to both their neighbors hold a number such as 1.200, 3,5 or 10:30 together.
         """
         kinds, spaced = self.kind[ids], self.spaced[ids]
         starts: NDArray[np.bool_] = spaced | (kinds == Kind.SPECIAL) | (kinds == Kind.SPACE)

@@ -1,6 +1,6 @@
 """Questions and texts as people type them: small letters, no accents, no question marks, slips, abbreviations.
 
-Mental model: labelled questions were written by careful people, and everyday ones are not. Each habit is drawn by
+Mental model: labeled questions were written by careful people, and everyday ones are not. Each habit is drawn by
 itself, so that every mixture of them occurs; the answer stays the same span of the text, to the character.
 
 Invariant: contexts keep their length, so answers keep their places. Capitals are not among the habits: they never reach

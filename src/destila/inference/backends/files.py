@@ -25,7 +25,7 @@ EXPORT_AGAIN = "Was it cut short? Copy the whole directory again, or make it aga
 
 
 def read_export(directory: Path, file: str) -> ModelMetadata:
-    """The destila.json of an exported directory, after checking that `file` and its neighbours are whole.
+    """The destila.json of an exported directory, after checking that `file` and its neighbors are whole.
 
     Raises:
         UserError: a file is missing or has another size, or the precision is none that we know.

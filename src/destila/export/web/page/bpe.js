@@ -83,7 +83,7 @@ export class Bpe {
     return { bytes, owners };
   }
 
-  // Bytes -> tokens {id, length in bytes}: again and again the neighbours of the best rank, the leftmost of these, become one.
+  // Bytes -> tokens {id, length in bytes}: again and again the neighbors of the best rank, the leftmost of these, become one.
   merge(bytes) {
     const count = bytes.length, ids = bytes.map((byte) => this.byteIds[byte]), lengths = new Uint32Array(count).fill(1);
     const next = Int32Array.from(bytes, (_, place) => place + 1), before = Int32Array.from(bytes, (_, place) => place - 1);
@@ -96,7 +96,7 @@ export class Bpe {
     while (heap.size) {
       const best = heap.pop(), left = best % count, right = next[left];
       if (!lengths[left] || right >= count) continue;
-      // Meanwhile other neighbours may stand there.
+      // Meanwhile other neighbors may stand there.
       if (this.ranks.get(this.pair(ids[left], ids[right])) !== (best - left) / count) continue;
       ids[left] = this.merged[(best - left) / count];
       lengths[left] += lengths[right];

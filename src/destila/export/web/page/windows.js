@@ -5,7 +5,7 @@ import { Composition } from "./composition.js";
 import { codesOf } from "./tokenizer.js";
 
 // `reading`: of readingOf
-export function tokenised(text, { tokenizer, characters, reading }) {
+export function tokenized(text, { tokenizer, characters, reading }) {
   const codes = codesOf(text), { codes: read, map } = asRead(codes, reading);
   const { ids, offsets } = tokenizer.encode(read);
   return { codes, ids, clean: cleanOffsets(inOriginal(offsets, map, codes.length), codes, characters) };

@@ -9,7 +9,7 @@
 import * as onnxruntime from "./onnxruntime.js";
 import { decode } from "./spans.js";
 import { Characters, Tokenizer } from "./tokenizer.js";
-import { cut, readingOf, room, tokenised } from "./windows.js";
+import { cut, readingOf, room, tokenized } from "./windows.js";
 
 const stopped = new Set();
 let reader = null, latest = { text: null };
@@ -120,8 +120,8 @@ async function isWhole(content, { bytes, sha256 }) {
 // ---------------------------------------------------------------------------------------------- answering
 async function answer({ question, context, count }, progress, isStopped) {
   const { settings, characters } = reader;
-  if (latest.text !== context) latest = { text: context, ...tokenised(context, reader) }; // it is asked about more than once
-  const text = latest, asked = tokenised(question, reader);
+  if (latest.text !== context) latest = { text: context, ...tokenized(context, reader) }; // it is asked about more than once
+  const text = latest, asked = tokenized(question, reader);
   if (!room(asked, text, settings).enough) throw new Refusal("longQuestion", { tokens: asked.ids.length });
   const windows = cut(asked, text, settings);
   for (const [place, window] of windows.entries()) {

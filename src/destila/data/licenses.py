@@ -1,8 +1,8 @@
-"""Under which licence data sets are published, and whom to name who uses them.
+"""Under which license data sets are published, and whom to name who uses them.
 
 Mental model: what counts is the data set that an article comes from (`source` in our files), because files mix several.
-Invariant: a licence is one that its publishers state, as `destila.data.sources` and docs/data.md quote it, or empty.
-This module judges no licence, and reads no more of a file than who its articles come from.
+Invariant: a license is one that its publishers state, as `destila.data.sources` and docs/data.md quote it, or empty.
+This module judges no license, and reads no more of a file than who its articles come from.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ ATTRIBUTIONS = {
     "nativa": "nativa, the Destila authors",
 }
 TEXT_SOURCES = (
-    "sources.json"  # beside raw text: {source: {"licence": ..., "attribution": ...}}, by file names' beginnings
+    "sources.json"  # beside raw text: {source: {"license": ..., "attribution": ...}}, by file names' beginnings
 )
-LICENCES = {source.name: source.licence for source in SOURCES} | {
+LICENSES = {source.name: source.license for source in SOURCES} | {
     "squad-es-dist": "Apache-2.0 (contexts: CC BY 4.0)",
     "nativa": "CC BY 4.0",
 }
@@ -37,7 +37,7 @@ class DataSource:
     """A published data set inside of what was read."""
 
     name: str  # as the data say, such as "sqac"; the file's own name where they do not
-    licence: str  # such as "CC BY 4.0"; empty where nobody says
+    license: str  # such as "CC BY 4.0"; empty where nobody says
     attribution: str  # whom to name; empty where nobody says
 
 
@@ -52,7 +52,7 @@ class DataSet:
 
 
 def describe_data(name: str, *, use: str) -> DataSet:
-    """What a file or named data set holds, by the `source` of its articles, else by its name, and under which licence.
+    """What a file or named data set holds, by the `source` of its articles, else by its name, and under which license.
 
     A file that is not here any more is described by its name alone.
     """
@@ -70,11 +70,11 @@ def _text_sources(directory: Path) -> tuple[DataSource, ...]:
     """The sources of a directory of raw text, with what its sources.json says of each."""
     said = read_json(directory / TEXT_SOURCES)
     found = {name: said.get(name, {}) for name in map(source_of, text_files([str(directory)]))}
-    return tuple(DataSource(name, it.get("licence", ""), it.get("attribution", "")) for name, it in found.items())
+    return tuple(DataSource(name, it.get("license", ""), it.get("attribution", "")) for name, it in found.items())
 
 
 def _source(name: str) -> DataSource:
-    return DataSource(name, LICENCES.get(name, ""), ATTRIBUTIONS.get(name, ""))
+    return DataSource(name, LICENSES.get(name, ""), ATTRIBUTIONS.get(name, ""))
 
 
 def _said_of_articles(path: Path) -> tuple[list[str], str]:
