@@ -22,7 +22,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(DEV): $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,pretrain,data,serve,documents,generate,report,export,openvino,frames,haystack,mcp,ray,browser,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,pretrain,data,serve,documents,generate,report,export,openvino,frames,haystack,langchain,llama-index,txtai,spacy,mcp,ray,browser,dev]"
 	@touch $(DEV) $(BASE)
 
 $(BASE): $(BIN)/python pyproject.toml constraints.txt

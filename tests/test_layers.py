@@ -32,7 +32,20 @@ ROOMS = {
 }
 ROOT = {"__init__.py", "__main__.py", "py.typed"}
 HEAVY = {"torch", "transformers", "accelerate", "onnxruntime", "openvino", "pyarrow", "nncf", "onnx", "ray", "haystack"}
-HEAVY |= {"narwhals", "pandas", "polars", "bm25s", "Stemmer", "lxml", "docx", "pypdfium2"}
+HEAVY |= {
+    "langchain_core",
+    "llama_index",
+    "txtai",
+    "spacy",
+    "narwhals",
+    "pandas",
+    "polars",
+    "bm25s",
+    "Stemmer",
+    "lxml",
+    "docx",
+    "pypdfium2",
+}
 
 
 def modules() -> list[Path]:
