@@ -35,6 +35,7 @@ COMMANDS = [
         "data generate",
         "{text} --output {out}.json --max-passages 3 --cache {cache} --filters.overlap 1",
     ),
+    ("annotate", "--output {data} --agreement {data}"),
     ("pretrain", "--config {configs}/pretrain.toml --text.files {text} --training.steps 2 --output {out}"),
     ("finetune", "--config {configs}/finetune.toml --model.name {reader} " + TRAINED),
     ("distill", "--config {configs}/distill.toml --teacher.name {reader} " + TRAINED),

@@ -19,6 +19,7 @@ LISTS = ("append", "extend")
 ERRORS = (
     "UserError",
     "UnwritableError",
+    "NoQuestionsError",
     "DocumentError",
     "Unreadable",
     "Problem",

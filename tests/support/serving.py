@@ -45,7 +45,14 @@ class Gated:
 def serving(reader, settings=None, *, key=None):
     """Serve a reader on a thread; gives the port."""
     settings = settings or ServeSettings()
-    server = make_server(create_app(reader, settings, key=key), settings)
+    with running(create_app(reader, settings, key=key), settings) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def running(app, settings):
+    """Serve an application on a thread; gives the port."""
+    server = make_server(app, settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -87,9 +94,9 @@ def ask(port, question, context, headers=None, **fields):
 
 
 @contextlib.contextmanager
-def process(*arguments):
+def process(*arguments, verb="serve"):
     """A running server: (process, port, its log lines so far)."""
-    command = [sys.executable, "-m", "destila", "serve", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "destila", verb, "--port", "0", *arguments]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -229,12 +229,13 @@ def save(examples: Sequence[Example], path: Path) -> None:
     if ending == ".jsonl":
         text = "".join(dumps(_row(example)) + "\n" for example in examples)
     else:
-        text = dumps(_squad_document(examples), compact=True) + "\n"
+        text = dumps(squad_document(examples), compact=True) + "\n"
     with atomic_file(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
 
 
-def _squad_document(examples: Sequence[Example]) -> dict[str, Any]:
+def squad_document(examples: Sequence[Example]) -> dict[str, Any]:
+    """The examples as a value of SQuAD JSON; see `save`."""
     second = any(example.labeled and not example.answers for example in examples)
     articles: list[dict[str, Any]] = []
     for (title, source), members in groupby(examples, key=lambda example: (example.title, example.source)):

@@ -6,7 +6,7 @@ Invariant: a request is served whole or refused with a status that says whose tu
 
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
@@ -86,8 +86,8 @@ def create_app(reader: Reader, settings: ServeSettings, *, key: str | None = Non
     _add_answer(app, service, settings)
     documents = add_document(app, settings, REFUSALS)
     _add_state(app, service, measures)
-    _add_page(app)
-    _add_refusals(app, reader.name)
+    add_pages(app, PAGE)
+    add_refusals(app, reader.name)
     gate = Gate(app, settings, measures, key=key)
     if not settings.cors_origins:
         return gate
@@ -181,20 +181,24 @@ def _add_state(app: FastAPI, service: AnswerService, measures: Measures) -> None
         return Response(measures.text(), media_type=CONTENT_TYPE)
 
 
-def _add_page(app: FastAPI) -> None:
+def add_pages(app: FastAPI, pages: Mapping[str, str]) -> None:
+    """Serve files of the directory `page`, each under its path."""
+
     def add(path: str, content: bytes, media_type: str) -> None:
         async def page() -> Response:
             return Response(content, media_type=media_type)
 
         app.get(path, include_in_schema=False)(page)
 
-    for path, name in PAGE.items():
+    for path, name in pages.items():
         content = files("destila.serving").joinpath("page", name).read_bytes()
         add(path, content, MEDIA_TYPES[PurePath(name).suffix])
 
 
 # ------------------------------------------------------------------------------------------ refusals
-def _add_refusals(app: FastAPI, reader_name: str) -> None:
+def add_refusals(app: FastAPI, reader_name: str) -> None:
+    """Tell every error as `refusal_of` says, and what is wrong with a body."""
+
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         if any(details["type"] == "json_invalid" for details in error.errors()):

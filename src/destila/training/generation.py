@@ -50,6 +50,10 @@ FIRST_FAILURES, FAILURES = 5, 20  # in a row: before the first reply, and later;
 CHARACTERS_PER_TOKEN = 3.0  # of Spanish, for the estimate; tokenizers of large models take 3 to 4.5
 
 
+class NoQuestionsError(UserError):
+    """The filters left nothing, or nothing was made."""
+
+
 @dataclass(frozen=True)
 class Generated:
     """What `generate` made.
@@ -111,12 +115,12 @@ def generate(
     check_file("--output", chosen.output)
     check_target(Path(chosen.output), overwrite=chosen.overwrite)
     with listening(progress):
-        return _make_questions(
+        return make_questions(
             chosen, Path(chosen.output), reader=chosen.reader, overwrite=chosen.overwrite, maker=maker
         )
 
 
-def _make_questions(
+def make_questions(
     settings: GenerationSettings,
     output: Path,
     *,
@@ -315,7 +319,7 @@ def _finish(
     if not examples:
         reasons = ", ".join(f"{number:,} {name}" for name, number in [*left_out.most_common(), *faults.items()])
         remedy = "Loosen the filters (--filters.overlap, --filters.agreement), or use a generator that asks better."
-        raise UserError(settings.folder, f"no question is left ({reasons or 'none was made'})", remedy)
+        raise NoQuestionsError(settings.folder, f"no question is left ({reasons or 'none was made'})", remedy)
     save(examples, output)
     parts.unlink()
     parts.with_name(f"{parts.name}.progress").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-// The page: a text and questions about it. files.js, which is loaded before it, reads files; answers.js shows answers.
+// The page: a text and questions about it. Loaded before it: language.js, files.js, which reads files, and answers.js.
 //
 // It does not know who answers. ask.js, which is loaded after it, does, and calls `start` with a reader:
 //
@@ -69,7 +69,6 @@ const EXAMPLE = {
 };
 const WANTED = 4; // answers to a question: the best and a few alternatives
 
-const $ = (id) => document.getElementById(id);
 const state = {
   language: "es", opened: "", text: "", name: "", pages: [], turns: [], active: -1, shown: 0, alert: null, progress: null,
   pending: null, reading: null, limits: {}, reader: null,
@@ -81,42 +80,6 @@ class Refusal extends Error {
     super(name);
     Object.assign(this, { name, values });
   }
-}
-
-// ---------------------------------------------------------------------------------------------- language
-function say(name, values = {}) {
-  return TEXTS[state.language][name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
-}
-
-function number(value, options) {
-  return new Intl.NumberFormat(state.language, options).format(value);
-}
-
-function share(score) {
-  return score > 0 && score < 0.01 ? `< ${number(0.01, { style: "percent" })}` : number(score, { style: "percent" });
-}
-
-function setLanguage(language) {
-  state.language = language;
-  document.documentElement.lang = language;
-  for (const node of document.querySelectorAll("[data-text]")) node.textContent = say(node.dataset.text);
-  for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", say(node.dataset.label));
-  for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = say(node.dataset.placeholder);
-  for (const button of document.querySelectorAll("[data-language]"))
-    button.setAttribute("aria-pressed", String(button.dataset.language === language));
-  try { localStorage.setItem("destila-language", language); } catch { /* private windows may forbid it */ }
-  renderSize();
-  renderTurns();
-  renderAlert();
-  renderProgress();
-}
-
-function preferredLanguage() {
-  let kept = null;
-  try { kept = localStorage.getItem("destila-language"); } catch { /* as above */ }
-  if (kept in TEXTS) return kept;
-  return (navigator.languages || [navigator.language]).some((name) => name.startsWith("es")) ? "es" :
-    String(navigator.language).startsWith("en") ? "en" : "es";
 }
 
 // ---------------------------------------------------------------------------------------------- text
@@ -301,18 +264,19 @@ function renderProgress() {
   $("stop").hidden = !state.pending || state.pending.signal.aborted;
 }
 
-function announce(text) {
-  $("status").textContent = text;
+function redraw() {
+  renderSize();
+  renderTurns();
+  renderAlert();
+  renderProgress();
 }
 
 // ---------------------------------------------------------------------------------------------- start
 function start(reader) {
   state.reader = reader;
   for (const language in TEXTS) Object.assign(TEXTS[language], reader.texts[language]);
-  setLanguage(preferredLanguage());
+  startLanguages();
   reader.start(showProgress).then(setLimits, fail);
-  for (const button of document.querySelectorAll("[data-language]"))
-    button.addEventListener("click", () => setLanguage(button.dataset.language));
   $("form").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
   $("form").noValidate = true; // our own messages are announced in the language of the page
   $("source").addEventListener("input", forget);
