@@ -19,7 +19,14 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
-from destila.core.model_files import CONFIG_FILE, METADATA_FILE, ONNX_FILE, OPENVINO_FILE, TOKENIZER_FILE
+from destila.core.model_files import (
+    CONFIG_FILE,
+    METADATA_FILE,
+    ONNX_FILE,
+    OPENVINO_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+)
 from destila.core.records import Example
 from destila.core.runs import destila_version, write_json
 from destila.data.sources import spread
@@ -29,6 +36,7 @@ from destila.export.quantize import RECIPES, quantize_onnx, quantize_openvino, q
 from destila.inference.backends import Integers, LoadedBackend, load_backend
 from destila.inference.backends.files import INPUTS, OUTPUTS
 from destila.inference.reader import Reader
+from destila.models.files import tokenizer_config
 from destila.models.forward import ATTENTION, SpanModule
 
 TOLERANCE = 1e-4  # of logits, relative to the largest where that is above 1
@@ -128,6 +136,8 @@ def write_fp32(loaded: LoadedBackend, directory: Path, *, format: str, name: str
     # Where it was loaded from is nobody's business who gets the export.
     config = {name: value for name, value in loaded.config.items() if name != "_name_or_path"}
     write_json(directory / CONFIG_FILE, config)
+    # transformers.js wants it beside the tokenizer.
+    write_json(directory / TOKENIZER_CONFIG_FILE, tokenizer_config(model.config, loaded.tokenizer))
     source = {"model": name, **{key: loaded.metadata[key] for key in ("source", "version") if key in loaded.metadata}}
     if loaded.location.commit:
         source["commits"] = {loaded.location.name: loaded.location.commit}

@@ -149,6 +149,8 @@ def _usage(directory: Path, model: Provenance, config: Mapping[str, Any]) -> str
     if torch or (directory / ONNX_FILE).exists():
         program = snippets.with_onnxruntime(from_hub=not torch, longest_answer=longest)
         blocks += [*([] if torch else ["With onnxruntime:"]), f"```python\n{program}```"]
+    if (directory / ONNX_FILE).exists():
+        blocks += ["With transformers.js, in Node.js or a browser:", f"```js\n{snippets.TRANSFORMERS_JS}```"]
     return "\n\n".join(blocks)
 
 

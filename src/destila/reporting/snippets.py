@@ -1,4 +1,4 @@
-"""Programs for a model card: how to ask a reader with Destila, transformers or onnxruntime, each ready to run.
+"""Programs for a model card: how to ask a reader with Destila, transformers (in JavaScript, too) or onnxruntime.
 
 They name the model by PLACEHOLDER, which `destila push` replaces by the repository's name. The tests run them as they
 are. Those for other libraries take the most probable span of one window; windows, whole words and "no answer" are what
@@ -58,6 +58,16 @@ legal = np.tril(np.triu(in_context[:, None] & in_context[None, :]), {{longest}} 
 start, end = divmod(int(np.where(legal, scores, -np.inf).argmax()), len(encoded.ids))
 print(context[encoded.offsets[start][0] : encoded.offsets[end][1]])
 """
+
+TRANSFORMERS_JS = f'''\
+import {{ pipeline }} from "@huggingface/transformers";
+
+const question = "{QUESTION}";
+const context = "{CONTEXT}";
+// "fp32" and "" name the file model.onnx, whatever its precision.
+const reader = await pipeline("question-answering", "{PLACEHOLDER}", {{ dtype: "fp32", subfolder: "" }});
+console.log(await reader(question, context)); // of a text that fits one window, always an answer
+'''
 
 EXPORT = f"destila export --model {PLACEHOLDER} --output onnx --format onnx\n"
 
