@@ -82,7 +82,7 @@ def test_the_folder_holds_what_the_page_needs_and_names_no_other_place(root, fol
         assert "somebody" not in text, "where the reader came from is nobody's business"
         assert str(root) not in text
     served = Path(destila.__file__).parent / "serving" / "page"
-    for name in ("language.js", "files.js", "answers.js", "page.js", "page.css"):
+    for name in ("language.js", "texts.js", "files.js", "answers.js", "sharing.js", "page.js", "page.css"):
         assert (folder / name).read_bytes() == (served / name).read_bytes()
     assert f'VERSION = "{settings["version"]}"' in (folder / "offline.js").read_text()
 

@@ -223,7 +223,17 @@ def test_without_the_key_nothing_is_answered(reader, given):
 
 
 def test_every_response_is_dressed_safely(port):
-    for path in ("/", "/files.js", "/answers.js", "/page.js", "/ask.js", "/nothing", "/../../etc/passwd", "/health"):
+    for path in (
+        "/",
+        "/texts.js",
+        "/files.js",
+        "/answers.js",
+        "/page.js",
+        "/ask.js",
+        "/nothing",
+        "/../../etc/passwd",
+        "/health",
+    ):
         status, headers, _ = request(port, path=path)
         assert status == (404 if path in ("/nothing", "/../../etc/passwd") else 200)
         policy = headers["Content-Security-Policy"]
@@ -262,6 +272,7 @@ def test_info_says_what_answers_and_within_which_limits(reader):
     assert info["window"] == asdict(reader.window)
     assert info["no_answer_threshold"] == reader.no_answer_threshold
     assert info["threads"] == 1
+    assert info["promises"] is None, "it is not calibrated"
     assert (info["limits"], info["queue"]) == (asdict(settings.limits), asdict(settings.queue))
 
 

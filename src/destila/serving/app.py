@@ -87,6 +87,10 @@ def create_app(reader: Reader, settings: ServeSettings, *, key: str | None = Non
     documents = add_document(app, settings, REFUSALS)
     _add_state(app, service, measures)
     add_pages(app, PAGE)
+    if key is not None:  # the description tells clients, so that the page need not try
+        schema = app.openapi()
+        schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"key": []}]
     add_refusals(app, reader.name)
     gate = Gate(app, settings, measures, key=key)
     if not settings.cors_origins:

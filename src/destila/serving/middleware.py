@@ -30,7 +30,10 @@ from destila.serving.prometheus import Measures
 LOGGER = logging.getLogger("destila.serving")
 DOCUMENT = "/v1/document"  # takes whole files, so it has limits of its own
 # Where the files of the two pages are served.
-SCRIPTS_AND_STYLES = ("language.js", "files.js", "answers.js", "page.js", "ask.js", "page.css", "docs.js", "docs.css")
+SCRIPTS_AND_STYLES = (
+    *("language.js", "texts.js", "files.js", "answers.js", "sharing.js", "page.js", "ask.js"),
+    *("page.css", "docs.js", "docs.css"),
+)
 PAGE = {"/": "index.html", "/docs": "docs.html", **{f"/{name}": name for name in SCRIPTS_AND_STYLES}}
 PATHS = (*PAGE, "/v1/answer", DOCUMENT, "/health", "/ready", "/info", "/metrics", "/openapi.json")
 GUARDED = ("/v1/", "/metrics", "/info")  # what needs the key, if there is one

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, create_model
 
 from destila.config import LimitSettings, ServeSettings
+from destila.core.calibration import Promise
 from destila.core.cpus import thread_count
 from destila.core.records import Answer
 from destila.core.runs import destila_version
@@ -152,6 +153,9 @@ class InfoBody(BaseModel):
     no_answer_threshold: float | None = Field(
         description='"No answer" is said where `no_answer_score` is above this; null: never.'
     )
+    promises: Sequence[Promise] | None = Field(
+        description="How often answers were wrong that had at least some probability; null: it was not measured."
+    )
     limits: Mapping[str, int] = Field(description="Of one request.")
     queue: Mapping[str, float] = Field(description="How requests wait and run together.")
 
@@ -165,6 +169,7 @@ class InfoBody(BaseModel):
             threads=thread_count(settings.threads),
             window=asdict(reader.window),
             no_answer_threshold=reader.no_answer_threshold,
+            promises=reader.calibration.promises if reader.calibration else None,
             limits=asdict(settings.limits),
             queue=asdict(settings.queue),
         )

@@ -28,7 +28,7 @@ from destila.export.web.tables import characters, reading_tables, tokenizer_tabl
 from destila.inference.decoding import SHOWN_SHARE
 from destila.inference.reader import Reader
 
-SHARED = ("index.html", "page.css", "language.js", "files.js", "answers.js", "page.js")
+SHARED = ("index.html", "page.css", "language.js", "texts.js", "files.js", "answers.js", "sharing.js", "page.js")
 OWN = (
     *("ask.js", "worker.js", "tokenizer.js", "bpe.js", "unigram.js", "normalizers.js", "graphemes.js"),
     *("composition.js", "windows.js", "spans.js", "LICENSES.txt"),

@@ -69,12 +69,14 @@ function renderText() {
 }
 
 function renderTurns() {
+  $("past").hidden = !state.turns.length;
+  $("asked").textContent = say("asked", { count: number(state.turns.length) });
   $("history").replaceChildren(...state.turns.map(renderTurn));
 }
 
 function renderTurn(turn, place) {
   const item = element("li", place === state.active ? "turn active" : "turn");
-  item.append(element("h3", "", turn.question));
+  item.append(renderQuestion(turn, place));
   const [best, ...others] = turn.answers;
   if (best.text === null) item.append(element("p", "none", say("none")));
   else item.append(renderAnswers([best], place, 0, "first"));
@@ -85,8 +87,35 @@ function renderTurn(turn, place) {
     item.append(more);
   }
   const time = `${number(turn.milliseconds, { maximumFractionDigits: 0 })} ms`;
-  item.append(element("p", "quiet took", say("took", { time })));
+  item.append(element("p", "quiet took", say("took", { time })), renderSharing(turn, place));
   return item;
+}
+
+// Shows the answers again, and puts the question where it can be changed.
+function renderQuestion(turn, place) {
+  const heading = element("h3"), button = element("button", "asked", turn.question);
+  button.type = "button";
+  button.addEventListener("click", () => {
+    $("question").value = turn.question;
+    showTurn(place, 0);
+    announceTurn(turn);
+    document.querySelectorAll(".turn .asked")[place].focus({ preventScroll: true });
+  });
+  heading.append(button);
+  return heading;
+}
+
+function renderExamples() {
+  $("example-list").replaceChildren(...EXAMPLES.map((example) => {
+    const item = element("li"), button = element("button", "sample"), name = element("span", "quiet"), question = element("span", "", example.question);
+    button.type = "button";
+    name.dataset.text = example.name;
+    question.lang = "es";
+    button.append(name, question);
+    button.addEventListener("click", () => { setExample(example); ask(); });
+    item.append(button);
+    return item;
+  }));
 }
 
 // Behind a refusal stand the answers that would have been given: the same, with the same scores, without it.

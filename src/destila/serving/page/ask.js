@@ -44,17 +44,26 @@ const OVER_HTTP = {
 
   endings: ["pdf", "docx"],
   longestFile: Infinity,
+  guarded: true, // until the server says that it is not
 
   async start() {
     try {
-      const { components, paths } = await (await fetch("openapi.json")).json();
+      const { components, paths, security } = await (await fetch("openapi.json")).json();
       const { question, context, top_k: answers } = components.schemas.AnswerRequest.properties;
       const longest = (field) => field.oneOf.find((form) => form.maxLength).maxLength;
       this.longestFile = paths["/v1/document"].post.requestBody.content[BYTES].schema.maxLength;
+      this.guarded = Boolean(security);
       return { context: longest(context), question: longest(question), answers: Math.min(WANTED, answers.maximum) };
     } catch {
       return {}; // the server checks all of it again
     }
+  },
+
+  async about() {
+    if (this.guarded && !$("key").value) return null;
+    const headers = this.guarded ? { Authorization: `Bearer ${$("key").value}` } : {};
+    const response = await fetch("info", { headers, credentials: "omit" }).catch(() => null);
+    return response?.ok ? response.json().catch(() => null) : null;
   },
 
   async ask({ question, context, count }, signal, showProgress) {

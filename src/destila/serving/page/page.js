@@ -1,4 +1,5 @@
-// The page: a text and questions about it. Loaded before it: language.js, files.js, which reads files, and answers.js.
+// The page: a text and questions about it. Loaded before it: language.js; texts.js has what it says, files.js reads
+// files, answers.js shows answers, sharing.js copies and saves them.
 //
 // It does not know who answers. ask.js, which is loaded after it, does, and calls `start` with a reader:
 //
@@ -7,6 +8,7 @@
 //     ask({question, context, count}, signal, showProgress)
 //                               -> answers {text, start, end, score, maybe probability}, best first, "no answer" with text null before all;
 //                               throws a Refusal, or what aborted it; tells "searching" and how much has been read
+//     about()                   -> {model, version, promises} or null: what answers, and how often it is wrong; may be missing
 //     endings                   of the files that it can read besides text, Markdown and HTML; may be missing
 //     read(file, signal)        -> {text, pages, note}, the first character of each page if it has pages, and whether the
 //                               values of a form in it were not read; throws like ask
@@ -17,61 +19,11 @@
 // markup; nothing but where the page came from is ever contacted; nothing that a person wrote is stored.
 "use strict";
 
-const TEXTS = {
-  es: {
-    tagline: "Pregunta a tu texto", language: "Idioma", text: "Texto", example: "Ejemplo", open: "Abrir archivo",
-    edit: "Editar texto", source: "El texto en el que se busca la respuesta",
-    paste: "Pega aquí un texto, o suelta un archivo .txt, .md o .html", question: "Pregunta",
-    hint: "¿Quién…? ¿Cuándo…?", ask: "Preguntar", key: "Clave de acceso", answers: "Respuestas",
-    drop: "Suelta aquí el archivo", none: "El texto no lo dice.", others: "Otras posibilidades", likely: "probablemente", possible: "quizá", doubtful: "dudoso",
-    perhaps: "Quizá", confidence: "confianza", took: "Respondido en {time}", size: "{count} caracteres", certain: "casi seguro",
-    show: "Mostrar en el texto", waiting: "Buscando la respuesta…", answer: "Respuesta: {answer}. Confianza: {share}.",
-    loaded: "Texto cargado: {name}.", noText: "Primero pega un texto o abre un archivo.",
-    noQuestion: "Escribe una pregunta.", tooLong: "El texto tiene {count} caracteres; el máximo es {most}.",
-    fileKind: "{name}: solo se leen archivos .txt, .md y .html. Copia el texto y pégalo.",
-    fileEmpty: "{name}: el archivo no contiene texto.", fileBroken: "{name}: no se puede leer.",
-    fileNoText: "{name}: no es un archivo de texto.", fileLegacy: "{name}: no está en UTF-8; se ha leído como Windows-1252.",
-    fileEncoding: "{name}: su codificación no se reconoce. Guárdalo como UTF-8.",
-    fileForm: "{name}: los valores de su formulario no se han leído.",
-    broken: "La página ha fallado. Cárgala de nuevo.", reading: "Leyendo el archivo…", page: "página {page}",
-    searching: "Leyendo el texto: {share}", stop: "Detener", stopped: "Detenido.", anyway: "Responder de todos modos",
-    oneFile: "Solo se ha abierto {name}: se lee un archivo cada vez, y has soltado {count}.",
-    otherFiles: "Se lee un archivo cada vez, y has soltado {count}: los demás no se han abierto.",
-  },
-  en: {
-    tagline: "Ask your text", language: "Language", text: "Text", example: "Example", open: "Open file",
-    edit: "Edit text", source: "The text that is searched for the answer",
-    paste: "Paste a text here, or drop a .txt, .md or .html file", question: "Question",
-    hint: "Who…? When…?", ask: "Ask", key: "Access key", answers: "Answers",
-    drop: "Drop the file here", none: "The text does not say.", others: "Other possibilities", likely: "probably", possible: "perhaps", doubtful: "doubtful",
-    perhaps: "Perhaps", confidence: "confidence", took: "Answered in {time}", size: "{count} characters", certain: "almost certain",
-    show: "Show in the text", waiting: "Looking for the answer…", answer: "Answer: {answer}. Confidence: {share}.",
-    loaded: "Text loaded: {name}.", noText: "First paste a text or open a file.",
-    noQuestion: "Write a question.", tooLong: "The text has {count} characters; at most {most} are allowed.",
-    fileKind: "{name}: only .txt, .md and .html files are read. Copy the text and paste it.",
-    fileEmpty: "{name}: the file holds no text.", fileBroken: "{name}: cannot be read.",
-    fileNoText: "{name}: is no text file.", fileLegacy: "{name}: is not UTF-8 and was read as Windows-1252.",
-    fileEncoding: "{name}: its encoding is not known. Save it as UTF-8.",
-    fileForm: "{name}: the values of its form were not read.",
-    broken: "The page failed. Load it again.", reading: "Reading the file…", page: "page {page}",
-    searching: "Reading the text: {share}", stop: "Stop", stopped: "Stopped.", anyway: "Answer anyway",
-    oneFile: "Only {name} was opened: one file is read at a time, and you dropped {count}.",
-    otherFiles: "One file is read at a time, and you dropped {count}: the others were not opened.",
-  },
-};
-const EXAMPLE = {
-  text: `La biblioteca de Valdehoz abrió sus puertas el 14 de mayo de 1987 en un antiguo molino de harina junto al río Arlo. ` +
-    `La arquitecta Irene Sandoval conservó la rueda de piedra y la convirtió en la mesa central de la sala de lectura.\n\n` +
-    `Desde 2009 la dirige Carmen Ledesma, que creó el club de lectura nocturna de los jueves. Hoy guarda 42 300 libros, ` +
-    `entre ellos una colección de 1 150 mapas donada por el navegante Tomás Urrutia. La entrada es gratuita y el horario ` +
-    `es de martes a sábado, de 9:00 a 20:30.`,
-  question: "¿Quién conservó la rueda de piedra?",
-};
 const WANTED = 4; // answers to a question: the best and a few alternatives
 
 const state = {
   language: "es", opened: "", text: "", name: "", pages: [], turns: [], active: -1, shown: 0, alert: null, progress: null,
-  pending: null, reading: null, limits: {}, reader: null,
+  pending: null, reading: null, limits: {}, reader: null, about: null,
 };
 
 // Why a question, or the reader as a whole, is refused: the name of one of the reader's messages, and what stands in it.
@@ -122,6 +74,21 @@ function editText(editing) {
   $("view").hidden = editing;
   $("edit").hidden = editing;
   $("example").hidden = !editing;
+}
+
+// Forget the questions, keep the text.
+function clearTurns() {
+  Object.assign(state, { turns: [], active: -1 });
+  renderTurns();
+  editText(true);
+  announce(say("cleared"));
+  $("question").focus();
+}
+
+function setExample({ text, question }) {
+  setText(text);
+  $("question").value = question;
+  $("question").focus();
 }
 
 // Where the text is from, while it is as it was there, and how long it is.
@@ -202,6 +169,8 @@ async function ask() {
     if (text !== sourceText()) return; // it was changed meanwhile
     state.text = text;
     state.turns.unshift({ question, answers, milliseconds: performance.now() - began });
+    $("examples").open = false;
+    learnAbout();
     showTurn(0, 0);
     announceTurn(state.turns[0]);
     if (matchMedia("(pointer: coarse)").matches) $("question").blur(); // the keyboard would hide the answer
@@ -269,14 +238,16 @@ function redraw() {
   renderTurns();
   renderAlert();
   renderProgress();
+  renderAbout();
 }
 
 // ---------------------------------------------------------------------------------------------- start
 function start(reader) {
   state.reader = reader;
   for (const language in TEXTS) Object.assign(TEXTS[language], reader.texts[language]);
+  renderExamples();
   startLanguages();
-  reader.start(showProgress).then(setLimits, fail);
+  reader.start(showProgress).then(setLimits, fail).then(learnAbout);
   $("form").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
   $("form").noValidate = true; // our own messages are announced in the language of the page
   $("source").addEventListener("input", forget);
@@ -287,17 +258,30 @@ function start(reader) {
   $("stop").addEventListener("click", stop);
   $("edit").addEventListener("click", () => { editText(true); $("source").focus(); });
   $("file").addEventListener("change", () => { if ($("file").files[0]) openFile($("file").files[0]); $("file").value = ""; });
-  $("example").addEventListener("click", () => {
-    setText(EXAMPLE.text);
-    $("question").value = EXAMPLE.question;
-    $("question").focus();
-  });
+  $("example").addEventListener("click", () => setExample(EXAMPLES[0]));
+  $("clear").addEventListener("click", clearTurns);
   startDropping();
 }
 
 function setLimits(limits) {
   state.limits = limits;
   if (limits.question) $("question").maxLength = limits.question;
+}
+
+async function learnAbout() {
+  state.about ??= (await state.reader.about?.()) ?? null;
+  renderAbout();
+}
+
+// What answers, and how often it is right where it is that sure: never a number of the page's own.
+function renderAbout() {
+  $("about").hidden = !state.about;
+  if (!state.about) return;
+  const { model, version, promises } = state.about;
+  const measured = promises?.map(({ least_probability: least, wrong, questions }) =>
+    say("right", { least: share(least), right: share(1 - wrong), count: number(questions) }));
+  const name = model === "the bundled model" ? say("bundled") : model;
+  $("about").textContent = [say("about", { name, version }), ...(measured?.length ? measured : [say("unmeasured")])].join(" ");
 }
 
 function startDropping() {
