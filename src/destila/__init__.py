@@ -5,7 +5,7 @@
 >>> reader.answer("¿Quién fundó Lima?", "Lima fue fundada por Francisco Pizarro en 1535.").text
 'Francisco Pizarro'
 
-`generate`, `finetune`, `pretrain`, `distill`, `evaluate`, `calibrate`, `export` and `benchmark` do what commands do,
+`generate`, `finetune`, `pretrain`, `distill`, `evaluate`, `calibrate`, `certify`, `export` and `benchmark` do what commands do,
 return what they found and print nothing: progress goes to the function that `progress` names, messages to the logger
 "destila". Importing this package loads neither torch nor transformers; names are fetched when they are used.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from destila.core.progress import Progress
     from destila.core.records import Answer, Example, Prediction, Report
     from destila.evaluation.calibrating import Calibrated, calibrate
+    from destila.evaluation.certification import Certificate, certify
     from destila.evaluation.scoring import Evaluation, evaluate
     from destila.evaluation.timing import Benchmark, benchmark
     from destila.export.export import Exported, export
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Benchmark", "Calibrated", "Evaluation", "Example", "Exported", "Generated", "Loss", "Prediction"]
 __all__ += ["Progress", "Reader", "Report", "TrainingResult", "UserError", "answer_frame", "benchmark"]
-__all__ += ["calibrate", "distill"]
+__all__ += ["Certificate", "calibrate", "certify", "distill"]
 __all__ += ["evaluate", "export", "finetune", "generate", "pipeline", "pretrain"]
 
 _NAMES = {
@@ -41,6 +42,7 @@ _NAMES = {
     "core.progress": ("Progress",),
     "core.records": ("Answer", "Example", "Prediction", "Report"),
     "evaluation.calibrating": ("Calibrated", "calibrate"),
+    "evaluation.certification": ("Certificate", "certify"),
     "evaluation.scoring": ("Evaluation", "evaluate"),
     "evaluation.timing": ("Benchmark", "benchmark"),
     "export.export": ("Exported",),

@@ -227,7 +227,7 @@ def test_large_int8_weights_lie_in_a_file_of_their_own_and_change_nothing(
         assert (directory / ONNX_WEIGHTS).exists() == (name == "two")
         modes = {file.stat().st_mode for file in directory.iterdir()}
         assert len(modes) == 1, "the weights have other permissions than the model"
-        model = OnnxModel(directory / ONNX_FILE, one_by_one=True, threads=1)
+        model = OnnxModel(directory / ONNX_FILE, threads=1)
         logits.append(np.stack(model.logits(np.full((1, 40), 7), np.ones((1, 40), np.int64))))
     np.testing.assert_array_equal(*logits)
     nodes = [

@@ -140,7 +140,7 @@ def test_the_real_one_answers_fast_and_small() -> None:
 
 def test_rows_that_run_side_by_side_are_each_what_they_are_alone(built: Path) -> None:
     generator = np.random.default_rng(0)
-    model = OnnxModel(built / ONNX_FILE, one_by_one=True, threads=3)
+    model = OnnxModel(built / ONNX_FILE, threads=3)
     lengths = generator.integers(20, 96, 9)
     mask = (np.arange(96) < lengths[:, None]).astype(np.int64)
     ids = np.where(mask, generator.integers(5, 60, mask.shape), 1)

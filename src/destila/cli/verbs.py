@@ -19,6 +19,7 @@ VERBS = {
     "trim": "multilingual model -> one with only the tokens that your texts use",
     "evaluate": "score models or predictions",
     "calibrate": "the probability that an answer is right, and a promise of how many are wrong",
+    "certify": "check what is guaranteed of a reader, and write down what held",
     "export": "reader -> ONNX or OpenVINO, proven to answer the same",
     "report": "one page: scores, curves, errors, cost, how to repeat it",
     "card": "the model card of a run or an export",

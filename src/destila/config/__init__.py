@@ -26,7 +26,7 @@ from destila.config.distill import (
 )
 from destila.config.documents import DocumentSettings, FolderSettings, UploadSettings
 from destila.config.generate import DataGenerateSettings, FilterSettings, GenerationSettings, GeneratorSettings
-from destila.config.guarantees import CalibrateSettings
+from destila.config.guarantees import CalibrateSettings, CertifySettings
 from destila.config.mcp import McpSettings
 from destila.config.pretrain import (
     ClozeSettings,
@@ -53,7 +53,7 @@ from destila.config.training import (
 from destila.config.trim import TrimSettings
 
 __all__ = ["CALL_SETTINGS", "AnnotateSettings", "AnswerSettings", "BenchSettings", "CalibrateSettings", "CardSettings"]
-__all__ += ["ClozeSettings"]
+__all__ += ["CertifySettings", "ClozeSettings"]
 __all__ += ["DataAugmentSettings", "DataCheckSettings", "DataConvertSettings", "DataFetchSettings"]
 __all__ += ["DataGenerateSettings", "DataSettings", "FilterSettings", "GenerationSettings", "GeneratorSettings"]
 __all__ += ["DistillSettings", "DistillStageSettings", "DocumentSettings", "EvaluateSettings", "ExportSettings"]

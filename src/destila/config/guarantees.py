@@ -26,3 +26,27 @@ class CalibrateSettings(RunTimeSettings):
     """Of how articles are dealt to the parts that test each other, and of the other paragraphs."""
     json: bool = False
     """Print the result as JSON, and nothing else on standard output."""
+
+
+@settings
+class CertifySettings(RunTimeSettings):
+    """Check what is guaranteed of a reader, and write into its destila.json and its card what held."""
+
+    model: str | None = positional(default=None)
+    """Local directory or hub id; none: the bundled model."""
+    revision: str | None = None
+    """Commit of the hub repository."""
+    data: list[str] = strings()
+    """Files or named sources, whose questions and texts are read."""
+    reference: str | None = None
+    """The reader in torch that an export was made of; none: whether the export equals it is not checked."""
+    max_examples: CountOrZero = 0
+    """Use so many questions, evenly spread over the data; 0: all."""
+    min_agreement: Share = 0.9
+    """Least share of answers of bf16 or int8 that say the same as the reference's."""
+    max_loss: NonNegative = 0.5
+    """The most F1, in points, that bf16 or int8 may lose."""
+    write: bool = True
+    """Write what was found into a local directory; false: only print it."""
+    json: bool = False
+    """Print the result as JSON, and nothing else on standard output."""

@@ -3,6 +3,7 @@
     window                {"length", "stride", "max_answer_tokens"} in tokens
     no_answer_threshold   what "no answer" must win by; null: the reader always answers
     calibration           what makes probabilities of scores, and what these promise (`destila.core.calibration`)
+    certificates          what `destila certify` found of it, by back end
     dev, source, version  scores when it was trained, what it was made of, by which Destila
     format, precision, parameters, files (bytes of each), recipe, scores      of an export
 
@@ -21,7 +22,7 @@ from destila.core.model_files import METADATA_FILE
 from destila.core.runs import read_json, write_json
 
 REMEDY = "Mend it, or delete the file."
-OBJECTS = ("window", "source", "files", "dev")
+OBJECTS = ("window", "source", "files", "dev", "certificates")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +111,11 @@ class ModelMetadata(Mapping[str, Any]):
     def calibration(self) -> Calibration | None:
         """What makes probabilities of the reader's scores; None: nobody has fitted it."""
         return Calibration.of(self.content["calibration"]) if "calibration" in self.content else None
+
+    @property
+    def certificates(self) -> Mapping[str, Any]:
+        """What `destila certify` found, by back end; empty: nobody has checked it."""
+        return dict(self.content.get("certificates", {}))
 
     @property
     def source(self) -> Mapping[str, Any]:

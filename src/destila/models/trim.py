@@ -118,7 +118,7 @@ def trim(
         _write_directory(directory, tensors, rows, trimmed.tokenizer)
         _write_names(directory, location.directory, config, tokenizer)
         # Windows and threshold stay; scores do not, because nobody measured this model.
-        metadata = ModelMetadata.read(location.directory).without("dev", "calibration")
+        metadata = ModelMetadata.read(location.directory).without("dev", "calibration", "certificates")
         metadata.changed(source=source, version=destila_version()).write(directory)
         load_config(Location(str(directory), directory))  # refuses what does not belong together
     return TrimResult(

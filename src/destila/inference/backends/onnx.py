@@ -1,8 +1,9 @@
 """Run an exported reader with onnxruntime: the run time of the base install.
 
 B batch, T tokens. In int8 the scale of activations is taken from the whole input of each call, so rows are run one by
-one and without their padding: else an answer would depend on what else was asked. On CPUs that costs no time. Where
-there are many rows, each core runs rows of its own: the threads of a small model wait more than they compute together.
+one and without their padding: else an answer would depend on what else was asked; in fp32, too, in its last bits. On
+CPUs that costs no time. Where there are many rows, each core runs rows of its own: the threads of a small model wait
+more than they compute together.
 
 Invariant: importing this module needs neither torch nor transformers. It does not export.
 """
@@ -32,7 +33,6 @@ class OnnxModel:
 
     Args:
         path: the file.
-        one_by_one: run every row of a batch by itself, cut to its own length.
         threads: 0: one for each usable core.
         spin: threads wait for their next task awake: faster for one question on idle cores, and slower for all where
             other work wants them.
@@ -43,11 +43,10 @@ class OnnxModel:
         UserError: it is torn, or is no reader.
     """
 
-    def __init__(
-        self, path: Path, *, one_by_one: bool = False, threads: int = 0, spin: bool = True, lean: bool = False
-    ) -> None:
-        self.path, self.one_by_one, self.threads = path, one_by_one, thread_count(threads)
-        self.spin, self.lean = spin, lean
+    one_by_one = True
+
+    def __init__(self, path: Path, *, threads: int = 0, spin: bool = True, lean: bool = False) -> None:
+        self.path, self.threads, self.spin, self.lean = path, thread_count(threads), spin, lean
         self.session = self._session(self.threads)
         names = [[value.name for value in side] for side in (self.session.get_inputs(), self.session.get_outputs())]
         check_names(path, *names)
@@ -76,8 +75,6 @@ class OnnxModel:
 
     def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
         """Start and end logits, both (B, T), of (B, T) inputs."""
-        if not self.one_by_one:
-            return _run(self.session, input_ids, attention_mask)
         start, end = (np.zeros(input_ids.shape, np.float32) for _ in range(2))
         lengths = attention_mask.sum(axis=1).tolist()
 
@@ -108,7 +105,5 @@ def load(location: Location, *, threads: int = 0, spin: bool = True, lean: bool 
     """
     directory = location.directory
     metadata = read_export(directory, ONNX_FILE)
-    model = OnnxModel(
-        directory / ONNX_FILE, one_by_one=metadata.precision == "int8", threads=threads, spin=spin, lean=lean
-    )
+    model = OnnxModel(directory / ONNX_FILE, threads=threads, spin=spin, lean=lean)
     return LoadedBackend(model, load_tokenizer(directory), read_export_config(directory), metadata, location)

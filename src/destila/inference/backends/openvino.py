@@ -1,8 +1,8 @@
 """Run an exported reader with OpenVINO: the fastest run time on x86 CPUs, above all in int8.
 
 B batch, T tokens. OpenVINO compiles kernels for every new shape of its inputs (20 to 40 ms each, more than a whole
-int8 forward pass of a small reader), so rows are padded to a multiple of 16 tokens: there are few shapes, each is
-compiled once, and what is added costs 4 % of the work at 200 tokens.
+int8 forward pass of a small reader), so rows run one by one, padded to a multiple of 16 tokens: there are few shapes,
+each is compiled once, and what is added costs 4 % of the work at 200 tokens.
 
 Invariant: the arithmetic is what destila.json says, never what OpenVINO would choose by itself (it takes bf16 where
 the processor has it). Importing this module needs neither torch nor transformers. It does not export.
@@ -19,7 +19,7 @@ from destila.core.errors import UserError
 from destila.core.model_files import OPENVINO_FILE
 from destila.data.tokenizers import load_tokenizer, pad_id
 from destila.data.windows import LENGTH_STEP, longest_window
-from destila.inference.backends import Integers, LoadedBackend, Logits
+from destila.inference.backends import Integers, LoadedBackend, Logits, row_by_row
 from destila.inference.backends.files import EXPORT_AGAIN, OUTPUTS, check_names, read_export, read_export_config
 from destila.models.hub import Location
 
@@ -46,6 +46,8 @@ class OpenVinoModel:
         UserError: it is torn, or is no reader.
     """
 
+    one_by_one = True
+
     def __init__(self, model: Any, *, precision: str, pad_id: int, longest: int, threads: int = 0) -> None:
         self.pad_id, self.longest = pad_id, longest
         options = {
@@ -64,6 +66,9 @@ class OpenVinoModel:
 
     def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
         """Start and end logits, both (B, T), of (B, T) inputs."""
+        return row_by_row(self._run, input_ids, attention_mask)
+
+    def _run(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
         tokens = input_ids.shape[1]
         more = min(-tokens % LENGTH_STEP, self.longest - tokens)
         ids = np.pad(input_ids, ((0, 0), (0, more)), constant_values=self.pad_id)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from destila.core.cpus import thread_count
-from destila.inference.backends import Integers, LoadedBackend, Logits
+from destila.inference.backends import Integers, LoadedBackend, Logits, row_by_row
 from destila.models.files import load_reader, span_logits
 from destila.models.hub import Location
 
@@ -32,19 +32,28 @@ class TorchModel:
     @property
     def tokens_per_batch(self) -> int:
         """How many padded tokens to read at once: a graphics card is only busy with many."""
-        return 65_536 if next(self.model.parameters()).device.type == "cuda" else 2048
+        return 2048 if self.one_by_one else 65_536
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether rows run alone; on a graphics card they do not."""
+        return next(self.model.parameters()).device.type != "cuda"
 
     def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
         """Start and end logits, both (B, T), without dropout."""
-        device = next(self.model.parameters()).device
-        inputs = [torch.from_numpy(array).to(device) for array in (input_ids, attention_mask)]  # (B, T) each
         training = self.model.training
         self.model.eval()
         try:
-            with torch.inference_mode():
-                start, end = span_logits(self.model, *inputs)
+            if self.one_by_one:
+                return row_by_row(self._run, input_ids, attention_mask)
+            return self._run(input_ids, attention_mask)
         finally:
             self.model.train(training)
+
+    def _run(self, *arrays: Integers) -> tuple[Logits, Logits]:
+        device = next(self.model.parameters()).device
+        with torch.inference_mode():
+            start, end = span_logits(self.model, *(torch.from_numpy(array).to(device) for array in arrays))
         return _array(start), _array(end)
 
 
