@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-installed
 BASE := $(VENV)/.base-installed
 
-.PHONY: help demo serve test lint install install-train audit docs fuzz screenshot report bench clean
+.PHONY: help demo serve test lint install install-train audit docs fuzz screenshot report bench certify clean
 
 help:
 	@echo "make demo     an answer, then distill a small reader on two cores, then the paper's table (minutes)"
 	@echo "make test     lint, type check and run every test"
 	@echo "make serve    open a page where you ask questions about your own text (MODEL=DIRECTORY for another reader)"
 	@echo "make report   a page about the bundled model: scores, errors, speed, cost (TEACHER=DIRECTORY to compare with)"
+	@echo "make certify  check what is guaranteed of the bundled model, in each back end (docs/guarantees.md)"
 	@echo "make install  the base package alone: answers questions, no torch"
 	@echo "make docs     the documentation as a static site, with a reference made of the docstrings"
 	@echo "make audit    compare what is installed with the known vulnerabilities"
@@ -92,6 +93,14 @@ build/docs-env/.installed: pyproject.toml constraints.txt
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/training_step.py
+
+# The bundled model in int8, the reader it was made of in torch, and an export of that to OpenVINO.
+CERTIFY := --data data/nativa/dev.json --reference models/reader
+certify: $(DEV)
+	$(BIN)/destila certify src/destila/inference/shipped $(CERTIFY)
+	$(BIN)/destila certify models/reader --data data/nativa/dev.json
+	$(BIN)/destila export --model models/reader --output build/certify --format openvino --overwrite
+	$(BIN)/destila certify build/certify $(CERTIFY)
 
 clean:
 	rm -rf $(VENV) runs/demo

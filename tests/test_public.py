@@ -17,7 +17,7 @@ from pretraining import write_sources
 
 ROOT = Path(__file__).parents[1]
 # Each example needs those before.
-FUNCTIONS = ("generate", "finetune", "pretrain", "distill", "evaluate", "calibrate", "export", "benchmark")
+FUNCTIONS = ("generate", "finetune", "pretrain", "distill", "evaluate", "calibrate", "certify", "export", "benchmark")
 OTHERS = ("Reader.highlight", "Reader.explain", "answer_frame")
 
 
@@ -118,6 +118,7 @@ def test_progress_is_told_to_whoever_asks(place: Path, caplog: pytest.LogCapture
         (lambda: destila.finetune(training={"epochs": -1}), r"training\.epochs = -1"),
         (lambda: destila.finetune(3), "settings: are int"),  # type: ignore[arg-type]
         (lambda: destila.evaluate(), "--data: is required"),
+        (lambda: destila.certify(), "--data: is required"),
         (lambda: destila.export("a", ""), "--output: is required"),
         (lambda: destila.benchmark(lengths=[0]), r"lengths"),
     ],

@@ -5,9 +5,10 @@
 >>> reader.answer("¿Quién fundó Lima?", "Lima fue fundada por Francisco Pizarro en 1535.").text
 'Francisco Pizarro'
 
-`generate`, `finetune`, `pretrain`, `distill`, `evaluate`, `calibrate`, `certify`, `export` and `benchmark` do what commands do,
-return what they found and print nothing: progress goes to the function that `progress` names, messages to the logger
-"destila". Importing this package loads neither torch nor transformers; names are fetched when they are used.
+`generate`, `finetune`, `pretrain`, `distill`, `evaluate`, `calibrate`, `certify`, `export` and `benchmark` do what
+commands do, return what they found and print nothing: progress goes to the function that `progress` names, messages
+to the logger "destila". Importing this package loads neither torch nor transformers; names are fetched when they are
+used.
 """
 
 from importlib import import_module

@@ -42,6 +42,7 @@ COMMANDS = [
     ("trim", "{reader} --data {data} --output {out}"),
     ("evaluate", "--model {reader} --data {data} --resamples 100"),
     ("calibrate", "{reader} --data {half}"),
+    ("certify", "{reader} --data {data} --write false"),
     ("export", "--model {reader} --output {out} --format openvino"),
     ("report", "{reader} --data {data} --output {out} --resamples 100"),
     ("card", "{run}"),

@@ -20,15 +20,17 @@ def run(settings: CertifySettings) -> None:
     if written and (Path(settings.model or "") / CARD_FILE).exists() and is_unchanged(Path(settings.model or "")):
         write_card(Path(settings.model or ""))
     result = {**asdict(found), "passed": found.passed}
-    show(result, "\n".join(map(say, _lines(found, written=written))), json=settings.json)
+    show(result, "\n".join(_lines(found, written=written)), json=settings.json)
     if not found.passed:
         sys.exit(1)
 
 
 def _lines(found: Certificate, *, written: bool) -> Iterator[str]:
-    yield f"{found.model}, run by {found.backend} in {found.precision}: {found.questions:,} questions of {found.data}"
+    precision, questions = found.precision, found.questions
+    yield say(f"{found.model}, run by {found.backend} in {precision}: {questions:,} questions of {found.data}")
     for check in found.checks:
         verdict = "not checked" if check.passed is None else "pass" if check.passed else "FAIL"
-        yield f"{verdict}: {check.name} ({check.n:,} {check.of}){f'; {check.detail}' if check.detail else ''}"
+        detail = f"; {say(check.detail)}" if check.detail else ""
+        yield f"{say(verdict)}: {say(check.name)} ({check.n:,} {say(check.of)}){detail}"
     if written:
-        yield f"written to the destila.json of {found.model}"
+        yield say(f"written to the destila.json of {found.model}")

@@ -1,8 +1,9 @@
 """What is guaranteed of every reader, each guarantee as a check that real questions and texts can fail.
 
-Mental model: a check runs a reader (or looks at what it said) and gives a `Check`: how many things it looked at, whether
-all of them held, and either what was measured or the first that did not hold. A check relies as little as can be on what
-it checks: which characters were read is counted in the text, and words are compared with what their tokens spell.
+Mental model: a check runs a reader (or looks at what it said) and gives a `Check`: how many things it looked at,
+whether all of them held, and either what was measured or the first that did not hold. A check relies as little as can
+be on what it checks: which characters were read is counted in the text, and words are compared with what their tokens
+spell.
 
 Invariant: nothing here judges twice: what is tolerated is written beside the check. This module writes nothing.
 """
@@ -31,7 +32,7 @@ TOLERANCE = 1e-4  # of logits of an fp32 export, relative to the largest where t
 RULES = "mlqa-es"
 TOP_K = 3
 QUESTION = "¿Qué dice el texto?"
-# Words without end, pictures of several characters, marks beside their letters, capitals alone, other scripts, controls.
+# Words without end, pictures of several characters, marks beside their letters, capitals alone, other scripts.
 ODD_TEXTS = (
     "anticonstitucional" * 300,
     "👩‍👩‍👧 🇪🇸 👍🏽 😀 " * 60,
@@ -74,19 +75,23 @@ def every_token_read(reader: Reader, texts: Sequence[str]) -> Check:
     tokens, wrong = 0, ""
     for text in texts:
         whole = reader.builder.tokenise([text], clean=False)[text].ids
-        found, seen = np.full(len(whole), -1, np.int64), np.zeros(len(text), np.bool_)
+        found, covered = np.full(len(whole), -1, np.int64), np.zeros(len(text) + 1, np.int64)
         for window in _windows(reader, text):
             last = window.first_token + window.context_end - window.context_start
             found[window.first_token : last] = window.input_ids[window.context_start : window.context_end]
-            for start, end in window.offsets:
-                seen[start:end] = True
+            np.add.at(covered, window.offsets[:, 0], 1)
+            np.add.at(covered, window.offsets[:, 1], -1)
         tokens += len(whole)
-        unseen = (place for place in np.flatnonzero(~seen) if not (text[place].isspace() or is_hidden(text[place])))
+        unseen = (place for place in np.flatnonzero(covered.cumsum()[:-1] == 0) if _shows(text[place]))
         if not wrong and (lost := int((found != whole).sum())):
             wrong = f"{lost} of {len(whole)} tokens of the text that begins {text[:20]!r} are in no window"
         if not wrong and (place := next(unseen, None)) is not None:
             wrong = f"character {place} of the text that begins {text[:20]!r}, {text[place]!r}, is in no token"
     return Check("every token of every text is read", tokens, "tokens", not wrong, wrong)
+
+
+def _shows(letter: str) -> bool:
+    return not (letter.isspace() or is_hidden(letter))
 
 
 def _windows(reader: Reader, text: str) -> list[Window]:
@@ -189,7 +194,7 @@ def same_with_threads(load: Callable[[int], Reader], threads: Sequence[int], exa
     Args:
         load: the reader with so many threads.
     """
-    said = {f"{count} threads": said_of(load(count), examples) for count in threads}
+    said = {f"threads {count}": said_of(load(count), examples) for count in threads}
     first, *_ = said.values()
     name = "the same answer with any number of threads"
     if len(said) == 1:
@@ -240,7 +245,9 @@ def equals_reference(reader: Reader, reference: Reader, examples: Sequence[Examp
     windows = reader.builder.build(examples)
     ours, theirs = (np.concatenate([*starts, *ends]) for starts, ends in map(_logits(windows), (reader, reference)))
     far = float(np.abs(ours - theirs).max() / max(1.0, float(np.abs(theirs).max())))
-    others = [name for name, (found, _) in said_of(reference, examples).items() if _place(found) != _place(said[name][0])]
+    others = [
+        name for name, (found, _) in said_of(reference, examples).items() if _place(found) != _place(said[name][0])
+    ]
     detail = f"logits within {far:.1e}" + (f"; {len(others)} answers differ, first {others[0]!r}" if others else "")
     return Check("an fp32 export equals torch", len(windows), "windows", far <= TOLERANCE and not others, detail)
 

@@ -83,6 +83,7 @@ def card_text(directory: Path) -> str:
         _usage(directory, model, config),
         "## Scores",
         _score_table(scores, model),
+        *_guarantees(model),
         "## Data",
         _data_table(data, _noted_files(model)),
         "## Limits",
@@ -219,6 +220,21 @@ def _score_table(scores: Sequence[Mapping[str, Any]], model: Provenance) -> str:
 
 def _with_interval(score: Mapping[str, Any], key: str) -> str:
     return with_interval(score[key], score[f"{key}_ci"])
+
+
+def _guarantees(model: Provenance) -> list[str]:
+    """What `destila certify` found; nothing where nobody asked."""
+    verdicts = {True: "pass", False: "**fail**", None: "not checked"}
+    rows, notes = list[Row](), list[str]()
+    for backend, found in model.metadata.get("certificates", {}).items():
+        run = f"{backend}, {found['precision']}"
+        data = ", ".join(map(_shown, found["data"].split(", ")))
+        notes.append(f"{run}: {found['questions']:,} questions of {data}, Destila {found['version']}.")
+        for check in found["checks"]:
+            result = ": ".join(filter(None, [verdicts[check["passed"]], check["detail"]]))
+            rows.append([check["name"], run, f"{check['n']:,} {check['of']}", result])
+    table = _table(["guarantee", "run by", "checked on", "result"], rows)
+    return ["## Guarantees", table, "Checked by `destila certify`. " + " ".join(notes)] if rows else []
 
 
 def _data_table(data: Sequence[DataSet], noted: Mapping[str, Mapping[str, Any]]) -> str:
