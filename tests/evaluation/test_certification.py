@@ -48,6 +48,12 @@ def copy(tmp_path: Path) -> Path:
     return directory
 
 
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest text that is read need not be read in pieces; `destila.data.streaming` has tests of its own."""
+    monkeypatch.setattr(guarantees, "LONG_TEXT", 2_000)
+
+
 def test_the_bundled_model_keeps_what_is_promised_and_the_certificate_is_written(copy: Path) -> None:
     found = certify(copy, FEW, reference=str(TORCH), threads=1, max_loss=100)
     assert found.passed
@@ -60,20 +66,19 @@ def test_the_bundled_model_keeps_what_is_promised_and_the_certificate_is_written
         certify(copy)
 
 
-@pytest.mark.parametrize("format", ["torch", "onnx", "openvino"])
+@pytest.mark.parametrize("format", ["torch", "openvino"])
 def test_each_back_end_keeps_it(tmp_path: Path, format: str) -> None:
     pytest.importorskip(format)
     metadata: dict[str, object] = {"window": {"length": 48, "stride": 8, "max_answer_tokens": 10}}
     model = reference = tiny_reader(tmp_path / "torch", metadata=metadata)
     if format != "torch":
-        pytest.importorskip("onnxscript")
         (model := tmp_path / format).mkdir()
         write_fp32(load_backend(str(reference), "torch"), model, format=format, name="torch")
     found = certify(model, tiny_examples(), reference=str(reference))
     assert failed(found) == set()
     assert ("an fp32 export equals torch" in {check.name for check in found.checks}) == (format != "torch")
-    other = tiny_reader(tmp_path / "other", seed=7, metadata=metadata)
     if format != "torch":
+        other = tiny_reader(tmp_path / "other", seed=7, metadata=metadata)
         assert failed(certify(model, FEW, reference=str(other))) == {"an fp32 export equals torch"}
 
 
@@ -91,7 +96,7 @@ def test_a_tokenizer_that_cuts_texts_in_silence_is_found(copy: Path) -> None:
     """What stands after the first fifty characters is replaced by nothing before it becomes tokens."""
     path = copy / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
-    cut = {"type": "Replace", "pattern": {"Regex": "(?s)(?<=^.{50}).+"}, "content": ""}
+    cut = {"type": "Replace", "pattern": {"Regex": r"(?<=[\s\S]{50})[\s\S]+"}, "content": ""}
     whole = [tokenizer["normalizer"]] if tokenizer["normalizer"] else []
     tokenizer["normalizer"] = {"type": "Sequence", "normalizers": [cut, *whole]}
     path.write_text(json.dumps(tokenizer), encoding="utf-8")
@@ -184,9 +189,9 @@ def test_the_card_shows_the_certificate_and_is_written_again(tmp_path: Path) -> 
     assert "Guarantees" not in card.read_text(encoding="utf-8")
     checks = [{"name": READ, "n": 7, "of": "tokens", "passed": True, "detail": ""}]
     checks.append({"name": OUTPUTS, "n": 3, "of": "questions", "passed": False, "detail": "question 'q': is no JSON"})
-    about = {"precision": "fp32", "data": "a/dev.json", "questions": 3, "checks": checks, "version": "0.1.0"}
+    about = {"precision": "fp32", "data": "dev.json", "questions": 3, "checks": checks, "version": "0.1.0"}
     ModelMetadata.read(directory).changed(certificates={"torch": about}).write(directory)
     text = write_card(directory).read_text(encoding="utf-8")
     assert f"| {READ} | torch, fp32 | 7 tokens | pass |" in text
     assert f"| {OUTPUTS} | torch, fp32 | 3 questions | **fail**: question 'q': is no JSON |" in text
-    assert "a/dev.json" not in text
+    assert "torch, fp32: 3 questions of dev.json, Destila 0.1.0." in text

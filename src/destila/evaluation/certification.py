@@ -16,7 +16,7 @@ from destila.core.metadata import ModelMetadata
 from destila.core.progress import Listener, listening, track
 from destila.core.records import Example
 from destila.core.runs import command_line, destila_version, environment
-from destila.data.sources import load_gold, spread
+from destila.data.sources import find, load_gold, spread
 from destila.evaluation import guarantees
 from destila.evaluation.guarantees import Check
 from destila.inference.backends import LoadedBackend, load_backend
@@ -163,7 +163,8 @@ def _export_checks(
 
 
 def _write(directory: Path, found: Certificate) -> None:
-    """Put a certificate beside those of other back ends."""
+    """Put a certificate beside those of other back ends; where the model and the data lay is nobody's business."""
     metadata = ModelMetadata.read(directory)
-    fields = {key: value for key, value in asdict(found).items() if key not in ("model", "backend")}
+    fields = {key: value for key, value in asdict(found).items() if key not in ("model", "backend", "command")}
+    fields["data"] = ", ".join(name if find(name) else Path(name).name for name in found.data.split(", "))
     metadata.changed(certificates={**metadata.certificates, found.backend: fields}).write(directory)

@@ -228,8 +228,7 @@ def _guarantees(model: Provenance) -> list[str]:
     rows, notes = list[Row](), list[str]()
     for backend, found in model.metadata.get("certificates", {}).items():
         run = f"{backend}, {found['precision']}"
-        data = ", ".join(map(_shown, found["data"].split(", ")))
-        notes.append(f"{run}: {found['questions']:,} questions of {data}, Destila {found['version']}.")
+        notes.append(f"{run}: {found['questions']:,} questions of {found['data']}, Destila {found['version']}.")
         for check in found["checks"]:
             result = ": ".join(filter(None, [verdicts[check["passed"]], check["detail"]]))
             rows.append([check["name"], run, f"{check['n']:,} {check['of']}", result])
