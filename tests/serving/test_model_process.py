@@ -54,7 +54,7 @@ def start(model):
 
 
 def test_the_process_says_whether_its_model_pads(start):
-    assert not start().one_by_one
+    assert start().one_by_one
     assert start(name=str(SHIPPED)).one_by_one
 
 

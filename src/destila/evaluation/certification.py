@@ -3,7 +3,7 @@
 Invariant: what failed is written like what held; what could not be checked says why, and is never taken for passed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ def _checks(
     def load(threads: int) -> Reader:
         return Reader.of(_load(settings, name, threads), name=reader.name)
 
-    steps = [
+    steps: list[Callable[[], list[Check]]] = [
         lambda: [guarantees.every_token_read(reader, texts)],
         lambda: [guarantees.exact_offsets(reader, examples, said, texts[:-1])],
         lambda: [guarantees.same_in_company(reader, examples, said)],

@@ -74,7 +74,7 @@ def every_token_read(reader: Reader, texts: Sequence[str]) -> Check:
     """Every token of every text stands in a window, and every character that shows stands for one of them."""
     tokens, wrong = 0, ""
     for text in texts:
-        whole = reader.builder.tokenise([text], clean=False)[text].ids
+        whole = reader.builder.tokenize([text], clean=False)[text].ids
         found, covered = np.full(len(whole), -1, np.int64), np.zeros(len(text) + 1, np.int64)
         for window in _windows(reader, text):
             last = window.first_token + window.context_end - window.context_start
@@ -128,7 +128,7 @@ def exact_offsets(reader: Reader, examples: Sequence[Example], said: Said, texts
 
 def _words(reader: Reader, text: str) -> Iterator[tuple[str, str]]:
     """Each word of a text, as far as the reader knows its pieces, and what the tokens at its place spell."""
-    found = reader.builder.tokenise([text], clean=True)[text]
+    found = reader.builder.tokenize([text], clean=True)[text]
     unknown = {reader.tokenizer.token_to_id(name) for name in USUAL_NAMES["unk"]}
     starts, ends = found.offsets.T
     start = 0
@@ -268,10 +268,10 @@ def agrees(
     same = agreement(theirs, ours, normalizer=RULES)["identical"]
     detail = f"{same:.1%} say the same, at least {min_agreement:.1%} must"
     checks = [Check(f"{precision} agrees with torch", len(ours), "answers", same >= min_agreement, detail)]
-    judged = [example for example in examples if example.labelled]
+    judged = [example for example in examples if example.labeled]
     name = f"{precision} keeps F1"
     if not judged:
-        return [*checks, Check(name, 0, "questions", None, "no question of the data is labelled")]
+        return [*checks, Check(name, 0, "questions", None, "no question of the data is labeled")]
     before, after = (100 * float(score(judged, texts, normalizer=RULES).f1.mean()) for texts in (theirs, ours))
     detail = f"F1 {before:.2f} -> {after:.2f}, at most {max_loss:g} may be lost"
     return [*checks, Check(name, len(judged), "questions", before - after <= max_loss, detail)]

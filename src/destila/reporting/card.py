@@ -225,15 +225,15 @@ def _with_interval(score: Mapping[str, Any], key: str) -> str:
 def _guarantees(model: Provenance) -> list[str]:
     """What `destila certify` found; nothing where nobody asked."""
     verdicts = {True: "pass", False: "**fail**", None: "not checked"}
-    rows, notes = list[Row](), list[str]()
+    rows, runs = list[Row](), list[str]()
     for backend, found in model.metadata.get("certificates", {}).items():
         run = f"{backend}, {found['precision']}"
-        notes.append(f"{run}: {found['questions']:,} questions of {found['data']}, Destila {found['version']}.")
+        runs.append(f"{run}: {found['questions']:,} questions of {found['data']}, Destila {found['version']}.")
         for check in found["checks"]:
             result = ": ".join(filter(None, [verdicts[check["passed"]], check["detail"]]))
             rows.append([check["name"], run, f"{check['n']:,} {check['of']}", result])
     table = _table(["guarantee", "run by", "checked on", "result"], rows)
-    return ["## Guarantees", table, "Checked by `destila certify`. " + " ".join(notes)] if rows else []
+    return ["## Guarantees", table, "Checked by `destila certify`. " + " ".join(runs)] if rows else []
 
 
 def _data_table(data: Sequence[DataSet], noted: Mapping[str, Mapping[str, Any]]) -> str:

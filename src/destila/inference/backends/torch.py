@@ -37,7 +37,7 @@ class TorchModel:
     @property
     def one_by_one(self) -> bool:
         """Whether rows run alone; on a graphics card they do not."""
-        return next(self.model.parameters()).device.type != "cuda"
+        return bool(next(self.model.parameters()).device.type != "cuda")
 
     def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
         """Start and end logits, both (B, T), without dropout."""
