@@ -46,7 +46,7 @@ def row_by_row(
     """Start and end logits, both (B, T), of rows that run alone, each cut to its own length.
 
     Beside others and before padding, sums are added in another order, and an answer would depend, in the last bits of
-    its score, on what else was asked. On CPUs that costs no time.
+    its score, on what else was asked.
     """
     start, end = (np.zeros(input_ids.shape, np.float32) for _ in range(2))
     for row, length in enumerate(attention_mask.sum(axis=1).tolist()):
