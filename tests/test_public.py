@@ -18,6 +18,7 @@ from pretraining import write_sources
 ROOT = Path(__file__).parents[1]
 # Each example needs those before.
 FUNCTIONS = ("generate", "finetune", "pretrain", "distill", "evaluate", "calibrate", "certify", "export", "benchmark")
+FUNCTIONS += ("adapt",)
 OTHERS = ("Reader.highlight", "Reader.explain", "answer_frame")
 
 

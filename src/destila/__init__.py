@@ -5,10 +5,10 @@
 >>> reader.answer("¿Quién fundó Lima?", "Lima fue fundada por Francisco Pizarro en 1535.").text
 'Francisco Pizarro'
 
-`generate`, `finetune`, `pretrain`, `distill`, `evaluate`, `calibrate`, `certify`, `export` and `benchmark` do what
-commands do, return what they found and print nothing: progress goes to the function that `progress` names, messages
-to the logger "destila". Importing this package loads neither torch nor transformers; names are fetched when they are
-used.
+`generate`, `adapt`, `finetune`, `pretrain`, `distill`, `evaluate`, `calibrate`, `certify`, `export` and `benchmark` do
+what commands do, return what they found and print nothing: progress goes to the function that `progress` names,
+messages to the logger "destila". Importing this package loads neither torch nor transformers; names are fetched when
+they are used.
 """
 
 from importlib import import_module
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from destila.inference.reader import Reader
     from destila.integrations.frames import answer_frame
     from destila.integrations.transformers_pipeline import pipeline
+    from destila.training.adapt import Adapted, adapt
     from destila.training.distill import distill
     from destila.training.finetune import finetune
     from destila.training.generation import Generated, generate
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from destila.training.pretrain import pretrain
     from destila.training.task import TrainingResult
 
-__all__ = ["Answer", "Benchmark", "Calibrated", "Evaluation", "Example", "Exported", "Generated", "Loss", "Prediction"]
-__all__ += ["Progress", "Reader", "Report", "TrainingResult", "UserError", "answer_frame", "benchmark"]
-__all__ += ["Certificate", "calibrate", "certify", "distill"]
-__all__ += ["evaluate", "export", "finetune", "generate", "pipeline", "pretrain"]
+__all__ = ["Adapted", "Answer", "Benchmark", "Calibrated", "Certificate", "Evaluation", "Example", "Exported"]
+__all__ += ["Generated", "Loss", "Prediction", "Progress", "Reader", "Report", "TrainingResult", "UserError", "adapt"]
+__all__ += ["answer_frame", "benchmark", "calibrate", "certify", "distill", "evaluate", "export", "finetune"]
+__all__ += ["generate", "pipeline", "pretrain"]
 
 _NAMES = {
     "core.errors": ("UserError",),
@@ -50,6 +51,7 @@ _NAMES = {
     "inference.reader": ("Reader",),
     "integrations.frames": ("answer_frame",),
     "integrations.transformers_pipeline": ("pipeline",),
+    "training.adapt": ("Adapted", "adapt"),
     "training.distill": ("distill",),
     "training.finetune": ("finetune",),
     "training.generation": ("Generated", "generate"),

@@ -49,6 +49,7 @@ def writing_to(output: str, reader: Path, data: Path) -> dict[str, tuple[str, ..
         "export": ("export", "--model", str(reader), "--output", output, "--overwrite"),
         "trim": ("trim", str(reader), "--data", str(data), "--output", output),
         "finetune": ("finetune", "--config", str(configs / "finetune.toml"), *train),
+        "adapt": ("adapt", str(texts), "--model", str(reader), "--teacher", str(reader), "--output", output),
         "distill": ("distill", "--config", str(configs / "distill.toml"), "--teacher", str(reader), *train),
     }
 
@@ -66,6 +67,7 @@ VERBS = (
     "trim",
     "finetune",
     "distill",
+    "adapt",
 )
 
 

@@ -37,12 +37,16 @@ def report(result: TrainingResult, *, json: bool, score: str = "dev_f1") -> None
     if not is_main_process():
         return
     for stage in (*result.earlier, result):
-        if not stage.finished:
-            ended = f"stopped at step {stage.steps}; everything is saved: continue with --resume {stage.path}"
-            print(say(ended), file=sys.stderr)
-            sys.exit(SLICE_OVER if stage.signal is None else 128 + stage.signal)
+        leave_if_stopped(stage, say(f"continue with --resume {stage.path}"))
         summary = {"run": str(stage.path), "steps": stage.steps, "best_step": stage.best_step}
         show({**summary, score: stage.best_score}, _text(stage, score), json=json)
+
+
+def leave_if_stopped(stage: TrainingResult, how_to_go_on: str) -> None:
+    """Say how to go on and leave, if a training was stopped."""
+    if not stage.finished:
+        print(say(f"stopped at step {stage.steps}; everything is saved: {how_to_go_on}"), file=sys.stderr)
+        sys.exit(SLICE_OVER if stage.signal is None else 128 + stage.signal)
 
 
 def _text(stage: TrainingResult, score: str) -> str:

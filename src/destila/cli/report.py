@@ -20,6 +20,13 @@ PAGE, TEXT, PREDICTIONS = "report.html", "report.md", "predictions"
 
 def run(settings: ReportSettings) -> Facts:
     """Write the report, print where it is and the scores, and return what it says."""
+    facts, directory = write(settings), Path(settings.output)
+    show(summary(facts, directory), "\n".join(_lines(facts, directory)), json=settings.json)
+    return facts
+
+
+def write(settings: ReportSettings) -> Facts:
+    """Write the report, and return what it says."""
     check_directory("--output", settings.output)
     directory = Path(settings.output)
     if (directory / PAGE).exists() and not (settings.overwrite or settings.reuse):
@@ -33,7 +40,6 @@ def run(settings: ReportSettings) -> Facts:
     document = make_document(facts)
     write_text(directory / PAGE, page.render(document))
     write_text(directory / TEXT, markdown.render(document))
-    show(summary(facts, directory), "\n".join(_lines(facts, directory)), json=settings.json)
     return facts
 
 

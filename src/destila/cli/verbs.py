@@ -16,6 +16,7 @@ VERBS = {
     "pretrain": "raw text -> encoder",
     "finetune": "encoder + questions -> teacher",
     "distill": "teacher + questions -> student",
+    "adapt": "reader + a folder of documents -> a reader that knows them",
     "trim": "multilingual model -> one with only the tokens that your texts use",
     "evaluate": "score models or predictions",
     "calibrate": "the probability that an answer is right, and a promise of how many are wrong",

@@ -4,6 +4,7 @@ A settings file is TOML with one table per nested dataclass; the command line ov
 `destila.config.loader` turns both into these classes and reports all mistakes at once. Importing this package is cheap.
 """
 
+from destila.config.adapt import AdaptSettings
 from destila.config.annotate import AnnotateSettings
 from destila.config.answer import (
     AnswerSettings,
@@ -52,8 +53,8 @@ from destila.config.training import (
 )
 from destila.config.trim import TrimSettings
 
-__all__ = ["CALL_SETTINGS", "AnnotateSettings", "AnswerSettings", "BenchSettings", "CalibrateSettings", "CardSettings"]
-__all__ += ["CertifySettings", "ClozeSettings"]
+__all__ = ["CALL_SETTINGS", "AdaptSettings", "AnnotateSettings", "AnswerSettings", "BenchSettings"]
+__all__ += ["CalibrateSettings", "CardSettings", "CertifySettings", "ClozeSettings"]
 __all__ += ["DataAugmentSettings", "DataCheckSettings", "DataConvertSettings", "DataFetchSettings"]
 __all__ += ["DataGenerateSettings", "DataSettings", "FilterSettings", "GenerationSettings", "GeneratorSettings"]
 __all__ += ["DistillSettings", "DistillStageSettings", "DocumentSettings", "EvaluateSettings", "ExportSettings"]

@@ -129,7 +129,12 @@ def _length(example: Example) -> str:
 def _same(example: Example) -> tuple[str, ...]:
     """What two questions have in common of which one is too many: the words, and the answer or the passage."""
     answer = str(example.answers[0].text) if example.answers else example.context
-    return (*_words(example.question), "", *_words(answer))
+    return (*same_words(example.question), "", *same_words(answer))
+
+
+def same_words(text: str) -> tuple[str, ...]:
+    """What two texts have in common that differ in capitals, accents and signs alone."""
+    return tuple(_words(text))
 
 
 # ---------------------------------------------------------------------------------------------------- words
