@@ -126,7 +126,7 @@ def test_who_never_reads_is_dropped(model):
         client.settimeout(30)
         with pytest.raises((ConnectionResetError, BrokenPipeError)):  # a broken pipe where its reset came before
             client.sendall(b" " * 50_000_000)
-        until(lambda: b"destila_open_requests 1.0" in request(port, path="/metrics")[2])
+        until(lambda: b"destila_open_requests 1.0" in request(port, path="/metrics")[2], 60)
         assert any('"status": 200' in line for line in lines)
 
 
