@@ -7,6 +7,7 @@ arithmetic. Run times are imported only when a model needs them.
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -41,17 +42,29 @@ class SpanModel(Protocol):
 
 
 def row_by_row(
-    run: Callable[[Integers, Integers], tuple[Logits, Logits]], input_ids: Integers, attention_mask: Integers
+    run: Callable[[Integers, Integers], tuple[Logits, Logits]],
+    input_ids: Integers,
+    attention_mask: Integers,
+    pool: Executor | None = None,
 ) -> tuple[Logits, Logits]:
     """Start and end logits, both (B, T), of rows that run alone, each cut to its own length.
 
     Beside others and before padding, sums are added in another order, and an answer would depend, in the last bits of
     its score, on what else was asked.
+
+    Args:
+        pool: runs rows side by side, the longest first.
     """
     start, end = (np.zeros(input_ids.shape, np.float32) for _ in range(2))
-    for row, length in enumerate(attention_mask.sum(axis=1).tolist()):
-        cut = slice(row, row + 1), slice(0, length)  # padding stands on the right
+    lengths = attention_mask.sum(axis=1)
+
+    def run_one(row: int) -> None:
+        cut = slice(row, row + 1), slice(0, lengths[row])  # padding stands on the right
         start[cut], end[cut] = run(input_ids[cut], attention_mask[cut])
+
+    rows = range(len(lengths)) if pool is None else np.argsort(lengths)[::-1].tolist()
+    for _ in (map if pool is None else pool.map)(run_one, rows):
+        pass  # what one raises is raised here
     return start, end
 
 

@@ -1,9 +1,9 @@
 """Run an exported reader with onnxruntime: the run time of the base install.
 
 B batch, T tokens. In int8 the scale of activations is taken from the whole input of each call, so rows are run one by
-one and without their padding: else an answer would depend on what else was asked; in fp32, too, in its last bits. On
-CPUs that costs no time. Where there are many rows, each core runs rows of its own: the threads of a small model wait
-more than they compute together.
+one and without their padding: else an answer would depend on what else was asked; in fp32, too, in its last bits. That
+costs no time (docs/log.md). Where there are many rows, each core runs rows of its own: the threads of a small model
+wait more than they compute together.
 
 Invariant: importing this module needs neither torch nor transformers. It does not export.
 """
@@ -19,7 +19,7 @@ from destila.core.cpus import thread_count
 from destila.core.errors import UserError
 from destila.core.model_files import ONNX_FILE
 from destila.data.tokenizers import load_tokenizer
-from destila.inference.backends import Integers, LoadedBackend, Logits
+from destila.inference.backends import Integers, LoadedBackend, Logits, row_by_row
 from destila.inference.backends.files import EXPORT_AGAIN, INPUTS, OUTPUTS, check_names, read_export, read_export_config
 from destila.models.hub import Location
 
@@ -75,21 +75,9 @@ class OnnxModel:
 
     def logits(self, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
         """Start and end logits, both (B, T), of (B, T) inputs."""
-        start, end = (np.zeros(input_ids.shape, np.float32) for _ in range(2))
-        lengths = attention_mask.sum(axis=1).tolist()
-
-        def run(session: onnxruntime.InferenceSession, row: int) -> None:
-            cut = slice(row, row + 1), slice(0, lengths[row])  # padding stands on the right
-            start[cut], end[cut] = _run(session, input_ids[cut], attention_mask[cut])
-
-        if self.threads > 1 and len(lengths) >= ROWS_PER_THREAD * self.threads:
-            session, pool = self._side_by_side
-            for done in [pool.submit(run, session, row) for row in np.argsort(lengths)[::-1].tolist()]:
-                done.result()
-        else:
-            for row in range(len(lengths)):
-                run(self.session, row)
-        return start, end
+        many = self.threads > 1 and len(input_ids) >= ROWS_PER_THREAD * self.threads
+        session, pool = self._side_by_side if many else (self.session, None)
+        return row_by_row(functools.partial(_run, session), input_ids, attention_mask, pool)
 
 
 def _run(session: onnxruntime.InferenceSession, input_ids: Integers, attention_mask: Integers) -> tuple[Logits, Logits]:
