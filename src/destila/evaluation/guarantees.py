@@ -25,6 +25,7 @@ from destila.data.tokenizers import USUAL_NAMES
 from destila.data.windows import Window, collate
 from destila.evaluation.metrics import agreement, score
 from destila.evaluation.predictions import answer_texts
+from destila.inference.backends import Logits
 from destila.inference.jsonl import answer_fields
 from destila.inference.reader import Reader, WindowLogits
 
@@ -244,12 +245,17 @@ def equals_reference(reader: Reader, reference: Reader, examples: Sequence[Examp
     """The logits of an fp32 export are torch's within TOLERANCE, and so are the answers."""
     windows = reader.builder.build(examples)
     ours, theirs = (np.concatenate([*starts, *ends]) for starts, ends in map(_logits(windows), (reader, reference)))
-    far = float(np.abs(ours - theirs).max() / max(1.0, float(np.abs(theirs).max())))
+    far = difference(ours, theirs)
     others = [
         name for name, (found, _) in said_of(reference, examples).items() if _place(found) != _place(said[name][0])
     ]
     detail = f"logits within {far:.1e}" + (f"; {len(others)} answers differ, first {others[0]!r}" if others else "")
     return Check("an fp32 export equals torch", len(windows), "windows", far <= TOLERANCE and not others, detail)
+
+
+def difference(found: Logits, wanted: Logits) -> float:
+    """The largest difference of two arrays of logits, relative to the largest wanted one where that is above 1."""
+    return float(np.abs(found - wanted).max() / max(1.0, float(np.abs(wanted).max())))
 
 
 def _logits(windows: Sequence[Window]) -> Callable[[Reader], WindowLogits]:

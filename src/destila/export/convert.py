@@ -31,7 +31,7 @@ from destila.core.records import Example
 from destila.core.runs import destila_version, write_json
 from destila.data.sources import spread
 from destila.data.windows import Batch, collate, longest_window
-from destila.evaluation.guarantees import TOLERANCE
+from destila.evaluation.guarantees import TOLERANCE, difference
 from destila.evaluation.metrics import score
 from destila.export.quantize import RECIPES, quantize_onnx, quantize_openvino, quiet
 from destila.inference.backends import Integers, LoadedBackend, load_backend
@@ -205,11 +205,11 @@ def check_parity(reference: LoadedBackend, directory: Path, *, name: str) -> flo
             continue
         ids, mask = _random_rows(reference.config, generator, shape=(batch, tokens))
         wanted, found = (np.stack(side.model.logits(ids, mask))[:, mask > 0] for side in (reference, exported))
-        difference = float(np.abs(wanted - found).max() / max(1.0, float(np.abs(wanted).max())))
-        if not difference <= TOLERANCE:  # also when it is not a number
-            problem = f"the exported logits are {difference:.1e} off at {batch} x {tokens} tokens, above {TOLERANCE}"
+        far = difference(found, wanted)
+        if not far <= TOLERANCE:  # also when it is not a number
+            problem = f"the exported logits are {far:.1e} off at {batch} x {tokens} tokens, above {TOLERANCE}"
             raise UserError(name, problem, "Try the other --format, and report this reader as a bug.")
-        worst = max(worst, difference)
+        worst = max(worst, far)
     return worst
 
 

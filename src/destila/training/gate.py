@@ -9,20 +9,19 @@ Invariants: no question that the share was chosen on judges the gain; the genera
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from destila.core.formatting import with_interval
-from destila.core.metadata import ModelMetadata
 from destila.core.records import Example
 from destila.core.runs import atomic_directory
 from destila.evaluation import bootstrap, metrics
 from destila.evaluation.predictions import answer_texts
 from destila.inference.reader import Reader
-from destila.models.files import load_reader, save_reader
+from destila.models.files import LoadedModel, load_reader, save_reader
 
 SHARES = (0.3, 0.5, 1.0)  # of the new weights; of equal ones the first is taken, which is nearest to the old reader
 NORMALIZER = "mlqa-es"
@@ -84,9 +83,11 @@ def judge(
     """
     before = Reader.load(old, backend="torch")
     general_before = _scores(before, general)
-    tried = []
+    first, last, tried = load_reader(old), load_reader(str(new)), []
+    target = {name: value.clone() for name, value in last.model.state_dict().items()}
     for share in SHARES:
-        path = _mixed(old, new, share)
+        path = new.with_name(f"adapted-{share:g}")
+        _write_mixed(path, first, last, target, share)
         after = Reader.load(path, backend="torch")
         others = _judged(general_before, _scores(after, general))
         gained = float(_scores(after, choosing).f1.mean())
@@ -109,25 +110,27 @@ def advice_of(documents: Judged, general: Judged, max_loss: float) -> tuple[str,
     return tuple(advice)
 
 
-def _mixed(old: str, new: Path, share: float) -> Path:
-    """The reader whose weights lie at a share of the way from the old ones to the new ones.
+def _write_mixed(
+    path: Path, old: LoadedModel, new: LoadedModel, target: Mapping[str, torch.Tensor], share: float
+) -> None:
+    """Write the reader whose weights lie at a share of the way from the old ones to `target`.
 
     When it refuses stays as it was: nothing of what was trained on says that it should change.
+
+    Args:
+        new: the trained reader; its model takes the weights.
     """
-    before, after = load_reader(old), load_reader(str(new))
-    path, start = new.with_name(f"adapted-{share:g}"), before.model.state_dict()
+    start = old.model.state_dict()
     mixed = {
         name: torch.lerp(start[name], value, share) if value.is_floating_point() else value
-        for name, value in after.model.state_dict().items()
+        for name, value in target.items()
     }
-    after.model.load_state_dict(mixed)
-    written = ModelMetadata.read(new)
-    source = {**written.source, "share_of_new_weights": share}
-    metadata = written.changed(no_answer_threshold=before.metadata.no_answer_threshold, source=source)
+    new.model.load_state_dict(mixed)
+    source = {**new.metadata.source, "share_of_new_weights": share}
+    metadata = new.metadata.changed(no_answer_threshold=old.metadata.no_answer_threshold, source=source)
     shutil.rmtree(path, ignore_errors=True)  # of a gate that was cut short
     with atomic_directory(path) as directory:
-        save_reader(after.model, after.tokenizer, metadata, directory)
-    return path
+        save_reader(new.model, new.tokenizer, metadata, directory)
 
 
 def _scores(reader: Reader, examples: Sequence[Example]) -> metrics.Scores:
