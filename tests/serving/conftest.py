@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from browsing import visiting
 from destila.config import LimitSettings, ServeSettings
 from destila.inference.reader import Reader
 from destila.serving.middleware import JsonFormatter
@@ -16,6 +17,13 @@ def reader(tmp_path_factory):
     window = {"length": 64, "stride": 16, "max_answer_tokens": 10}
     metadata = {"window": window, "no_answer_threshold": -2.5}
     return Reader.load(tiny_reader(tmp_path_factory.mktemp("models") / "tiny-reader", seed=3, metadata=metadata))
+
+
+@pytest.fixture
+def visit(browser, address, request):
+    """Opens the page at `address`, which a test file gives."""
+    with visiting(browser, address, name=request.node.name) as open_page:
+        yield open_page
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from browsing import CHROMIUM, DESKTOP, HOSTILE, PHONE, ask, drop, put, visiting
 from destila.config import LimitSettings, QueueSettings, ServeSettings
 from destila.core.calibration import Calibration
 from destila.inference.reader import Reader
-from serving import serving
-from tiny import TEXTS, tiny_reader
+from serving import page_reader, serving
+from tiny import TEXTS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
@@ -20,20 +20,13 @@ KEY = "0123456789abcdef"
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
-    window = {"length": 128, "stride": 32, "max_answer_tokens": 10}
-    return Reader.load(tiny_reader(tmp_path_factory.mktemp("models") / "tiny", seed=3, metadata={"window": window}))
+    return page_reader(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
 def address(reader):
     with serving(reader, ServeSettings(limits=LimitSettings(context_characters=5_000))) as port:
         yield f"http://127.0.0.1:{port}/"
-
-
-@pytest.fixture
-def visit(browser, address, request):
-    with visiting(browser, address, name=request.node.name) as open_page:
-        yield open_page
 
 
 def test_answers_are_shown_in_place_and_more_can_be_asked(visit, reader):

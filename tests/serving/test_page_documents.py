@@ -4,14 +4,13 @@ import base64
 
 import pytest
 
-from browsing import CHROMIUM, PHONE, visiting
+from browsing import CHROMIUM, PHONE
 from destila.config import ServeSettings, UploadSettings
 from destila.inference.documents import parse_document
 from destila.inference.documents import sandbox as sandbox_module
-from destila.inference.reader import Reader
 from papers import encrypted_pdf, pdf, pdf_form, word, word_paragraphs
-from serving import serving
-from tiny import TEXTS, tiny_reader
+from serving import page_reader, serving
+from tiny import TEXTS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
@@ -24,20 +23,13 @@ MARKUP = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> 
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
-    window = {"length": 128, "stride": 32, "max_answer_tokens": 10}
-    return Reader.load(tiny_reader(tmp_path_factory.mktemp("models") / "tiny", seed=3, metadata={"window": window}))
+    return page_reader(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
 def address(reader):
     with serving(reader, ServeSettings(documents=UploadSettings(file_bytes=100_000))) as port:
         yield f"http://127.0.0.1:{port}/"
-
-
-@pytest.fixture
-def visit(browser, address, request):
-    with visiting(browser, address, name=request.node.name) as open_page:
-        yield open_page
 
 
 def choose(page, name, content):

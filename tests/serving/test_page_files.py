@@ -2,12 +2,11 @@
 
 import pytest
 
-from browsing import CHROMIUM, HOSTILE, drop, visiting, words
+from browsing import CHROMIUM, HOSTILE, drop, words
 from destila.config import LimitSettings, ServeSettings
 from destila.inference.documents import DocumentError, parse_document
-from destila.inference.reader import Reader
-from serving import serving
-from tiny import TEXTS, tiny_reader
+from serving import page_reader, serving
+from tiny import TEXTS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
@@ -15,20 +14,13 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
-    window = {"length": 128, "stride": 32, "max_answer_tokens": 10}
-    return Reader.load(tiny_reader(tmp_path_factory.mktemp("models") / "tiny", seed=3, metadata={"window": window}))
+    return page_reader(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
 def address(reader):
     with serving(reader, ServeSettings(limits=LimitSettings(context_characters=5_000))) as port:
         yield f"http://127.0.0.1:{port}/"
-
-
-@pytest.fixture
-def visit(browser, address, request):
-    with visiting(browser, address, name=request.node.name) as open_page:
-        yield open_page
 
 
 def test_files_are_read_in_the_browser(visit, tmp_path):

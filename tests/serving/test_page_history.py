@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from browsing import CHROMIUM, HOSTILE, PHONE, ask, drop, visiting, words
+from browsing import CHROMIUM, HOSTILE, PHONE, ask, drop, words
 from destila.core.calibration import Calibration, Promise
 from destila.inference.reader import Reader
-from serving import serving
-from tiny import TEXTS, tiny_reader
+from serving import page_reader, serving
+from tiny import TEXTS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
@@ -20,20 +20,13 @@ KEY = "0123456789abcdef"
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
-    window = {"length": 128, "stride": 32, "max_answer_tokens": 10}
-    return Reader.load(tiny_reader(tmp_path_factory.mktemp("models") / "tiny", seed=3, metadata={"window": window}))
+    return page_reader(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
 def address(reader):
     with serving(reader) as port:
         yield f"http://127.0.0.1:{port}/"
-
-
-@pytest.fixture
-def visit(browser, address, request):
-    with visiting(browser, address, name=request.node.name) as open_page:
-        yield open_page
 
 
 def test_every_example_asks_its_question_about_its_text_by_keyboard_on_a_phone(visit):

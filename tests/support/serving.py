@@ -14,9 +14,10 @@ import time
 import pytest
 
 from destila.config import ServeSettings
+from destila.inference.reader import Reader
 from destila.serving.app import create_app
 from destila.serving.server import make_server
-from tiny import TEXTS
+from tiny import TEXTS, tiny_reader
 
 JSON = {"Content-Type": "application/json"}
 QUESTION, CONTEXT = "¿Quién fundó Lima?", TEXTS[0]
@@ -39,6 +40,12 @@ class Gated:
         if self.fail:
             raise MemoryError(f"secret {CONTEXT}")
         return self.model.logits(input_ids, attention_mask)
+
+
+def page_reader(directory):
+    """The reader behind a page in its tests."""
+    window = {"length": 128, "stride": 32, "max_answer_tokens": 10}
+    return Reader.load(tiny_reader(directory / "tiny", seed=3, metadata={"window": window}))
 
 
 @contextlib.contextmanager
