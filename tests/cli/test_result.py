@@ -24,7 +24,7 @@ for name in ("onnxscript", "openvino"):
     pytest.importorskip(name)
 CONFIGS = Path(__file__).parents[2] / "configs" / "tiny"
 TRAINED = "--data.train {data} --data.dev {data} --training.steps 2 --output {out}"
-GENERATED = "--max-passages 20 --cache {cache} --filters.overlap 1 --filters.agreement 0 --output {out}"
+GENERATED = "--cache {cache} --filters.overlap 1 --filters.agreement 0 --output {out}"
 MEASURED = "--model {reader} --lengths 64 --rounds 1 --threads 1"
 
 # (verb, arguments); a verb may stand here several times, and each stands here at least once.
@@ -41,7 +41,7 @@ COMMANDS = [
     ("pretrain", "--config {configs}/pretrain.toml --text.files {text} --training.steps 2 --output {out}"),
     ("finetune", "--config {configs}/finetune.toml --model.name {reader} " + TRAINED),
     ("distill", "--config {configs}/distill.toml --teacher.name {reader} " + TRAINED),
-    ("adapt", "{text} --model {reader} --teacher {teacher} --dev {data} --steps 1 " + GENERATED),
+    ("adapt", "{text} --model {reader} --teacher {teacher} --dev {data} --steps 1 --max-passages 8 " + GENERATED),
     ("trim", "{reader} --data {data} --output {out}"),
     ("evaluate", "--model {reader} --data {data} --resamples 100"),
     ("calibrate", "{reader} --data {half}"),
