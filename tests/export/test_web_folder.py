@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import destila
-from browsing import PHONE, static_server, visiting
+from browsing import PHONE, barriers, static_server, visiting
 from destila.core.errors import UserError
 from destila.core.model_files import ONNX_FILE, ONNX_WEIGHTS
+from destila.inference.ranking import Piece, answers_from
 from destila.inference.reader import Reader
 from tiny import TEXTS, tiny_examples, tiny_reader, tiny_tokenizer
 
@@ -82,7 +83,16 @@ def test_the_folder_holds_what_the_page_needs_and_names_no_other_place(root, fol
         assert "somebody" not in text, "where the reader came from is nobody's business"
         assert str(root) not in text
     served = Path(destila.__file__).parent / "serving" / "page"
-    for name in ("language.js", "texts.js", "files.js", "answers.js", "sharing.js", "page.js", "page.css"):
+    for name in (
+        "language.js",
+        "texts.js",
+        "files.js",
+        "documents.js",
+        "answers.js",
+        "sharing.js",
+        "page.js",
+        "page.css",
+    ):
         assert (folder / name).read_bytes() == (served / name).read_bytes()
     assert f'VERSION = "{settings["version"]}"' in (folder / "offline.js").read_text()
 
@@ -145,8 +155,10 @@ def visit(browser, address, request):
 def answers(page, question, context, count=4):
     """What the page's reader says, without the page around it."""
     return page.evaluate(
-        """([question, context, count]) =>
-            IN_THE_BROWSER.ask({ question, context, count }, new AbortController().signal, showProgress)""",
+        """([question, context, count]) => {
+            const asked = { question, contexts: [context].flat(), count }, { signal } = new AbortController();
+            return IN_THE_BROWSER.ask(asked, signal, showProgress).then(({ answers }) => answers);
+        }""",
         [question, context, count],
     )
 
@@ -189,6 +201,20 @@ def test_answers_equal_the_python_readers(visit, reader):
     assert 0 < said_nothing < len(cases), "the list tells too little about the threshold"
 
 
+def test_answers_of_several_texts_are_ranked_as_python_ranks_them(visit, reader):
+    page, seen = visit(), set()
+    for number, question in enumerate([example.question for example in tiny_examples()] + ["¿Qué?"]):
+        texts = [*TEXTS[number % 3 :: 2], ODD, TEXTS[number % len(TEXTS)]]
+        if number % 2:
+            texts = [text for text in (*TEXTS, ODD, "a") if reader.answer(question, text).text is None] or texts
+        wanted = answers_from(reader, question, [Piece(place, 0, text) for place, text in enumerate(texts)], top_k=4)
+        found = answers(page, question, texts)
+        agree(found, [answer for _, answer in wanted])
+        assert [one["context"] for one in found] == [place for place, _ in wanted]
+        seen |= {place for place, _ in wanted}
+    assert {None, 0, 1} <= seen, "the list tells too little"
+
+
 def test_it_is_asked_like_the_served_page_by_keyboard_on_a_phone(visit, reader):
     page, text = visit(size=PHONE), f"{ODD} {' '.join(TEXTS)} palabra{'larga' * 60}"
     page.locator("#source").focus()
@@ -203,9 +229,30 @@ def test_it_is_asked_like_the_served_page_by_keyboard_on_a_phone(visit, reader):
     assert sorted(words(page, "mark")) == sorted(answer.text for answer in expected if answer.text)
     assert page.locator("#view").text_content() == text
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert barriers(page) == []
     for button in page.locator("button:visible, .button:visible").all():
         assert button.bounding_box()["height"] >= 40
     assert page.locator("#progress").is_hidden()
+
+
+def test_how_much_will_be_fetched_is_said_before_it_is(browser, address, folder):
+    context = browser.new_context(locale="es-ES")
+    page = context.new_page()
+    waiting = []
+    context.route("**/model.bin?*", lambda route: waiting.append(route))
+    try:
+        page.goto(address)
+        until(page, "$('progress-name').textContent.includes('MB')")
+        page.wait_for_timeout(200)
+        said, blobs = page.locator("#progress-name").text_content(), json.loads((folder / "destila.json").read_text())
+        size = sum(blob["bytes"] for blob in blobs["blobs"]) / 1e6
+        assert said.startswith(f"Cargando el lector ({size:.1f} MB): ".replace(".", ","))
+        (route,) = waiting
+        route.continue_()
+        loaded(page)
+        assert page.locator("#progress").is_hidden()
+    finally:
+        context.close()
 
 
 def test_it_works_without_a_network_after_the_first_visit(browser, root, folder, reader):

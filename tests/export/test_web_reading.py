@@ -106,7 +106,7 @@ def cut_and_decoded(page, question, context, builder, logits, **settings):
             const text = tokenize(context), windows = cut(tokenize(question), text, special);
             windows.forEach((window, place) => Object.assign(window, logits[place]));
             const plain = windows.map((window) => [Array.from(window.ids), window.contextStart, window.firstToken]);
-            return [plain, decode(windows, text.clean, text.codes, known, settings)];
+            return [plain, decode(windows, text.clean, text.codes, known, settings).answers];
         }""",
         [question, context, special, logits, settings],
     )

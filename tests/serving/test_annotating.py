@@ -6,7 +6,7 @@ import json
 import pytest
 
 from annotating import LIMA, PASSAGES, RIVER, SUGGESTIONS
-from browsing import CHROMIUM, HOSTILE, PHONE, visiting
+from browsing import CHROMIUM, DESKTOP, HOSTILE, PHONE, barriers, visiting
 from destila.data.annotation import Annotation
 from destila.data.generation.drafts import Passage
 from destila.data.squad import read
@@ -155,6 +155,14 @@ def test_the_mouse_marks_and_a_phone_has_room(visit, file):
 
 
 @with_browser
+@pytest.mark.parametrize(("size", "colors"), [(DESKTOP, "dark"), (PHONE, "light")], ids=["desktop-dark", "phone"])
+def test_axe_finds_no_barriers(visit, size, colors):
+    page = visit(size=size)
+    page.emulate_media(color_scheme=colors)
+    page.locator("#view").wait_for()
+    assert barriers(page) == []
+
+
 def test_nothing_is_lost_when_the_tab_is_closed(visit, file):
     page = visit()
     press(page, "Shift+J", "w")

@@ -13,7 +13,10 @@ from random import Random
 import pytest
 
 from destila.config import LimitSettings, QueueSettings, ServeSettings
+from destila.core.calibration import Calibration
 from destila.core.records import Example
+from destila.inference.ranking import Piece, answers_from
+from destila.inference.reader import Reader
 from serving import CONTEXT, JSON, KEY, QUESTION, SHORT, ask, assert_same, request, serving, until
 from tiny import TEXTS
 
@@ -23,8 +26,8 @@ def test_answers_are_the_readers(port, reader):
     status, headers, content = ask(port, QUESTION, CONTEXT, top_k=3)
     assert status == 200
     assert headers["Content-Type"] == "application/json"
-    assert list(content) == ["results", "model", "milliseconds"]
-    assert content["model"] == "tiny-reader"
+    assert list(content) == ["results", "ranked", "model", "milliseconds"]
+    assert (content["model"], content["ranked"]) == ("tiny-reader", None)
     assert_same(content["results"], reader, [QUESTION], [CONTEXT], 3)
     (prediction,) = reader.predict([Example("one", QUESTION, CONTEXT)]).values()
     assert content["results"][0]["no_answer_score"] == pytest.approx(prediction.no_answer_score, abs=1e-3)
@@ -38,6 +41,36 @@ def test_many_questions_over_many_contexts(port, reader):
     status, _, content = ask(port, questions, contexts, top_k=2)
     assert status == 200
     assert_same(content["results"], reader, questions, contexts, 2)
+    pieces = [Piece(number, 0, context) for number, context in enumerate(contexts)]
+    for question, ranked in zip(questions, content["ranked"], strict=True):
+        expected = answers_from(reader, question, pieces, top_k=2)
+        assert [(one["context"], one["text"], one["start"]) for one in ranked] == [
+            (context, answer.text, answer.start) for context, answer in expected
+        ]
+        assert [one["score"] for one in ranked] == pytest.approx([one.score for _, one in expected], rel=1e-3)
+
+
+def test_answers_of_several_texts_are_not_ranked_where_a_share_of_errors_is_promised(reader):
+    calibration = Calibration(bias=1, margin=0.0, share=0.0)
+    bound = Reader(
+        reader.model, reader.tokenizer, window=reader.window, pad_id=reader.builder.pad_id, calibration=calibration
+    )
+    bound.least_probability = 0.2
+    with serving(bound) as port:
+        assert ask(port, QUESTION, TEXTS[:2])[2]["ranked"] is None
+        assert len(ask(port, QUESTION, TEXTS[:2], must_answer=True)[2]["ranked"]) == 1
+
+
+def test_who_asks_is_told_which_sentences_the_answer_needs(port, reader):
+    contexts = [" ".join(TEXTS), TEXTS[1]]
+    assert [result["sentences"] for result in ask(port, QUESTION, contexts)[2]["results"]] == [None, None]
+    status, _, content = ask(port, QUESTION, contexts, highlight=True)
+    assert status == 200
+    for result, context in zip(content["results"], contexts, strict=True):
+        expected = reader.highlight(QUESTION, context).sentences
+        assert [(one["start"], one["end"]) for one in result["sentences"]] == [(one.start, one.end) for one in expected]
+        scores = [one["score"] for one in result["sentences"]]
+        assert scores == pytest.approx([one.score for one in expected], rel=1e-3)
 
 
 def test_a_request_may_insist_on_an_answer_or_bring_a_threshold(port, reader):

@@ -174,10 +174,10 @@ def test_it_works_without_a_mouse_and_tells_screen_readers(visit):
     for role, name in [("textbox", "El texto en el que"), ("textbox", "Pregunta"), ("button", "Preguntar")]:
         assert page.get_by_role(role, name=name).count() >= 1
     names = []
-    for _ in range(7):
+    for _ in range(8):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.id || document.activeElement.dataset.language"))
-    assert names == ["es", "en", "example", "file", "source", "question", "send"]
+    assert names == ["es", "en", "example", "file", "add", "source", "question", "send"]
     page.locator("#example").focus()
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "question"

@@ -56,17 +56,6 @@ def test_a_file_may_be_dropped(visit):
     assert page.locator("#alert").is_hidden()
 
 
-def test_of_files_that_are_dropped_together_one_is_read_and_the_page_says_which(visit):
-    page = visit()
-    drop(page, [["uno.txt", "Primero."], ["dos.txt", "Segundo."], ["tres.txt", "Tercero."]])
-    playwright.expect(page.locator("#source")).to_have_value("Primero.")
-    playwright.expect(page.locator("#alert")).to_have_text(
-        "Solo se ha abierto uno.txt: se lee un archivo cada vez, y has soltado 3."
-    )
-    page.click("[data-language=en]")
-    playwright.expect(page.locator("#alert")).to_contain_text("Only uno.txt was opened")
-
-
 TEXT = "Año: «María»\r\n5 €\rfin"
 
 MARKUP = "<!-- <meta charset='iso-8859-1'> --><p>Año: «María», 5 €"
@@ -110,19 +99,6 @@ def test_the_page_reads_a_file_as_the_command_line_does(visit, name, content):
     assert found == as_the_command_line_reads(name, content)
 
 
-@pytest.mark.parametrize(("name", "text"), [("foto.jpg", "x"), ("vacío.txt", " ")])
-def test_if_the_first_of_several_cannot_be_read_the_page_speaks_of_the_others_too(visit, name, text):
-    page = visit()
-    drop(page, [[name, "Lo que se leyó antes."]] if name.endswith(".txt") else [])
-    before = page.input_value("#source")
-    drop(page, [[name, text], ["dos.txt", "Segundo."]])
-    alert = page.locator("#alert")
-    playwright.expect(alert).to_contain_text(name)
-    playwright.expect(alert).to_contain_text("has soltado 2: los demás no se han abierto.")
-    assert "Solo se ha abierto" not in alert.inner_text()
-    assert page.input_value("#source") == before
-
-
 def as_the_command_line_reads(name, content):
     try:
         document = parse_document(name, content)
@@ -139,6 +115,6 @@ def test_a_text_is_asked_about_as_the_file_has_it(visit, reader, tmp_path):
     page.fill("#question", "¿Quién fundó Lima?")
     with page.expect_request("**/v1/answer") as sent:
         page.keyboard.press("Enter")
-    assert sent.value.post_data_json["context"] == text
+    assert sent.value.post_data_json["context"] == [text]
     page.locator(".turn").wait_for()
     assert words(page, "mark.best") == [reader.answer("¿Quién fundó Lima?", text).text]

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCREENSHOTS = os.environ.get("DESTILA_SCREENSHOTS")  # a directory, to look at what the tests saw
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+DESKTOP, TABLET, PHONE = {"width": 1280, "height": 800}, {"width": 820, "height": 1180}, {"width": 390, "height": 844}
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script></mark> & "Lima" \u202e fin'
 
 
@@ -64,6 +66,13 @@ def static_server(directory: Path) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def barriers(page):
+    """What axe finds on a page that keeps people out: the name of each rule that is broken, and where."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    broken = axe.Axe().run(page).response["violations"]
+    return [(rule["id"], node["html"]) for rule in broken for node in rule["nodes"]]
 
 
 def put(page, text, question):

@@ -134,17 +134,21 @@ class SentenceScores:
         """The sentences that hold some of the characters [start, end)."""
         return [number for number, (first, last) in enumerate(self.spans) if first < end and last > start]
 
-    def best(self, question: str, prediction: Prediction, *, keep: float, most: float) -> Highlight:
-        """What is kept of the context; see `Reader.highlight`."""
+    def best(self, prediction: Prediction, *, keep: float = KEEP, most: float = 1.0) -> tuple[Sentence, ...]:
+        """The sentences that are kept of the context; see `Reader.highlight`."""
         shares, best = self.shares(), prediction.best
         needed = self.touched(best.start, best.end) if best and best.start is not None and best.end is not None else []
         chosen = kept(shares, self.tokens, needed=needed, keep=keep, most=most)
-        found = [
+        return tuple(
             Sentence(self.context[start:end], start, end, float(shares[number]))
             for number, (start, end) in ((number, self.spans[number]) for number in sorted(chosen))
-        ]
-        tokens, used = int(self.tokens.sum()), int(self.tokens[chosen].sum())
-        return Highlight(question, self.context, prediction.answer, tuple(found), tokens, used)
+        )
+
+    def highlight(self, question: str, prediction: Prediction, *, keep: float, most: float) -> Highlight:
+        """The same, with how many tokens they have."""
+        found = self.best(prediction, keep=keep, most=most)
+        used = sum(int(self.tokens[number]) for one in found for number in self.touched(one.start, one.end))
+        return Highlight(question, self.context, prediction.answer, found, int(self.tokens.sum()), used)
 
 
 def kept(

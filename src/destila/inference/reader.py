@@ -214,8 +214,8 @@ class Reader:
         examples = examples_of([(question, context)])
         refuse_unreadable(examples)
         scores = SentenceScores(context)
-        ((prediction, _),) = self.read(examples, look=scores.look, **refusing)
-        return scores.best(question, prediction, keep=keep, most=most)
+        ((prediction, _),) = self.read(examples, looks=[scores.look], **refusing)
+        return scores.highlight(question, prediction, keep=keep, most=most)
 
     def explain(self, question: str, context: str, **refusing: Unpack[Refusing]) -> Explanation:
         """How probably the answer starts and ends at each token of a text; a notebook shows it over the text.
@@ -228,7 +228,7 @@ class Reader:
             UserError: as `read`.
         """
         scores = TokenScores()
-        ((prediction, _),) = self.read(examples_of([(question, context)]), look=scores.look, **refusing)
+        ((prediction, _),) = self.read(examples_of([(question, context)]), looks=[scores.look], **refusing)
         return scores.explanation(question, context, prediction)
 
     # ------------------------------------------------------------------------------------------------ the path
@@ -238,7 +238,7 @@ class Reader:
         *,
         top_k: int = 1,
         logits: Callable[[Sequence[Window]], WindowLogits] | None = None,
-        look: Callable[[Rows], None] | None = None,
+        looks: Sequence[Callable[[Rows], None]] = (),
         **refusing: Unpack[Refusing],
     ) -> Iterator[tuple[Prediction, list[Answer]]]:
         """Prediction and best answers of each example, in order: the one way from texts to answers.
@@ -249,7 +249,7 @@ class Reader:
         Args:
             top_k: most answers of each.
             logits: runs windows instead of `self.logits`, a part of the texts at a time.
-            look: is shown the scores of all spans, a part at a time; see `SpanDecoder`.
+            looks: one for each example, if any: is shown the scores of all its spans, a part at a time (`SpanDecoder`).
             refusing: when "no answer" is given; see `Refusing`.
 
         Raises:
@@ -268,7 +268,7 @@ class Reader:
                 no_answer_threshold=threshold,
                 calibration=self.calibration,
                 least_probability=least,
-                look=look,
+                look=looks[window.example] if looks else None,
             )
 
         return self._read(examples, decoder, logits or self.logits)

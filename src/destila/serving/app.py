@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
 from pathlib import PurePath
@@ -21,10 +22,10 @@ from starlette.types import ASGIApp
 
 from destila.config import ServeSettings
 from destila.core.errors import UserError
-from destila.core.records import Answer, Prediction
 from destila.core.runs import destila_version
 from destila.inference.questions import Pair
-from destila.inference.reader import Reader
+from destila.inference.ranking import Piece, Reading, ranked_together
+from destila.inference.reader import Reader, Refusing, overrides
 from destila.serving.batching import QueueFullError
 from destila.serving.middleware import DOCUMENT, PAGE, Gate, Refusal
 from destila.serving.model_process import ModelDownError
@@ -37,12 +38,14 @@ from destila.serving.schema import (
     AnswerResponse,
     ErrorResponse,
     InfoBody,
+    RankedBody,
     ResultBody,
+    SentenceBody,
     StateBody,
     shown_name,
 )
 from destila.serving.schema import request_model as limited_request
-from destila.serving.service import AnswerService, Progress
+from destila.serving.service import Answered, AnswerService, Progress
 from destila.serving.streaming import LINES, respond
 from destila.serving.uploads import HOW_TO_SEND, add_document
 
@@ -118,12 +121,14 @@ def _add_answer(app: FastAPI, service: AnswerService, settings: ServeSettings) -
             answered = await service.answer(
                 pairs,
                 top_k=body.top_k,
+                highlight=body.highlight,
                 progress=progress,
                 must_answer=body.must_answer,
                 no_answer_threshold=body.no_answer_threshold,
             )
             response = AnswerResponse(
                 results=_results(answered, len(body.contexts)),
+                ranked=_ranked(service.reader, body, answered),
                 model=model_name,
                 milliseconds=round(1000 * (time.perf_counter() - began), 2),
             )
@@ -150,16 +155,36 @@ def _pairs(request: Request, body: AnswerRequest, settings: ServeSettings) -> li
     return [(question, context) for question in questions for context in contexts]
 
 
-def _results(answered: Sequence[tuple[Prediction, list[Answer]]], contexts: int) -> list[ResultBody]:
+def _results(answered: Sequence[Answered], contexts: int) -> list[ResultBody]:
     return [
         ResultBody(
             question=place // contexts,
             context=place % contexts,
-            answers=[AnswerBody.of(answer) for answer in answers],
-            guess=AnswerBody.of(prediction.guess) if prediction.guess else None,
-            no_answer_score=prediction.no_answer_score if math.isfinite(prediction.no_answer_score) else None,
+            answers=[AnswerBody.of(answer) for answer in one.answers],
+            guess=AnswerBody.of(guess) if (guess := one.prediction.guess) else None,
+            no_answer_score=score if math.isfinite(score := one.prediction.no_answer_score) else None,
+            sentences=None if one.sentences is None else [SentenceBody.of(sentence) for sentence in one.sentences],
         )
-        for place, (prediction, answers) in enumerate(answered)
+        for place, one in enumerate(answered)
+    ]
+
+
+def _ranked(reader: Reader, body: AnswerRequest, answered: Sequence[Answered]) -> list[list[RankedBody]] | None:
+    """For each question the answers of all contexts on one scale; None for one, or where errors are bounded."""
+    refusing: Refusing = {"must_answer": body.must_answer, "no_answer_threshold": body.no_answer_threshold}
+    count = len(body.contexts)
+    if count == 1 or (reader.least_probability is not None and not overrides(refusing)):
+        return None
+    readings = [
+        Reading(Piece(place % count, 0, body.contexts[place % count]), one.prediction, one.answers)
+        for place, one in enumerate(answered)
+    ]
+    return [
+        [
+            RankedBody(context=context, **asdict(answer))
+            for context, answer in ranked_together(part, reader.threshold(**refusing))[: body.top_k]
+        ]
+        for part in (readings[first : first + count] for first in range(0, len(readings), count))
     ]
 
 

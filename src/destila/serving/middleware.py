@@ -31,7 +31,7 @@ LOGGER = logging.getLogger("destila.serving")
 DOCUMENT = "/v1/document"  # takes whole files, so it has limits of its own
 # Where the files of the two pages are served.
 SCRIPTS_AND_STYLES = (
-    *("language.js", "texts.js", "files.js", "answers.js", "sharing.js", "page.js", "ask.js"),
+    *("language.js", "texts.js", "files.js", "documents.js", "answers.js", "sharing.js", "page.js", "ask.js"),
     *("page.css", "docs.js", "docs.css"),
 )
 PAGE = {"/": "index.html", "/docs": "docs.html", **{f"/{name}": name for name in SCRIPTS_AND_STYLES}}

@@ -12,6 +12,7 @@ from destila.core.calibration import Promise
 from destila.core.cpus import thread_count
 from destila.core.records import Answer
 from destila.core.runs import destila_version
+from destila.inference.highlight import Sentence
 from destila.inference.reader import Reader
 
 ONE: Literal["one"] = "one"  # the two forms of a field; only the one that is meant is checked and complained about
@@ -31,6 +32,7 @@ class AnswerRequest(BaseModel):
     top_k: int = 1
     must_answer: bool = False
     no_answer_threshold: float | None = None
+    highlight: bool = False
 
     @property
     def questions(self) -> list[str]:
@@ -61,6 +63,7 @@ def request_model(limits: LimitSettings) -> type[AnswerRequest]:
             Annotated[float, Field(allow_inf_nan=False)] | None,
             Field(None, description='Say "no answer" where `no_answer_score` is above this; null: the model\'s own.'),
         ),
+        "highlight": (bool, Field(False, description="Say which sentences of each context the answer needs.")),
     }
     return create_model("AnswerRequest", __base__=AnswerRequest, __doc__=AnswerRequest.__doc__, **fields)
 
@@ -93,6 +96,19 @@ class AnswerBody(BaseModel):
         return cls(**asdict(answer))
 
 
+class SentenceBody(BaseModel):
+    """A sentence of the context that the answer needs."""
+
+    start: int
+    end: int
+    score: float = Field(description="Its share of the scores of all sentences, which add up to 1.")
+
+    @classmethod
+    def of(cls, sentence: Sentence) -> "SentenceBody":
+        """The same sentence, whose text the client has."""
+        return cls(start=sentence.start, end=sentence.end, score=sentence.score)
+
+
 class ResultBody(BaseModel):
     """What one context says to one question."""
 
@@ -103,12 +119,24 @@ class ResultBody(BaseModel):
     no_answer_score: float | None = Field(
         description='How much "no answer" stands above the best span, in logits; null where there is no span.'
     )
+    sentences: Sequence[SentenceBody] | None = Field(
+        None, description="Those that the answer needs, in the order of the context; null where `highlight` is false."
+    )
+
+
+class RankedBody(AnswerBody):
+    """An answer on one scale with those of the other contexts."""
+
+    context: int | None = Field(description='Which context, counted from 0; null of "no answer", which all say.')
 
 
 class AnswerResponse(BaseModel):
     """All results, question by question, within it context by context."""
 
     results: Sequence[ResultBody]
+    ranked: Sequence[Sequence[RankedBody]] | None = Field(
+        description="For each question, the answers of all contexts together, best first; null for a single context."
+    )
     model: str
     milliseconds: float = Field(description="From the whole request to its answer, waiting included.")
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Unpack
 
@@ -20,6 +20,7 @@ from destila.config import ServeSettings
 from destila.core.errors import UserError
 from destila.core.records import Answer, Example, Prediction
 from destila.data.windows import Window
+from destila.inference.highlight import Sentence, SentenceScores
 from destila.inference.questions import Pair, examples_of
 from destila.inference.reader import Reader, Refusing, WindowLogits
 from destila.serving.batching import Batcher, QueueFullError
@@ -27,7 +28,15 @@ from destila.serving.model_process import ModelDownError, ModelProcess
 from destila.serving.prometheus import Measures
 
 AT_WORK = 2  # threads that tokenize and decode; that is short beside the model, and more would take its cores
-Answered = list[tuple[Prediction, list[Answer]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a reader says to one question about one context; `sentences` are those that the answer needs, if asked."""
+
+    prediction: Prediction
+    answers: list[Answer]
+    sentences: tuple[Sentence, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -64,11 +73,18 @@ class AnswerService:
         return self._batcher.alive and (self._process is None or self._process.running)
 
     async def answer(
-        self, pairs: Sequence[Pair], *, top_k: int, progress: Progress | None = None, **refusing: Unpack[Refusing]
-    ) -> Answered:
-        """Prediction and best answers of each (question, context), in order.
+        self,
+        pairs: Sequence[Pair],
+        *,
+        top_k: int,
+        highlight: bool = False,
+        progress: Progress | None = None,
+        **refusing: Unpack[Refusing],
+    ) -> list[Answered]:
+        """What is said to each (question, context), in order.
 
         Args:
+            highlight: say which sentences the answers need, too.
             progress: is kept up to date.
 
         Raises:
@@ -85,12 +101,17 @@ class AnswerService:
         most = self.settings.limits.windows
         queue = _WayToTheModel(self._batcher, self._turns, most, examples, progress or Progress())
 
-        def read() -> Answered:
+        def read() -> list[Answered]:
             with self._turns:
                 if queue.left:  # while it waited for its turn: what nobody waits for is not even cut into tokens
                     return []
                 queue.since = time.perf_counter()
-                answered = list(self.reader.read(examples, top_k=top_k, logits=queue.logits, **refusing))
+                scores = [SentenceScores(example.context) for example in examples if highlight]
+                looks = [one.look for one in scores]
+                said = self.reader.read(examples, top_k=top_k, logits=queue.logits, looks=looks, **refusing)
+                answered = [Answered(*one) for one in said]
+                for place, one in enumerate(scores):
+                    answered[place] = replace(answered[place], sentences=one.best(answered[place].prediction))
                 self.measures.observe_stage("tokenize", queue.tokenizing)
                 self.measures.observe_stage("decode", queue.decoding + time.perf_counter() - queue.since)
                 return answered

@@ -28,10 +28,13 @@ from destila.export.web.tables import characters, reading_tables, tokenizer_tabl
 from destila.inference.decoding import SHOWN_SHARE
 from destila.inference.reader import Reader
 
-SHARED = ("index.html", "page.css", "language.js", "texts.js", "files.js", "answers.js", "sharing.js", "page.js")
+SHARED = (
+    *("index.html", "page.css", "language.js", "texts.js", "files.js", "documents.js"),
+    *("answers.js", "sharing.js", "page.js"),
+)
 OWN = (
     *("ask.js", "worker.js", "tokenizer.js", "bpe.js", "unigram.js", "normalizers.js", "graphemes.js"),
-    *("composition.js", "windows.js", "spans.js", "LICENSES.txt"),
+    *("composition.js", "windows.js", "spans.js", "ranking.js", "LICENSES.txt"),
 )
 OFFLINE, RUNTIME = "offline.js", "onnxruntime.js"
 # A static server sends no policy of its own; workers that come from a file have none, and 'wasm-unsafe-eval' is theirs.

@@ -20,6 +20,12 @@ function pageOf(pages, offset) {
   return pages.filter((start) => start <= offset).length;
 }
 
+// In which of several texts an answer stands, and on which page, as far as there are such.
+function placeOf({ context, start }, { texts }) {
+  const page = pageOf(texts[context].pages, start);
+  return [texts.length > 1 && nameOf(texts[context]), page && say("page", { page: number(page) })].filter(Boolean);
+}
+
 function announceTurn(turn) {
   const [best] = turn.answers;
   announce(best.text === null ? say("none") : say("answer", { answer: best.text, share: [share(chance(best)), sureness(best)].filter(Boolean).join(", ") }));
@@ -43,29 +49,52 @@ function element(name, className, text) {
   return node;
 }
 
+// Show an answer in its text; where there is none, the text that is shown stays.
 function showTurn(turn, answer) {
   Object.assign(state, { active: turn, shown: answer });
+  const { texts, answers } = state.turns[turn], text = texts[answers[answer].context] ?? shownText();
+  state.current = state.texts.indexOf(texts.includes(text) ? text : texts[0]);
   renderTurns();
-  renderText();
+  showText();
 }
 
 function renderText() {
-  const turn = state.turns[state.active], parts = document.createDocumentFragment();
-  const spans = turn.answers.map((answer, rank) => ({ ...answer, rank })).filter((answer) => answer.text !== null);
-  const units = unitOffsets(state.text, spans.flatMap((answer) => [answer.start, answer.end]));
+  const { answers, sentences, texts } = state.turns[state.active], one = shownText(), place = texts.indexOf(one);
+  const spans = answers.map((answer, rank) => ({ ...answer, rank })).filter(({ text, context }) => text !== null && context === place);
+  const needed = state.fade && sentences?.[place], parts = document.createDocumentFragment();
+  const units = unitOffsets(one.text, [...spans, ...(needed || [])].flatMap(({ start, end }) => [start, end]));
+  const kept = needed ? needed.map(({ start, end }) => [units.get(start), units.get(end)]) : [[0, one.text.length]];
+  const piece = (start, end) => faded(one.text, start, end, kept);
   let end = 0, shown = null;
   for (const answer of spans.sort((a, b) => a.start - b.start)) {
-    parts.append(state.text.slice(end, units.get(answer.start)));
+    parts.append(...piece(end, units.get(answer.start)));
     const mark = element("mark", answer.rank === 0 ? "best" : "", answer.text);
     if (answer.rank === state.shown) shown = mark;
     parts.append(mark);
     end = units.get(answer.end);
   }
-  parts.append(state.text.slice(end));
+  parts.append(...piece(end, one.text.length));
   $("view").replaceChildren(parts);
   editText(false);
   shown?.classList.add("shown");
   if (shown) $("view").scrollTop = shown.offsetTop - $("view").clientHeight / 2;
+}
+
+// The pieces of text.slice(start, end): what stands in none of the spans `kept`, which are in order, is faded.
+function faded(text, start, end, kept) {
+  const parts = [];
+  const add = (until, isKept) => {
+    if (until <= start) return;
+    const words = text.slice(start, until);
+    parts.push(isKept ? words : element("span", "faded", words));
+    start = until;
+  };
+  for (const [first, last] of kept) {
+    add(Math.min(first, end), false);
+    add(Math.min(last, end), true);
+  }
+  add(end, false);
+  return parts;
 }
 
 function renderTurns() {
@@ -147,8 +176,8 @@ function renderAnswer(answer, turn, rank) {
   percent.append(element("span", "hidden", ` ${say("confidence")}`));
   button.append(element("span", "words", answer.text.replace(/\s+/g, " ")), meter, percent);
   if (sureness(answer)) button.append(element("span", "quiet sure", sureness(answer)));
-  const page = pageOf(state.pages, answer.start);
-  if (page) button.append(element("span", "quiet place", say("page", { page: number(page) })));
+  const place = placeOf(answer, state.turns[turn]);
+  if (place.length) button.append(element("span", "quiet place", place.join(", ")));
   button.addEventListener("click", () => {
     showTurn(turn, rank);
     const drawnAnew = document.querySelectorAll(".turn")[turn].querySelector(`[data-rank="${rank}"]`);

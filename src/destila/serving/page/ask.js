@@ -14,6 +14,7 @@ const OVER_HTTP = {
       503: "Hay demasiadas preguntas en espera. Inténtalo de nuevo en {seconds} s.",
       504: "La respuesta tardó demasiado. Prueba con un texto más corto.", 500: "El servidor ha fallado.",
       offline: "No se puede conectar con el servidor.",
+      apart: "Este servidor acota sus errores texto a texto. Deja uno solo.",
       paste: "Pega aquí un texto, o suelta un archivo .txt, .md, .html, .pdf o .docx",
       fileKind: "{name}: solo se leen archivos .txt, .md, .html, .pdf y .docx. Copia el texto y pégalo.",
       file_kind: "{name}: el contenido no es el que anuncia su nombre.",
@@ -30,6 +31,7 @@ const OVER_HTTP = {
       503: "Too many questions are waiting. Try again in {seconds} s.",
       504: "The answer took too long. Try a shorter text.", 500: "The server failed.",
       offline: "The server cannot be reached.",
+      apart: "This server bounds its errors text by text. Leave a single one.",
       paste: "Paste a text here, or drop a .txt, .md, .html, .pdf or .docx file",
       fileKind: "{name}: only .txt, .md, .html, .pdf and .docx files are read. Copy the text and paste it.",
       file_kind: "{name}: its content is not what its name says.",
@@ -51,9 +53,10 @@ const OVER_HTTP = {
       const { components, paths, security } = await (await fetch("openapi.json")).json();
       const { question, context, top_k: answers } = components.schemas.AnswerRequest.properties;
       const longest = (field) => field.oneOf.find((form) => form.maxLength).maxLength;
+      const contexts = context.oneOf.find((form) => form.maxItems).maxItems;
       this.longestFile = paths["/v1/document"].post.requestBody.content[BYTES].schema.maxLength;
       this.guarded = Boolean(security);
-      return { context: longest(context), question: longest(question), answers: Math.min(WANTED, answers.maximum) };
+      return { context: longest(context), contexts, question: longest(question), answers: Math.min(WANTED, answers.maximum) };
     } catch {
       return {}; // the server checks all of it again
     }
@@ -66,12 +69,12 @@ const OVER_HTTP = {
     return response?.ok ? response.json().catch(() => null) : null;
   },
 
-  async ask({ question, context, count }, signal, showProgress) {
-    const body = JSON.stringify({ question, context, top_k: count });
+  async ask({ question, contexts, count }, signal, showProgress) {
+    const body = JSON.stringify({ question, context: contexts, top_k: count, highlight: true });
     try {
       const { response, content } = await post("v1/answer", "application/json", body, signal, showProgress);
       const { status } = content.status ? content : response;
-      if (status === 200) return content.results[0].answers;
+      if (status === 200) return found(content);
       const values = { problem: content.error?.problem, seconds: response.headers.get("Retry-After") ?? "1" };
       throw new Refusal(String(status in OVER_HTTP.texts.es ? status : 500), values);
     } finally {
@@ -87,6 +90,13 @@ const OVER_HTTP = {
     throw new Refusal(fileRefusal(response.status, content.error?.code), { name, seconds: response.headers.get("Retry-After") ?? "1" });
   },
 };
+
+// What page.js wants of a response: the answers of one text as it gives them, those of several in its order.
+function found({ results, ranked }) {
+  if (results.length > 1 && !ranked) throw new Refusal("apart");
+  const answers = ranked ? ranked[0] : results[0].answers.map((answer) => ({ ...answer, context: answer.text === null ? null : 0 }));
+  return { answers, sentences: results.map(({ sentences }) => sentences) };
+}
 
 // The name of the message for a file that the server refused.
 function fileRefusal(status, code) {

@@ -1,13 +1,15 @@
-// The page: a text and questions about it. Loaded before it: language.js; texts.js has what it says, files.js reads
-// files, answers.js shows answers, sharing.js copies and saves them.
+// The page: texts and questions about them. Loaded before it: language.js; texts.js has what it says, files.js reads
+// files, documents.js keeps the texts, answers.js shows answers, sharing.js copies and saves them.
 //
 // It does not know who answers. ask.js, which is loaded after it, does, and calls `start` with a reader:
 //
 //     texts                     {es, en}: its own messages, by name
-//     start(showProgress)       called once; -> limits {context, question, answers}, each of which may be missing
-//     ask({question, context, count}, signal, showProgress)
-//                               -> answers {text, start, end, score, maybe probability}, best first, "no answer" with text null before all;
-//                               throws a Refusal, or what aborted it; tells "searching" and how much has been read
+//     start(showProgress)       called once; -> limits {context, contexts, question, answers}, each of which may be missing
+//     ask({question, contexts, count}, signal, showProgress)
+//                               -> {answers, sentences}: answers {text, start, end, score, context, maybe probability}, best first,
+//                               "no answer" with text null before all; for each context the sentences {start, end} that its answer
+//                               needs, or null if nobody knows; throws a Refusal, or what aborted it; tells "searching" and how
+//                               much has been read
 //     about()                   -> {model, version, promises} or null: what answers, and how often it is wrong; may be missing
 //     endings                   of the files that it can read besides text, Markdown and HTML; may be missing
 //     read(file, signal)        -> {text, pages, note}, the first character of each page if it has pages, and whether the
@@ -22,8 +24,8 @@
 const WANTED = 4; // answers to a question: the best and a few alternatives
 
 const state = {
-  language: "es", opened: "", text: "", name: "", pages: [], turns: [], active: -1, shown: 0, alert: null, progress: null,
-  pending: null, reading: null, limits: {}, reader: null, about: null,
+  language: "es", texts: [newText()], current: 0, turns: [], active: -1, shown: 0, fade: false, alert: null, progress: null,
+  pending: null, reading: null, opening: null, limits: {}, reader: null, about: null,
 };
 
 // Why a question, or the reader as a whole, is refused: the name of one of the reader's messages, and what stands in it.
@@ -46,27 +48,20 @@ function codePoints(text) {
   return count;
 }
 
-function setText(text, name) {
-  $("source").value = state.opened = wellFormed(text);
-  forget();
-  editText(true);
-  state.name = name ?? "";
-  renderSize();
-  if (name) announce(say("loaded", { name }));
-}
-
-// What is asked about: the text that was opened, exactly, as long as nobody edits it. A text field has its own line ends.
-function sourceText() {
-  const shown = $("source").value;
-  return shown === state.opened.replace(/\r\n?/g, "\n") ? state.opened : wellFormed(shown);
-}
-
+// The questions, whose texts are no longer the same.
 function forget() {
   state.pending?.abort();
-  Object.assign(state, { text: "", name: "", pages: [], turns: [], active: -1 });
+  Object.assign(state, { turns: [], active: -1 });
   setAlert(null);
-  renderSize();
+  renderTexts();
   renderTurns();
+}
+
+// The text is edited: it is no longer that of a file.
+function edited() {
+  state.opening = null;
+  Object.assign(shownText(), { name: "", pages: [] });
+  forget();
 }
 
 function editText(editing) {
@@ -74,6 +69,7 @@ function editText(editing) {
   $("view").hidden = editing;
   $("edit").hidden = editing;
   $("example").hidden = !editing;
+  $("fading").hidden = editing || !state.turns[state.active]?.sentences;
 }
 
 // Forget the questions, keep the text.
@@ -86,26 +82,30 @@ function clearTurns() {
 }
 
 function setExample({ text, question }) {
+  state.opening = null;
   setText(text);
   $("question").value = question;
   $("question").focus();
 }
 
-// Where the text is from, while it is as it was there, and how long it is.
-function renderSize() {
-  $("name").textContent = $("name").title = state.name;
-  const count = codePoints(sourceText());
-  $("size").textContent = count ? say("size", { count: number(count) }) : "";
-}
-
 // ---------------------------------------------------------------------------------------------- files
-async function openFirst(files) {
-  const opened = await openFile(files[0]), values = { name: files[0].name, count: number(files.length) };
-  if (files.length > 1) setAlert(opened ? "oneFile" : "otherFiles", values, state.alert);
+// The first that can be read replaces the text that is shown; the others are read beside it.
+async function openFiles(files) {
+  const mine = (state.opening = {}), alerts = [], place = state.current;
+  let show = setText;
+  for (const file of files) {
+    const opened = await openFile(file, show);
+    if (state.opening !== mine) return; // a person did something else meanwhile
+    if (opened && show === addText) switchText(place);
+    if (opened) show = addText;
+    if (state.alert) alerts.push(state.alert);
+    setAlert(null);
+  }
+  if (alerts.length) setAlert(...alerts.reduce((before, { name, values }) => [name, values, alertOf(...before)], []));
 }
 
-async function openFile(file) {
-  if (state.reader.endings?.includes(/[^.]*$/.exec(file.name)[0].toLowerCase())) return openDocument(file);
+async function openFile(file, show) {
+  if (state.reader.endings?.includes(/[^.]*$/.exec(file.name)[0].toLowerCase())) return openDocument(file, show);
   const markup = /\.html?$/i.test(file.name) || file.type === "text/html";
   if (!markup && !/\.(txt|md|markdown|text)$/i.test(file.name)) return setAlert("fileKind", { name: file.name });
   let text, note;
@@ -117,14 +117,14 @@ async function openFile(file) {
     return setAlert(error instanceof Refusal ? error.name : "fileBroken", { name: file.name });
   }
   if (!text.trim()) return setAlert("fileEmpty", { name: file.name });
-  setText(text, file.name);
+  show(text, file.name);
   if (note) setAlert(note, { name: file.name });
   $("question").focus();
   return true;
 }
 
 // A file that only the reader can make sense of.
-async function openDocument(file) {
+async function openDocument(file, show) {
   state.pending?.abort();
   const mine = (state.pending = state.reading = new AbortController());
   setAlert(null);
@@ -134,8 +134,7 @@ async function openDocument(file) {
   try {
     const { text, pages, note } = await state.reader.read(file, mine.signal);
     if (mine.signal.aborted) return; // another text was opened or written meanwhile
-    setText(text, file.name);
-    state.pages = pages;
+    show(text, file.name, pages);
     if (note) setAlert("fileForm", { name: file.name });
     $("question").focus();
     return true;
@@ -152,11 +151,10 @@ async function openDocument(file) {
 
 // ---------------------------------------------------------------------------------------------- asking
 async function ask() {
-  const text = sourceText(), question = wellFormed($("question").value.trim());
-  if (!text.trim()) return refuse("noText", "source");
+  const texts = askedTexts(), contexts = texts.map(({ text }) => text), question = wellFormed($("question").value.trim());
+  if (!texts.length) return refuse("noText", "source");
   if (!question) return refuse("noQuestion", "question");
-  const count = codePoints(text), most = state.limits.context;
-  if (most && count > most) return refuse("tooLong", "edit", { count: number(count), most: number(most) });
+  if (isTooMuch(texts)) return;
   state.pending?.abort();
   const mine = (state.pending = new AbortController());
   $("send").setAttribute("aria-busy", "true");
@@ -165,10 +163,9 @@ async function ask() {
   const began = performance.now();
   try {
     const count = state.limits.answers ?? WANTED;
-    const answers = await state.reader.ask({ question, context: text, count }, mine.signal, showProgress);
-    if (text !== sourceText()) return; // it was changed meanwhile
-    state.text = text;
-    state.turns.unshift({ question, answers, milliseconds: performance.now() - began });
+    const found = await state.reader.ask({ question, contexts, count }, mine.signal, showProgress);
+    if (mine.signal.aborted) return; // a text was changed meanwhile
+    state.turns.unshift({ question, texts, ...found, milliseconds: performance.now() - began });
     $("examples").open = false;
     learnAbout();
     showTurn(0, 0);
@@ -185,8 +182,20 @@ async function ask() {
   }
 }
 
+// Whether there are more texts than the reader takes, or one is too long; then the page says so.
+function isTooMuch(texts) {
+  const { context, contexts } = state.limits, long = texts.find(({ text }) => context && codePoints(text) > context);
+  if (contexts && texts.length > contexts) refuse("tooMany", "question", { count: number(texts.length), most: number(contexts) });
+  else if (long) {
+    switchText(state.texts.indexOf(long));
+    refuse("tooLong", $("edit").hidden ? "source" : "edit", { count: number(codePoints(long.text)), most: number(context) });
+  } else return false;
+  return true;
+}
+
 // Give up what is being read or asked.
 function stop() {
+  state.opening = null;
   state.pending?.abort();
   showProgress(null);
   announce(say("stopped"));
@@ -205,8 +214,12 @@ function refuse(name, focus, values) {
 
 // `before`: what was said already, and still holds.
 function setAlert(name, values, before) {
-  state.alert = name && { name, values, before };
+  state.alert = alertOf(name, values, before);
   renderAlert();
+}
+
+function alertOf(name, values, before) {
+  return name ? { name, values, before } : null;
 }
 
 function renderAlert() {
@@ -217,24 +230,25 @@ function renderAlert() {
   if (state.alert) announce("");
 }
 
-// What takes long, and how much of it is done (0 to 1, if that is known); without a name: nothing does any more.
-function showProgress(name, done) {
-  state.progress = name && { name, done };
+// What takes long, how much of it is done (0 to 1, if that is known), and of how many bytes; without a name: nothing does.
+function showProgress(name, done, { size } = {}) {
+  state.progress = name && { name, done, size };
   renderProgress();
 }
 
 function renderProgress() {
   $("progress").hidden = !state.progress;
   if (!state.progress) return;
-  const { name, done } = state.progress;
-  $("progress-name").textContent = say(name, { share: number(done ?? 0, { style: "percent" }) });
+  const { name, done, size = 0 } = state.progress;
+  const megabytes = number(size / 1e6, { style: "unit", unit: "megabyte", maximumFractionDigits: 1 });
+  $("progress-name").textContent = say(name, { share: number(done ?? 0, { style: "percent" }), size: megabytes });
   if (done === undefined) $("progress-bar").removeAttribute("value");
   else $("progress-bar").value = done;
   $("stop").hidden = !state.pending || state.pending.signal.aborted;
 }
 
 function redraw() {
-  renderSize();
+  renderTexts();
   renderTurns();
   renderAlert();
   renderProgress();
@@ -250,14 +264,16 @@ function start(reader) {
   reader.start(showProgress).then(setLimits, fail).then(learnAbout);
   $("form").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
   $("form").noValidate = true; // our own messages are announced in the language of the page
-  $("source").addEventListener("input", forget);
+  $("source").addEventListener("input", edited);
   $("source").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("question").focus();
   });
   for (const ending of reader.endings ?? []) $("file").accept += `,.${ending}`;
   $("stop").addEventListener("click", stop);
   $("edit").addEventListener("click", () => { editText(true); $("source").focus(); });
-  $("file").addEventListener("change", () => { if ($("file").files[0]) openFile($("file").files[0]); $("file").value = ""; });
+  $("file").addEventListener("change", () => { openFiles([...$("file").files]); $("file").value = ""; });
+  $("add").addEventListener("click", () => { addText(); $("source").focus(); });
+  $("fade").addEventListener("change", () => { state.fade = $("fade").checked; renderText(); });
   $("example").addEventListener("click", () => setExample(EXAMPLES[0]));
   $("clear").addEventListener("click", clearTurns);
   startDropping();
@@ -293,6 +309,6 @@ function startDropping() {
     if (!carriesFile(event)) return;
     event.preventDefault();
     dropping(false);
-    if (event.dataTransfer.files[0]) openFirst([...event.dataTransfer.files]);
+    openFiles([...event.dataTransfer.files]);
   });
 }

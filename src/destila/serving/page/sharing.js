@@ -27,10 +27,11 @@ function sentenceAround(text, start, end) {
 }
 
 // "answer" (characters 10-24, report.pdf, page 3): the sentence around it.
-function citation({ text, start, end }) {
-  const units = unitOffsets(state.text, [start, end]), page = pageOf(state.pages, start);
-  const place = [state.name, page && say("page", { page: number(page) })].filter(Boolean).map((part) => `, ${part}`).join("");
-  const sentence = sentenceAround(state.text, units.get(start), units.get(end));
+function citation({ text, start, end, context }, { texts }) {
+  const one = texts[context], units = unitOffsets(one.text, [start, end]), page = pageOf(one.pages, start);
+  const name = texts.length > 1 ? nameOf(one) : one.name;
+  const place = [name, page && say("page", { page: number(page) })].filter(Boolean).map((part) => `, ${part}`).join("");
+  const sentence = sentenceAround(one.text, units.get(start), units.get(end));
   return say("cite", { answer: text.replace(/\s+/g, " "), start, end, place, sentence });
 }
 
@@ -49,9 +50,12 @@ async function copy(text) {
   }
 }
 
-// A question with its text, and all answers as the reader gave them: offsets count Unicode code points.
-function recordOf({ question, answers }) {
-  return { question, context: state.text, file: state.name || null, offsets: "Unicode code points", answers };
+// A question with its texts, and all answers as the reader gave them: offsets count Unicode code points, and `context` says
+// which of several texts an answer is from, counted from 0.
+function recordOf({ question, texts, answers, sentences }) {
+  const found = { offsets: "Unicode code points", answers, sentences };
+  const [first, ...others] = texts.map(({ text, name }) => ({ context: text, file: name || null }));
+  return others.length ? { question, contexts: [first, ...others], ...found } : { question, ...first, ...found };
 }
 
 function save(name, content) {
@@ -72,7 +76,7 @@ function renderSharing(turn, place) {
     row.append(button);
   };
   if (answer.text !== null) add("copy", async (button) => {
-    const done = await copy(citation(answer));
+    const done = await copy(citation(answer, turn));
     button.focus();
     announce((button.textContent = say(done ? "copied" : "notCopied")));
   });

@@ -12,7 +12,7 @@ const IN_THE_BROWSER = {
   texts: {
     es: {
       tagline: "Pregunta a tu texto; no sale de tu navegador",
-      loading: "Cargando el lector: {share}",
+      loading: "Cargando el lector ({size}): {share}",
       unreachable: "No se puede descargar {name}. Comprueba la conexión y pregunta otra vez.",
       damaged: "{name} está incompleto o no es el de esta página. Cierra sus pestañas y ábrela de nuevo.",
       longQuestion: "La pregunta es demasiado larga ({tokens} tokens).",
@@ -24,7 +24,7 @@ const IN_THE_BROWSER = {
     },
     en: {
       tagline: "Ask your text; it stays in your browser",
-      loading: "Loading the reader: {share}",
+      loading: "Loading the reader ({size}): {share}",
       unreachable: "{name} cannot be downloaded. Check the connection and ask again.",
       damaged: "{name} is cut short or belongs to another page. Close its tabs and open it again.",
       longQuestion: "The question is too long ({tokens} tokens).",
@@ -46,7 +46,7 @@ const IN_THE_BROWSER = {
     await this.loaded(showProgress);
     signal.throwIfAborted();
     const { answers } = await this.call({ ask: asked }, showProgress, signal);
-    return answers;
+    return { answers, sentences: null };
   },
 
   // The reader is loaded once; what failed is tried again with the next question.
@@ -80,7 +80,7 @@ const IN_THE_BROWSER = {
   startWorker() {
     const name = "worker.js", worker = new Worker(trustedHere?.createScriptURL(name) ?? name, { type: "module" });
     worker.onmessage = ({ data: { id, progress, refusal, broken, ...found } }) => {
-      if (progress) return this.calls.get(id)?.showProgress(progress.name, progress.done);
+      if (progress) return this.calls.get(id)?.showProgress(progress.name, progress.done, progress.values);
       const call = this.end(id);
       if (refusal) call?.reject(new Refusal(refusal.name, refusal.values));
       else if (broken) call?.reject(new Error(broken));

@@ -9,21 +9,22 @@
 const ZERO_WIDTH_JOINER = 0x200d, SPACE = 0x20;
 const PICTURES_FROM = 0x2100; // a zero-width joiner makes one of two; of letters below it makes nothing
 
-// `windows`: with start and end logits; `offsets`: clean ones of the whole context; -> answers, best first.
+// `windows`: with start and end logits; `offsets`: clean ones of the whole context; -> {answers, ...}: best first, each with
+// what `sameWords` makes of it, and whether "no answer" stands before them; the logit of "no answer", the log of the sum of
+// exp over those of all spans, and of both.
 export function decode(windows, offsets, codes, characters, { longest, count, threshold, share }) {
   const tokens = offsets.length / 2, width = Math.min(longest, Math.max(tokens, 1));
   const { starts, ends } = edges(offsets, codes, characters);
   const scores = fill(windows, starts, ends, width);
   const none = Math.min(...windows.map(({ start, end }) => start[0] + end[0]));
-  const normalizer = logSumExp(scores, none);
-  const spans = bestSpans(scores, starts, ends, width, { codes, characters, count, share });
+  const spans = logSumExp(scores), normalizer = logSumExp([spans, none]);
+  const found = bestSpans(scores, starts, ends, width, { codes, characters, count, share });
   const nothing = { text: null, start: null, end: null, score: Math.exp(none - normalizer) };
-  if (!spans.length) return [nothing];
-  const answers = spans.map(({ start, end, score }) => ({
-    text: textOf(codes.subarray(start, end)), start, end, score: Math.min(1, Math.exp(score - normalizer)),
+  const answers = found.map(({ start, end, score, words }) => ({
+    text: textOf(codes.subarray(start, end)), start, end, score: Math.min(1, Math.exp(score - normalizer)), words,
   }));
-  const answered = threshold === null || none - spans[0].score <= threshold;
-  return answered ? answers : [nothing, ...answers].slice(0, count);
+  const refused = !found.length || (threshold !== null && none - found[0].score > threshold);
+  return { answers: refused ? [nothing, ...answers].slice(0, Math.max(count, 1)) : answers, refused, none, spans, normalizer };
 }
 
 function textOf(codes) {
@@ -67,11 +68,12 @@ function fill(windows, starts, ends, width) {
   return scores;
 }
 
-function logSumExp(scores, none) {
-  let highest = none, sum = 0;
+export function logSumExp(scores) {
+  let highest = -Infinity, sum = 0;
   for (const score of scores) if (score > highest) highest = score;
+  if (highest === -Infinity) return highest;
   for (const score of scores) sum += Math.exp(score - highest);
-  return highest + Math.log(sum + Math.exp(none - highest));
+  return highest + Math.log(sum);
 }
 
 // The best spans that deserve to be shown, as whole words. Uses `scores` up.
@@ -85,7 +87,7 @@ function bestSpans(scores, starts, ends, width, { codes, characters, count, shar
     const token = Math.floor(best / width), score = scores[best];
     const { start, end } = wholeWords(codes, starts[token], ends[token + (best % width)], characters);
     const words = sameWords(codes.subarray(start, end), characters);
-    if (!said.has(words)) found.push({ start, end, score });
+    if (!said.has(words)) found.push({ start, end, score, words });
     said.add(words);
     for (let place = 0; place < scores.length; place += 1) {
       const left = Math.floor(place / width), right = Math.min(left + (place % width), starts.length - 1);

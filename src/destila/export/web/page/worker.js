@@ -1,18 +1,19 @@
 // Answers questions beside the page, so that the page stays responsive: loads the reader, and runs it window by window.
 //
-// Messages in:  {id, load: {files}}, {id, ask: {question, context, count}}, {stop: id}
+// Messages in:  {id, load: {files}}, {id, ask: {question, contexts, count}}, {stop: id}
 // Messages out: {id, progress: {name, done}} any number of times, then one of {id, answers}, {id, loaded: true},
 //               {id, refusal: {name, values}}, {id, broken}; nothing after a stop
 //
 // Invariant: what runs is what the export wrote. Every file is named after its content in the cache and in the request,
 // and is checked before use, so that an old file is never mixed with a new one.
 import * as onnxruntime from "./onnxruntime.js";
+import { rankedTogether } from "./ranking.js";
 import { decode } from "./spans.js";
 import { Characters, Tokenizer } from "./tokenizer.js";
 import { cut, readingOf, room, tokenized } from "./windows.js";
 
 const stopped = new Set();
-let reader = null, latest = { text: null };
+let reader = null, latest = new Map();
 
 class Refusal extends Error {
   constructor(name, values = {}) {
@@ -23,7 +24,7 @@ class Refusal extends Error {
 
 onmessage = async ({ data: { id, load, ask, stop } }) => {
   if (stop !== undefined) return void stopped.add(stop);
-  const progress = (name, done) => postMessage({ id, progress: { name, done } });
+  const progress = (name, done, values) => postMessage({ id, progress: { name, done, values } });
   try {
     if (load) reader = await loadReader(progress);
     const found = load ? { loaded: true } : { answers: await answer(ask, progress, () => stopped.has(id)) };
@@ -39,6 +40,7 @@ onmessage = async ({ data: { id, load, ask, stop } }) => {
 async function loadReader(progress) {
   const settings = await fetchJson("destila.json");
   const files = new Files(settings.blobs, `destila ${new URL(".", location.href).pathname}`, progress);
+  progress("loading", 0, { size: files.total }); // before anything of it is fetched
   const contents = await files.all();
   Object.assign(onnxruntime.env, { logLevel: "error" });
   onnxruntime.env.wasm.wasmBinary = contents["onnxruntime.bin"];
@@ -105,7 +107,7 @@ class Files {
       content.set(value, length);
       length += value.length;
       this.arrived += value.length;
-      this.progress("loading", this.arrived / this.total);
+      this.progress("loading", this.arrived / this.total, { size: this.total });
     }
   }
 }
@@ -118,20 +120,21 @@ async function isWhole(content, { bytes, sha256 }) {
 }
 
 // ---------------------------------------------------------------------------------------------- answering
-async function answer({ question, context, count }, progress, isStopped) {
-  const { settings, characters } = reader;
-  if (latest.text !== context) latest = { text: context, ...tokenized(context, reader) }; // it is asked about more than once
-  const text = latest, asked = tokenized(question, reader);
-  if (!room(asked, text, settings).enough) throw new Refusal("longQuestion", { tokens: asked.ids.length });
-  const windows = cut(asked, text, settings);
+async function answer({ question, contexts, count }, progress, isStopped) {
+  const { settings, characters } = reader, { longest, threshold, share } = settings, asked = tokenized(question, reader);
+  latest = new Map(contexts.map((context) => [context, latest.get(context) ?? tokenized(context, reader)])); // asked about more than once
+  const texts = contexts.map((context) => latest.get(context));
+  if (!texts.every((text) => room(asked, text, settings).enough)) throw new Refusal("longQuestion", { tokens: asked.ids.length });
+  const cuts = texts.map((text) => cut(asked, text, settings)), windows = cuts.flat();
   for (const [place, window] of windows.entries()) {
     if (windows.length > 1) progress("searching", place / windows.length);
     Object.assign(window, await logits(window.ids));
     await messagesArrive();
     if (isStopped()) return [];
   }
-  const { longest, threshold, share } = settings;
-  return decode(windows, text.clean, text.codes, characters, { longest, threshold, share, count });
+  const readings = texts.map(({ clean, codes }, place) =>
+    decode(cuts[place], clean, codes, characters, { longest, threshold, share, count }));
+  return rankedTogether(readings, { count, share });
 }
 
 // One window by itself: in int8 the scale of activations is taken from all of the input, as in Python's reader.
