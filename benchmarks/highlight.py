@@ -89,7 +89,7 @@ def laid(
 def ask(reader: Reader, example: Example, text: str, shift: int) -> Case:
     """Read a text that holds the example's paragraph from the character `shift` on."""
     scores = SentenceScores(text)
-    ((prediction, _),) = reader.read([Example(example.id, example.question, text)], look=scores.look)
+    ((prediction, _),) = reader.read([Example(example.id, example.question, text)], looks=[scores.look])
     words = POINTING * pointing(example.question, text, scores.spans)
     shares = {"mass": scores.shares(), "mass and words": softmax(scores.log_mass + words), "words": softmax(words)}
     places = [(answer.start or 0, answer.end or 0) for answer in example.answers if answer.start is not None]

@@ -13,8 +13,7 @@ import pytest
 import destila
 import spanish
 from destila.core.errors import UserError
-from destila.data.sources import spread
-from destila.data.squad import read, save
+from few_questions import few_questions
 from pretraining import write_sources
 
 ROOT = Path(__file__).parents[1]
@@ -29,10 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with what the examples name."""
     place = tmp_path_factory.mktemp("work")
     (place / "configs").symlink_to(ROOT / "configs")
-    (place / "data" / "nativa").mkdir(parents=True)
-    for name in ("train", "dev", "test"):  # fewer questions: what the examples show is the same, sooner
-        examples = read(ROOT / "data" / "nativa" / f"{name}.json", repair=False)[0]
-        save(spread(examples, 60 if name == "test" else 20), place / "data" / "nativa" / f"{name}.json")
+    few_questions(place)
     (place / "my-documents").mkdir()
     (place / "my-documents" / "leyes.txt").write_text(spanish.text(1), encoding="utf-8")
     (place / "my-texts").mkdir()

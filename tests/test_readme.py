@@ -9,6 +9,7 @@ import pytest
 from destila.cli.verbs import VERBS
 from destila.data.windows import WindowBuilder, collate
 from destila.training.losses import to_tensors
+from few_questions import few_questions
 from tiny import tiny_examples, tiny_model, tiny_reader, tiny_tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -75,8 +76,8 @@ def test_links_lead_somewhere(name: str) -> None:
 def test_the_library_as_its_page_shows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("configs", "data"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    few_questions(tmp_path)
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("docs/python.md", "python")
     exec(compile(code, "docs/python.md", "exec"), {})

@@ -14,6 +14,7 @@ from destila.data import squad
 from destila.data.licenses import DataSet, DataSource
 from destila.reporting.card import card_text, write_card
 from destila.reporting.card_metadata import card_problems, license_of, unsettled
+from few_questions import few_questions
 from finished_run import METADATA, run_directory
 from tiny import tiny_examples, tiny_reader
 
@@ -32,7 +33,9 @@ def metadata_of(text: str) -> dict[str, object]:
 
 
 def test_training_leaves_a_card_with_scores_data_and_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    few_questions(tmp_path, test=20)
+    monkeypatch.chdir(tmp_path)
     run = tmp_path / "my-reader"
     dispatch(["finetune", "--config", "configs/tiny/finetune.toml", "--training.steps", "2", "--output", str(run)])
     text = (run / "README.md").read_text(encoding="utf-8")
@@ -70,13 +73,14 @@ def test_every_data_has_scores_of_its_own(tmp_path: Path) -> None:
     second = tmp_path / "b" / "a.json"
     second.parent.mkdir()
     squad.save(tiny_examples()[:3], second)
-    names = [str(tmp_path / "a.json"), str(second), str(ROOT / "data/nativa/test.json")]
+    few_questions(tmp_path, test=10)
+    names = [str(tmp_path / "a.json"), str(second), str(tmp_path / "data/nativa/test.json")]
     dispatch(["card", str(run), *(part for name in names for part in ("--data", name))])
     text = (run / "README.md").read_text(encoding="utf-8")
     assert card_problems(text) == []
     kept = {(score["data"], score["normalizer"]): score for score in json.loads((run / "scores.json").read_text())}
     assert set(kept) == {(name, rules) for name in names for rules in ("squad", "mlqa-es")}
-    assert [kept[name, "squad"]["n"] for name in names] == [7, 3, 182]
+    assert [kept[name, "squad"]["n"] for name in names] == [7, 3, 10]
     shown = ["a.json", "a.json #2", "test.json (nativa)"]
     results = ModelCard(text).data.eval_results
     assert [result.dataset_name for result in results] == [name for name in shown for _ in range(4)]
