@@ -37,7 +37,15 @@ def run(settings: BenchSettings) -> dict[str, Any]:
 def _chart(found: Selection, settings: BenchSettings) -> str:
     best = frontier(found.points)
     dots = [
-        Dot(point.name, point.ms, point.f1, point.mb, on_line=point in best, chosen=point == found.choice)
+        Dot(
+            point.name,
+            point.ms,
+            point.f1,
+            point.mb,
+            on_line=point in best,
+            chosen=point == found.choice,
+            note=f"{point.name}: {point.f1:.1f}, {point.ms:.1f} ms, {point.mb:.1f} MB",
+        )
         for point in found.points
         if point.f1 is not None
     ]

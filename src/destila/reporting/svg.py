@@ -228,7 +228,7 @@ def bar_chart(bars: Sequence[Bar], *, title: str, axis: str, logarithmic: bool =
 
 @dataclass(frozen=True)
 class Dot:
-    """A dot at (x, y) whose area is `size`; those `on_line` are joined, the `chosen` one is filled."""
+    """A dot at (x, y), its area `size`, explained by `note`; those `on_line` are joined, the `chosen` one is filled."""
 
     label: str
     x: float
@@ -236,6 +236,7 @@ class Dot:
     size: float
     on_line: bool = False
     chosen: bool = False
+    note: str = ""
 
 
 def scatter_chart(
@@ -246,20 +247,27 @@ def scatter_chart(
     y_axis: str,
     x_limit: float | None = None,
     y_limit: float | None = None,
+    logarithmic: bool = True,
+    largest: float = LARGEST,
 ) -> str:
     """Dots as the text of an SVG file.
 
     Args:
-        dots: with positive x and size; x runs logarithmically.
+        dots: with positive x and size.
         x_limit: drawn as a line, as is `y_limit`.
+        logarithmic: of x.
+        largest: radius of the largest dot, pixels.
     """
     xs = [dot.x for dot in dots] + [limit for limit in (x_limit,) if limit]
     ys = [dot.y for dot in dots] + [limit for limit in (y_limit,) if limit is not None]
     left, right = (min(xs) / 1.3, max(xs) * 1.3) if xs else (1.0, 10.0)
+    if xs and not logarithmic:
+        left, right = min(xs) - 2, max(xs) + 2
     low, high = (min(ys) - 2, max(ys) + 2) if ys else (0.0, 100.0)
 
     def place(x: float, y: float) -> Point:
-        across = PLOT_WIDTH * math.log(x / left) / math.log(right / left)
+        part = math.log(x / left) / math.log(right / left) if logarithmic else (x - left) / (right - left)
+        across = PLOT_WIDTH * part
         return PLOT_LEFT + across, CHART_TOP + PLOT_HEIGHT * (high - y) / (high - low)
 
     bottom = CHART_TOP + PLOT_HEIGHT
@@ -267,10 +275,11 @@ def scatter_chart(
     _rectangle(svg, (PLOT_LEFT, CHART_TOP), PLOT_WIDTH, PLOT_HEIGHT, {"fill": "none", "stroke": "#999"})
     _label(svg, PLOT_LEFT + PLOT_WIDTH / 2, bottom + 44, x_axis, "middle")
     _upward(svg, 18, CHART_TOP + PLOT_HEIGHT / 2, y_axis)
-    for power in range(math.floor(math.log10(left)), math.ceil(math.log10(right)) + 1):
-        for value in (factor * 10.0**power for factor in (1, 2, 5)):
-            if left <= value <= right:
-                _label(svg, place(value, low)[0], bottom + 18, f"{value:g}", "middle")
+    powers = range(math.floor(math.log10(left)), math.ceil(math.log10(right)) + 1) if logarithmic else ()
+    even = [left + (right - left) * number / 4 for number in range(5) if not logarithmic]
+    for value in even or [factor * 10.0**power for power in powers for factor in (1, 2, 5)]:
+        if left <= value <= right:
+            _label(svg, place(value, low)[0], bottom + 18, f"{value:.4g}", "middle")
     for value in (low + (high - low) * number / 4 for number in range(5)):
         _label(svg, PLOT_LEFT - 8, place(left, value)[1] + 4, f"{value:.1f}", "end")
     limit = {"stroke": "#c33", "stroke-dasharray": "6 4"}
@@ -280,16 +289,16 @@ def scatter_chart(
         _line(svg, place(left, y_limit), place(right, y_limit), limit)
     joined = [place(dot.x, dot.y) for dot in sorted(dots, key=lambda dot: dot.x) if dot.on_line]
     _polyline(svg, joined, {"fill": "none", "stroke": BLUE})
-    largest = max((dot.size for dot in dots), default=1.0)
+    size = max((dot.size for dot in dots), default=1.0)
     for dot in sorted(dots, key=lambda dot: -dot.size):
-        _dot(svg, dot, place(dot.x, dot.y), max(3.0, LARGEST * math.sqrt(dot.size / largest)))
+        _dot(svg, dot, place(dot.x, dot.y), max(3.0, largest * math.sqrt(dot.size / size)))
     return f"{_text(svg)}\n"
 
 
 def _dot(svg: Element, dot: Dot, place: Point, radius: float) -> None:
     fill, weight = (BLUE, "bold") if dot.chosen else (f"{BLUE}33", "normal")
     circle = _circle(svg, place, radius, {"fill": fill, "stroke": "#1d4f91"})
-    SubElement(circle, "title").text = f"{dot.label}: {dot.y:.1f}, {dot.x:.1f} ms, {dot.size:.1f} MB"
+    SubElement(circle, "title").text = dot.note or dot.label
     _label(svg, place[0] + radius + 5, place[1] + 4, dot.label, font_weight=weight)
 
 
