@@ -10,14 +10,17 @@
       LICENSES.txt
 
 Invariant: every name is relative and no address of another place is in what we write, so the folder works wherever it
-is served, under any path. The endings are those that every static server knows. This module loads no model.
+is served, under any path. The endings are those that every static server knows.
 """
 
 import gzip
 import hashlib
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import onnxruntime
 
 from destila.core.model_files import METADATA_FILE, ONNX_FILE, ONNX_WEIGHTS
 from destila.core.runs import destila_version
@@ -58,23 +61,32 @@ def write_folder(reader: Reader, source: Path, folder: Path, *, precision: str, 
     """
     tables = {"tokenizer": tokenizer_tables(reader.tokenizer, where=reader.name)}
     tables |= {"characters": characters(), "reading": reading_tables()}
-    blobs = {
-        "onnxruntime.bin": runtime[BINARY],
-        "model.bin": (source / ONNX_FILE).read_bytes(),
-        "tokenizer.bin": _compact(tables),
-    }
-    if (source / ONNX_WEIGHTS).exists():
+    apart = (source / ONNX_WEIGHTS).exists()
+    model = (source / ONNX_FILE).read_bytes() if apart else _optimized(source / ONNX_FILE)
+    blobs = {"onnxruntime.bin": runtime[BINARY], "model.bin": model, "tokenizer.bin": _compact(tables)}
+    if apart:
         blobs["weights.bin"] = (source / ONNX_WEIGHTS).read_bytes()
     listed = [_write_blob(folder / name, content) for name, content in blobs.items()]
     pages = _pages() | {RUNTIME: runtime[SCRIPT]}
     settings = _settings(reader) | {"format": "web", "precision": precision, "destila": destila_version()}
-    settings |= {"weights": ONNX_WEIGHTS, "blobs": listed}
+    settings |= {"weights": ONNX_WEIGHTS, "optimized": not apart, "blobs": listed}
     offline = files("destila.export.web").joinpath("page", OFFLINE).read_text(encoding="utf-8")
     version = _version(settings, pages | {OFFLINE: offline.encode()})
     settings |= {"version": version, "pages": [*pages, METADATA_FILE]}
     pages[OFFLINE] = offline.replace('const VERSION = "";', f'const VERSION = "{version}";').encode()
     for name, content in (pages | {METADATA_FILE: _compact(settings)}).items():
         (folder / name).write_bytes(content)
+
+
+def _optimized(path: Path) -> bytes:
+    """A model as onnxruntime rewrites it before it runs, so that not every visitor's browser has to do it anew."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED  # on any processor
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as directory:
+        options.optimized_model_filepath = str(Path(directory) / ONNX_FILE)
+        onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return Path(options.optimized_model_filepath).read_bytes()
 
 
 def _settings(reader: Reader) -> dict[str, Any]:

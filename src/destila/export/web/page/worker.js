@@ -46,7 +46,8 @@ async function loadReader(progress) {
   onnxruntime.env.wasm.wasmBinary = contents["onnxruntime.bin"];
   const weights = contents["weights.bin"]; // of a large model they are apart, under the name that the model gives them
   const externalData = weights && [{ path: settings.weights, data: weights }];
-  const session = await onnxruntime.InferenceSession.create(contents["model.bin"], { externalData });
+  const graphOptimizationLevel = settings.optimized ? "disabled" : "all";
+  const session = await onnxruntime.InferenceSession.create(contents["model.bin"], { externalData, graphOptimizationLevel });
   const { tokenizer, characters: ranges, reading } = JSON.parse(new TextDecoder().decode(contents["tokenizer.bin"]));
   const characters = new Characters(ranges);
   return {

@@ -1,0 +1,84 @@
+"""How soon the page without a server answers, in a Chromium of its own: medians of fresh profiles.
+
+    destila export --format web --output FOLDER
+    python benchmarks/web_page.py FOLDER [--rounds 5]
+
+From the moment the address is opened: until the reader is ready, until the answer to the first example is shown; then a
+second question about the same text; and the same first answer on a second visit without a network. Files come from this
+machine, so the time of a download is not in it: `bytes` says how much there is to download.
+"""
+
+import argparse
+import functools
+import http.server
+import json
+import statistics
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from destila.core.runs import environment
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files and writes no log."""
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def first_answer(page: Any, address: str) -> dict[str, float]:
+    """Seconds until the reader is ready and the first answer stands there, from the opening of the address."""
+    began = time.perf_counter()
+    page.goto(address)
+    page.locator(".sample").first.click()
+    page.locator(".turn .answer").first.wait_for()
+    answered = time.perf_counter() - began
+    began = time.perf_counter()
+    page.fill("#question", "¿Quién es la concejala de Comercio?")
+    page.keyboard.press("Enter")
+    page.locator(".turn").nth(1).wait_for()
+    return {"first_answer_s": answered, "second_answer_s": time.perf_counter() - began}
+
+
+def measured(browser: Any, address: str) -> dict[str, float]:
+    """One fresh profile: the first visit, and another without a network."""
+    context = browser.new_context()
+    page = context.new_page()
+    found = first_answer(page, address)
+    page.evaluate("navigator.serviceWorker.ready.then(() => null)")
+    context.set_offline(True)
+    again = first_answer(context.new_page(), address)
+    context.close()
+    return {**found, "second_visit_s": again["first_answer_s"]}
+
+
+def main() -> None:
+    """Print medians and ranges as one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    arguments = parser.parse_args()
+    handler = functools.partial(Quiet, directory=str(arguments.folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=arguments.chromium, args=["--no-sandbox"])
+        rounds = [measured(browser, f"http://127.0.0.1:{server.server_port}/") for _ in range(arguments.rounds)]
+        browser.close()
+    server.shutdown()
+    rows = {
+        name: {"median": statistics.median(values), "range": [min(values), max(values)]}
+        for name in rounds[0]
+        for values in [[one[name] for one in rounds]]
+    }
+    size = sum(path.stat().st_size for path in arguments.folder.iterdir())
+    print(json.dumps({"bytes": size, "rounds": arguments.rounds, **rows, "environment": environment()}))
+
+
+if __name__ == "__main__":
+    main()
