@@ -112,7 +112,11 @@ def test_questions_stay_when_a_text_is_added_and_go_when_one_is_edited_or_remove
     page = dropped(visit())
     put_question(page)
     page.click("#add")
+    page.keyboard.insert_text("Un texto más.")
     assert page.locator(".turn").count() == 1
+    page.locator(".turn .asked").first.click()
+    page.locator(".tab .show").last.click()
+    assert page.locator("#source").input_value() == "Un texto más."
     page.locator(".tab .show").first.click()
     page.locator("#edit").click()
     if change == "edited":

@@ -1,8 +1,8 @@
 // The texts that are asked about together: which there are, which is shown, and a row of buttons with a name each. The
 // state is page.js's.
 //
-// Invariants: there is always one, and the last of several that is removed leaves the first; a text that is edited or
-// removed takes the questions with it, whose answers would point elsewhere; one that is added does not.
+// Invariants: there is always one; what was written into a text stays when another is shown; a text that was asked about
+// takes the questions with it when it is edited or removed, as their answers would point elsewhere.
 "use strict";
 
 // `text`: exactly what was opened; `pages`: the first character of each page of a file that has pages.
@@ -53,10 +53,9 @@ function addText(text = "", name = "", pages = []) {
 
 function removeText(place) {
   shownText().text = sourceText();
-  state.texts.splice(place, 1);
+  const [gone] = state.texts.splice(place, 1);
   if (state.current > place || state.current === state.texts.length) state.current -= 1;
-  state.turns = [];
-  state.active = -1;
+  if (state.turns.some(({ texts }) => texts.includes(gone))) Object.assign(state, { turns: [], active: -1 });
   state.pending?.abort();
   showText();
   renderTurns();

@@ -57,11 +57,14 @@ function forget() {
   renderTurns();
 }
 
-// The text is edited: it is no longer that of a file.
+// The text is edited: it is no longer that of a file, nor that of earlier questions.
 function edited() {
   state.opening = null;
+  state.pending?.abort();
   Object.assign(shownText(), { name: "", pages: [] });
-  forget();
+  if (state.turns.some(({ texts }) => texts.includes(shownText()))) return forget();
+  setAlert(null);
+  renderTexts();
 }
 
 function editText(editing) {
