@@ -5,7 +5,6 @@ tests/export/test_web_reading.py needs neither.
 """
 
 import functools
-import gzip
 import http.server
 import json
 import re
@@ -21,52 +20,13 @@ from browsing import PHONE, barriers, static_server, visiting
 from destila.core.errors import UserError
 from destila.core.model_files import ONNX_FILE, ONNX_WEIGHTS
 from destila.inference.ranking import Piece, answers_from
-from destila.inference.reader import Reader
-from tiny import TEXTS, tiny_examples, tiny_reader, tiny_tokenizer
+from tiny import TEXTS, tiny_examples, tiny_tokenizer
+from web_pages import make
 
 pytest.importorskip("onnxscript")
 onnx_library = pytest.importorskip("onnx")
-WINDOW = {"length": 64, "stride": 16, "max_answer_tokens": 10}
-METADATA = {"window": WINDOW, "no_answer_threshold": 0.5, "source": {"model": "/home/somebody/secret"}}
 ODD = "😀🇪🇸 👩‍👩‍👧 ñandú\n\n«¿Qué?» n\u0303 1.200 €\u2003 fin<s>"
 NOWHERE = "https?://(?!localhost:8000/)"
-
-
-def make(output, **settings):
-    return destila.export(output=output, **{"format": "web"} | settings)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Served as a whole; the page lies under a path."""
-    return tmp_path_factory.mktemp("web")
-
-
-@pytest.fixture(scope="module")
-def folder(root, runtime):
-    """A page made from a reader with weights for torch, in int8."""
-    tiny_reader(root / "reader", metadata=METADATA)
-    found = make(root / "site" / "sub" / "page", model=str(root / "reader"), skip_accuracy=True)
-    assert found.precision == "int8"
-    return root / "site" / "sub" / "page"
-
-
-@pytest.fixture(scope="module")
-def onnx(root, folder):
-    """The same reader as `destila export --format onnx` would write it."""
-    directory = root / "onnx"
-    directory.mkdir()
-    (directory / "model.onnx").write_bytes(gzip.decompress((folder / "model.bin").read_bytes()))
-    for name in ("config.json", "tokenizer.json"):
-        shutil.copy(root / "reader" / name, directory)
-    (directory / "destila.json").write_text(json.dumps({**METADATA, "format": "onnx", "precision": "int8"}))
-    return directory
-
-
-@pytest.fixture(scope="module")
-def reader(onnx):
-    """Browsers multiply int8 exactly, and so must this, on every processor."""
-    return Reader.load(onnx)
 
 
 # ---------------------------------------------------------------------------------------------- the folder

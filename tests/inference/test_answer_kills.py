@@ -1,7 +1,6 @@
 """Files of questions: what is left after kills at any moment."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -104,6 +103,15 @@ def test_a_kill_at_any_write_or_record_is_mended(tmp_path_factory, kills, torn):
     assert [file.name for file in path.parent.iterdir()] == ["out"]
 
 
+@pytest.fixture
+def harmless():
+    """A SIGTERM that nobody catches does not end the tests."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("harmless")
 def test_a_signal_ends_after_the_piece_in_hand_and_the_same_command_goes_on(model, places, capsys, monkeypatch):
     write_questions(places[0], 600)
     reader = Reader.load(model)
@@ -113,7 +121,7 @@ def test_a_signal_ends_after_the_piece_in_hand_and_the_same_command_goes_on(mode
 
     def interrupted(ids, mask):
         for number in signals:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         return logits(ids, mask)
 
     monkeypatch.setattr(command, "_load", lambda settings: reader)

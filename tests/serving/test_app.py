@@ -1,5 +1,6 @@
 """The server over real HTTP: right answers under load, clients that leave, failures, secrets."""
 
+import copy
 import http.client
 import json
 import re
@@ -16,7 +17,6 @@ from destila.config import LimitSettings, QueueSettings, ServeSettings
 from destila.core.calibration import Calibration
 from destila.core.records import Example
 from destila.inference.ranking import Piece, answers_from
-from destila.inference.reader import Reader
 from serving import CONTEXT, JSON, KEY, QUESTION, SHORT, ask, assert_same, request, serving, until
 from tiny import TEXTS
 
@@ -51,11 +51,8 @@ def test_many_questions_over_many_contexts(port, reader):
 
 
 def test_answers_of_several_texts_are_not_ranked_where_a_share_of_errors_is_promised(reader):
-    calibration = Calibration(bias=1, margin=0.0, share=0.0)
-    bound = Reader(
-        reader.model, reader.tokenizer, window=reader.window, pad_id=reader.builder.pad_id, calibration=calibration
-    )
-    bound.least_probability = 0.2
+    bound = copy.copy(reader)
+    bound.calibration, bound.least_probability = Calibration(bias=1, margin=0.0, share=0.0), 0.2
     with serving(bound) as port:
         assert ask(port, QUESTION, TEXTS[:2])[2]["ranked"] is None
         assert len(ask(port, QUESTION, TEXTS[:2], must_answer=True)[2]["ranked"]) == 1

@@ -250,19 +250,10 @@ def scatter_chart(
     logarithmic: bool = True,
     largest: float = LARGEST,
 ) -> str:
-    """Dots as the text of an SVG file.
-
-    Args:
-        dots: with positive x and size.
-        x_limit: drawn as a line, as is `y_limit`.
-        logarithmic: of x.
-        largest: radius of the largest dot, pixels.
-    """
-    xs = [dot.x for dot in dots] + [limit for limit in (x_limit,) if limit]
+    """Dots of positive x and size, the `largest` with a radius of so many pixels, as an SVG file; limits are lines."""
+    xs = [dot.x for dot in dots] + [limit for limit in (x_limit,) if limit] or [1.0, 10.0]
     ys = [dot.y for dot in dots] + [limit for limit in (y_limit,) if limit is not None]
-    left, right = (min(xs) / 1.3, max(xs) * 1.3) if xs else (1.0, 10.0)
-    if xs and not logarithmic:
-        left, right = min(xs) - 2, max(xs) + 2
+    left, right = (min(xs) / 1.3, max(xs) * 1.3) if logarithmic else (min(xs) - 2, max(xs) + 2)
     low, high = (min(ys) - 2, max(ys) + 2) if ys else (0.0, 100.0)
 
     def place(x: float, y: float) -> Point:
@@ -275,11 +266,12 @@ def scatter_chart(
     _rectangle(svg, (PLOT_LEFT, CHART_TOP), PLOT_WIDTH, PLOT_HEIGHT, {"fill": "none", "stroke": "#999"})
     _label(svg, PLOT_LEFT + PLOT_WIDTH / 2, bottom + 44, x_axis, "middle")
     _upward(svg, 18, CHART_TOP + PLOT_HEIGHT / 2, y_axis)
-    powers = range(math.floor(math.log10(left)), math.ceil(math.log10(right)) + 1) if logarithmic else ()
-    even = [left + (right - left) * number / 4 for number in range(5) if not logarithmic]
-    for value in even or [factor * 10.0**power for power in powers for factor in (1, 2, 5)]:
-        if left <= value <= right:
-            _label(svg, place(value, low)[0], bottom + 18, f"{value:.4g}", "middle")
+    ticks = [left + (right - left) * number / 4 for number in range(5)]
+    if logarithmic:
+        powers = range(math.floor(math.log10(left)), math.ceil(math.log10(right)) + 1)
+        ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    for value in (tick for tick in ticks if left <= tick <= right):
+        _label(svg, place(value, low)[0], bottom + 18, f"{value:.4g}", "middle")
     for value in (low + (high - low) * number / 4 for number in range(5)):
         _label(svg, PLOT_LEFT - 8, place(left, value)[1] + 4, f"{value:.1f}", "end")
     limit = {"stroke": "#c33", "stroke-dasharray": "6 4"}
@@ -289,9 +281,8 @@ def scatter_chart(
         _line(svg, place(left, y_limit), place(right, y_limit), limit)
     joined = [place(dot.x, dot.y) for dot in sorted(dots, key=lambda dot: dot.x) if dot.on_line]
     _polyline(svg, joined, {"fill": "none", "stroke": BLUE})
-    size = max((dot.size for dot in dots), default=1.0)
     for dot in sorted(dots, key=lambda dot: -dot.size):
-        _dot(svg, dot, place(dot.x, dot.y), max(3.0, largest * math.sqrt(dot.size / size)))
+        _dot(svg, dot, place(dot.x, dot.y), max(3.0, largest * math.sqrt(dot.size / max(one.size for one in dots))))
     return f"{_text(svg)}\n"
 
 
