@@ -7,7 +7,6 @@ it may stand an interval, of which the upper end is drawn. Rows without a number
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,14 +70,18 @@ def tables_of(document: str, section: str) -> list[list[list[str]]]:
     ]
 
 
-def numbers_of(cell: str) -> tuple[float, float, float] | None:
-    """(value, low, high) of a cell; without an interval three times the value, without a number None."""
-    plain = re.sub(r"[*`]", "", cell)
-    found = [float(number.replace(",", "")) for number in NUMBER.findall(plain)]
+def plain(cell: str) -> str:
+    """A cell without signs of Markdown."""
+    return re.sub(r"[*`]", "", cell)
+
+
+def number_of(cell: str) -> tuple[float, float] | None:
+    """(value, upper end of its interval) of a cell; without an interval twice the value, without a number None."""
+    found = [float(number.replace(",", "")) for number in NUMBER.findall(plain(cell))]
     if not found:
         return None
-    interval = re.match(rf"\s*{NUMBER.pattern} \[{NUMBER.pattern}, {NUMBER.pattern}\]", plain)
-    return (found[0], found[1], found[2]) if interval else (found[0],) * 3
+    has_interval = re.match(rf"\s*{NUMBER.pattern} \[{NUMBER.pattern}, {NUMBER.pattern}\]", plain(cell))
+    return found[0], found[2] if has_interval else found[0]
 
 
 def drawn(plot: Plot, document: str) -> str:
@@ -92,20 +95,16 @@ def drawn(plot: Plot, document: str) -> str:
     if not tables:
         raise UserError(plot.name, f"finds no column {plot.column!r}", "Mend PLOTS in scripts/plots.py.")
     head, _, *rows = tables[0]
-    value, across = head.index(plot.column), head.index(plot.across) if plot.across else 0
-    shown = [(label_of(row[0]), row, found) for row in rows if (found := numbers_of(row[value]))]
-    if plot.across:
-        return curve(plot, [(name, numbers_of(row[across]), found) for name, row, found in shown])
-    bars = [Bar(name, found[0], found[2], re.sub(r"[*`]", "", row[value])) for name, row, found in shown]
-    return bar_chart(bars, title=plot.title, axis=plot.axis, logarithmic=plot.logarithmic)
-
-
-def curve(
-    plot: Plot, points: Sequence[tuple[str, tuple[float, float, float] | None, tuple[float, float, float]]]
-) -> str:
-    """A line through points, each under its name."""
+    value = head.index(plot.column)
+    shown = [(row, found) for row in rows if (found := number_of(row[value]))]
+    if not plot.across:
+        bars = [Bar(label_of(row[0]), *found, plain(row[value])) for row, found in shown]
+        return bar_chart(bars, title=plot.title, axis=plot.axis, logarithmic=plot.logarithmic)
+    across = head.index(plot.across)
     dots = [
-        Dot(name, at[0], found[0], 1.0, on_line=True, chosen="as it comes" in name) for name, at, found in points if at
+        Dot(label_of(row[0]), at[0], found[0], 1.0, on_line=True, chosen="as it comes" in row[0])
+        for row, found in shown
+        if (at := number_of(row[across]))
     ]
     return scatter_chart(
         dots, title=plot.title, x_axis=plot.axis, y_axis=plot.column, largest=5.0, logarithmic=plot.logarithmic
@@ -113,11 +112,11 @@ def curve(
 
 
 def label_of(cell: str) -> str:
-    """What stands beside a bar: a row's name, without signs of Markdown and what is in parentheses."""
-    plain = (
-        re.sub(r"\s*\([^)]*\)(?! *\w)", "", re.sub(r"[*`]", "", cell)) if len(cell) > 40 else re.sub(r"[*`]", "", cell)
-    )
-    return plain.split(",")[0][:44] if len(plain) > 44 else plain
+    """What stands beside a bar: a row's name; of a long one neither what is in parentheses nor what follows a comma."""
+    name = plain(cell)
+    if len(cell) > 40:
+        name = re.sub(r"\s*\([^)]*\)(?! *\w)", "", name)
+    return name.split(",")[0][:44] if len(name) > 44 else name
 
 
 def main() -> None:

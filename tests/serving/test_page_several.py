@@ -1,5 +1,6 @@
 """Several texts in the page, and what an answer needs of them, in a real Chromium against a real server."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from browsing import CHROMIUM, HOSTILE, ask, drop, words
 from destila.config import LimitSettings, ServeSettings
 from destila.core.calibration import Calibration
 from destila.inference.ranking import Piece, answers_from
-from destila.inference.reader import Reader
 from serving import page_reader, serving
 from tiny import TEXTS
 
@@ -170,14 +170,8 @@ def test_too_many_texts_and_one_that_is_too_long_are_refused_with_their_number(v
 
 
 def test_where_a_share_of_errors_is_promised_the_page_says_that_one_text_is_asked_at_a_time(visit, reader):
-    bound = Reader(
-        reader.model,
-        reader.tokenizer,
-        window=reader.window,
-        pad_id=reader.builder.pad_id,
-        calibration=Calibration(bias=1, margin=0.0, share=0.0),
-    )
-    bound.least_probability = 0.2
+    bound = copy.copy(reader)
+    bound.calibration, bound.least_probability = Calibration(bias=1, margin=0.0, share=0.0), 0.2
     with serving(bound) as port:
         page = dropped(visit(address=f"http://127.0.0.1:{port}/"))
         page.fill("#question", QUESTION)

@@ -147,8 +147,8 @@ class SentenceScores:
     def highlight(self, question: str, prediction: Prediction, *, keep: float, most: float) -> Highlight:
         """The same, with how many tokens they have."""
         found = self.best(prediction, keep=keep, most=most)
-        used = sum(int(self.tokens[number]) for one in found for number in self.touched(one.start, one.end))
-        return Highlight(question, self.context, prediction.answer, found, int(self.tokens.sum()), used)
+        used = self.tokens[self._place(np.array([one.start for one in found], np.int64))].sum()
+        return Highlight(question, self.context, prediction.answer, found, int(self.tokens.sum()), int(used))
 
 
 def kept(

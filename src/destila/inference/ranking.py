@@ -66,13 +66,18 @@ def answers_from(
     "No answer" stands first, as (None, Answer.none), where every piece says it; what follows then is the best guess
     behind it.
     """
-    if reader.least_probability is not None and not overrides(refusing):
+    if is_bounded(reader, **refusing):
         problem = "is promised of answers from one text, and not of the best of several"
         raise UserError("max_error", problem, "Leave it out, or ask each text by itself.")
     examples = [Example(f"passage {number}", question, piece.text) for number, piece in enumerate(pieces, 1)]
     read = reader.read(examples, top_k=top_k, **refusing)
     readings = [Reading(piece, *said) for piece, said in zip(pieces, read, strict=True)]
     return ranked_together(readings, reader.threshold(**refusing))[:top_k]
+
+
+def is_bounded(reader: Reader, **refusing: Unpack[Refusing]) -> bool:
+    """Whether a share of errors is promised of each answer: then texts can be asked one by one only."""
+    return reader.least_probability is not None and not overrides(refusing)
 
 
 def ranked_together(readings: Sequence[Reading[Source]], threshold: float | None) -> list[tuple[Source | None, Answer]]:

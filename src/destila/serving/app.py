@@ -24,8 +24,8 @@ from destila.config import ServeSettings
 from destila.core.errors import UserError
 from destila.core.runs import destila_version
 from destila.inference.questions import Pair
-from destila.inference.ranking import Piece, Reading, ranked_together
-from destila.inference.reader import Reader, Refusing, overrides
+from destila.inference.ranking import Piece, Reading, is_bounded, ranked_together
+from destila.inference.reader import Reader, Refusing
 from destila.serving.batching import QueueFullError
 from destila.serving.middleware import DOCUMENT, PAGE, Gate, Refusal
 from destila.serving.model_process import ModelDownError
@@ -173,7 +173,7 @@ def _ranked(reader: Reader, body: AnswerRequest, answered: Sequence[Answered]) -
     """For each question the answers of all contexts on one scale; None for one, or where errors are bounded."""
     refusing: Refusing = {"must_answer": body.must_answer, "no_answer_threshold": body.no_answer_threshold}
     count = len(body.contexts)
-    if count == 1 or (reader.least_probability is not None and not overrides(refusing)):
+    if count == 1 or is_bounded(reader, **refusing):
         return None
     readings = [
         Reading(Piece(place % count, 0, body.contexts[place % count]), one.prediction, one.answers)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Unpack
 
@@ -108,10 +108,11 @@ class AnswerService:
                 queue.since = time.perf_counter()
                 scores = [SentenceScores(example.context) for example in examples if highlight]
                 looks = [one.look for one in scores]
-                said = self.reader.read(examples, top_k=top_k, logits=queue.logits, looks=looks, **refusing)
-                answered = [Answered(*one) for one in said]
-                for place, one in enumerate(scores):
-                    answered[place] = replace(answered[place], sentences=one.best(answered[place].prediction))
+                said = list(self.reader.read(examples, top_k=top_k, logits=queue.logits, looks=looks, **refusing))
+                needed: list[tuple[Sentence, ...] | None] = [None] * len(said)
+                if highlight:
+                    needed = [one.best(prediction) for one, (prediction, _) in zip(scores, said, strict=True)]
+                answered = [Answered(*one, sentences) for one, sentences in zip(said, needed, strict=True)]
                 self.measures.observe_stage("tokenize", queue.tokenizing)
                 self.measures.observe_stage("decode", queue.decoding + time.perf_counter() - queue.since)
                 return answered

@@ -52,7 +52,7 @@ function element(name, className, text) {
 // Show an answer in its text; where there is none, the text that is shown stays.
 function showTurn(turn, answer) {
   Object.assign(state, { active: turn, shown: answer });
-  shownText().text = sourceText(); // of a text that was added since then
+  keepText(); // it may have been added since then
   const { texts, answers } = state.turns[turn], text = texts[answers[answer].context] ?? shownText();
   state.current = state.texts.indexOf(texts.includes(text) ? text : texts[0]);
   renderTurns();

@@ -20,9 +20,18 @@ function sourceText() {
   return written === text.replace(/\r\n?/g, "\n") ? text : wellFormed(written);
 }
 
-// The texts that say something, with what was written into the one that is shown.
-function askedTexts() {
+// Keep what was written into the text that is shown.
+function keepText() {
   shownText().text = sourceText();
+}
+
+function isAskedAbout(one) {
+  return state.turns.some(({ texts }) => texts.includes(one));
+}
+
+// The texts that say something.
+function askedTexts() {
+  keepText();
   return state.texts.filter(({ text }) => text.trim());
 }
 
@@ -42,7 +51,7 @@ function setText(text, name = "", pages = []) {
 // Another text beside those that there are; an empty one is filled instead.
 function addText(text = "", name = "", pages = []) {
   if (sourceText().trim()) {
-    shownText().text = sourceText();
+    keepText();
     state.current = state.texts.push(newText(wellFormed(text), name, pages)) - 1;
   } else {
     state.texts[state.current] = newText(wellFormed(text), name, pages);
@@ -52,17 +61,17 @@ function addText(text = "", name = "", pages = []) {
 }
 
 function removeText(place) {
-  shownText().text = sourceText();
+  keepText();
   const [gone] = state.texts.splice(place, 1);
   if (state.current > place || state.current === state.texts.length) state.current -= 1;
-  if (state.turns.some(({ texts }) => texts.includes(gone))) Object.assign(state, { turns: [], active: -1 });
+  if (isAskedAbout(gone)) Object.assign(state, { turns: [], active: -1 });
   state.pending?.abort();
   showText();
   renderTurns();
 }
 
 function switchText(place) {
-  shownText().text = sourceText();
+  keepText();
   state.current = place;
   showText();
 }

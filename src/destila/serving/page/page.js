@@ -62,7 +62,7 @@ function edited() {
   state.opening = null;
   state.pending?.abort();
   Object.assign(shownText(), { name: "", pages: [] });
-  if (state.turns.some(({ texts }) => texts.includes(shownText()))) return forget();
+  if (isAskedAbout(shownText())) return forget();
   setAlert(null);
   renderTexts();
 }
