@@ -276,6 +276,12 @@ def test_mistakes_are_told_before_any_work(place: Path, monkeypatch: pytest.Monk
     bundled = str(Path(destila.__file__).parent / "inference" / "shipped")
     with pytest.raises(UserError, match="has no weights for torch"):
         adapt(model=bundled)
+    for name, text in [("nowhere", None), ("short", "Nada.")]:
+        if text:
+            (place / name).mkdir()
+            (place / name / "note.txt").write_text(text)
+        with pytest.raises(UserError, match=name):
+            destila.adapt(name, "run", **COMMON)
     assert not Path("run").exists()
     (place / "mine").mkdir()
     (place / "mine" / "letter.txt").write_text("mine")

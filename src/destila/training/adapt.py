@@ -123,7 +123,12 @@ def adapt(
         reviewed = _reviewed(chosen)
         run = Path(chosen.output)
         _open(run, chosen)
-        train, choosing, held = _questions(run, chosen, reviewed, maker)
+        try:
+            train, choosing, held = _questions(run, chosen, reviewed, maker)
+        except UserError:
+            if [entry.name for entry in run.iterdir()] == [RECORD]:  # nothing to go on with
+                shutil.rmtree(run)
+            raise
         LOG.info(f"3 of 4: training on {len(train):,} questions")
         found = Adapted(run, False, len(train), _train(run, chosen, len(train)), before=chosen.model)
         if not found.training.finished:
