@@ -1,13 +1,12 @@
 """Every example runs as a user runs it, offline, on tiny models."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+import forked
 from destila.data.squad import save
 from tiny import tiny_examples, tiny_reader
 
@@ -15,9 +14,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(name: str, *arguments: object, cwd: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *map(str, arguments)], capture_output=True, text=True, cwd=cwd
-    )
+    done = forked.script(EXAMPLES / name, *arguments, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

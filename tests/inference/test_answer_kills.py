@@ -113,7 +113,7 @@ def harmless():
 
 @pytest.mark.usefixtures("harmless")
 def test_a_signal_ends_after_the_piece_in_hand_and_the_same_command_goes_on(model, places, capsys, monkeypatch):
-    write_questions(places[0], 600)
+    write_questions(places[0], 60)
     reader = Reader.load(model)
     logits = reader.model.logits
 
@@ -127,10 +127,10 @@ def test_a_signal_ends_after_the_piece_in_hand_and_the_same_command_goes_on(mode
         patch.setattr(jsonl, "LINES_AT_ONCE", 4)
         ask(model, places)
     assert left.value.code == 128 + signal.SIGTERM
-    assert "stopped after line 4 of 600" in capsys.readouterr().err
+    assert "stopped after line 4 of 60" in capsys.readouterr().err
     assert len(places[1].read_text().splitlines()) == 4
-    assert [result["id"] for result in ask(model, places)] == list(range(600))
-    assert "going on after line 4 of 600" in capsys.readouterr().err
+    assert [result["id"] for result in ask(model, places)] == list(range(60))
+    assert "going on after line 4 of 60" in capsys.readouterr().err
 
 
 def unfinished(model, places, monkeypatch):

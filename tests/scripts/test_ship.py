@@ -3,12 +3,11 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import forked
 import spanish
 from destila.cli.main import dispatch
 from destila.config import DistillSettings
@@ -16,11 +15,11 @@ from destila.config.loader import read_toml, resolve
 from destila.reporting.card_metadata import card_problems
 from destila.reporting.provenance import all_data, all_licenses, lineage, trace
 from destila.reporting.repeat import repeat_commands
+from few_questions import few_questions
 from report_case import markdown_tables
 
 pytest.importorskip("onnxscript", reason="the export extra is not installed")
 ROOT = Path(__file__).parents[2]
-TEST = str(ROOT / "data" / "nativa" / "test.json")
 BEHIND = ["encoder", "small-encoder", "teacher", "reader"]
 STATED = {"cuentos": {"license": "public domain", "attribution": "nobody"}}
 
@@ -33,17 +32,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (outside / "texts").mkdir()
     (outside / "texts" / "cuentos.txt").write_text(spanish.text(1), encoding="utf-8")
     (outside / "texts" / "sources.json").write_text(json.dumps(STATED))
-    document = json.loads((ROOT / "data" / "nativa" / "train.json").read_text(encoding="utf-8"))
+    few_questions(top, each=12, test=8)
+    shutil.copy(ROOT / "data" / "nativa" / "README.md", top / "data" / "nativa")
+    document = json.loads((top / "data" / "nativa" / "train.json").read_text(encoding="utf-8"))
     for article in document["data"][::2]:
         article["source"] = "sqac"
     (outside / "mixed.json").write_text(json.dumps(document), encoding="utf-8")
-    shutil.copytree(ROOT / "data" / "nativa", top / "data" / "nativa")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(top)
         train(outside)
         arguments = ["--teacher", "work/teacher", "--student", "work/student", "--export", "work/export"]
-        command = [sys.executable, str(ROOT / "scripts" / "ship.py"), *arguments, "--project", str(top)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = forked.script(ROOT / "scripts" / "ship.py", *arguments, "--project", top)
         assert done.returncode == 0, done.stderr
     shutil.rmtree(top / "work")
     shutil.rmtree(outside)
@@ -128,7 +127,7 @@ def test_the_cards_carry_the_new_names_and_the_scores(project: Path) -> None:
     assert card_problems(text) == []
     assert "\n# reader\n" in text
     assert "teacher `teacher`" in text
-    assert "| test.json (nativa) | squad | 182 |" in text
+    assert "| test.json (nativa) | squad | 8 |" in text
     assert "license: cc-by-sa-4.0" in text
     assert re.search(r"\| made of \| small-encoder \(pretrain\): \d+ s, about [\d.e-]+ kWh; encoder \(pretrain\)", text)
     assert "teacher (finetune): " in text
@@ -139,7 +138,18 @@ def test_the_report_of_what_ships_says_license_cost_data_and_commands(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
-    flags = ["--data", TEST, "--resamples", "100", "--layer-windows", "2", "--max-errors", "5", "--max-examples", "30"]
+    flags = [
+        "--data",
+        "data/nativa/test.json",
+        "--resamples",
+        "100",
+        "--layer-windows",
+        "2",
+        "--max-errors",
+        "5",
+        "--max-examples",
+        "30",
+    ]
     dispatch(["report", "src/destila/inference/shipped", *flags, "--output", "report"])
     text = (project / "report" / "report.md").read_text(encoding="utf-8")
     tables = markdown_tables(text)
@@ -169,9 +179,7 @@ def test_an_export_of_another_model_is_refused_before_anything_is_written(projec
     (tmp_path / "export" / "destila.json").write_text(json.dumps(told))
     flags = ["--teacher", project / "models/teacher", "--student", project / "models/reader"]
     flags += ["--export", tmp_path / "export", "--project", tmp_path]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/ship.py"), *map(str, flags)], capture_output=True, text=True, cwd=project
-    )
+    done = forked.script(ROOT / "scripts/ship.py", *flags, cwd=project)
     assert done.returncode == 1
     assert "and not from the student" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["export"]

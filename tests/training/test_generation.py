@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import destila
+import forked
 from destila import UserError
 from destila.config import GeneratorSettings
 from destila.data.generation.endpoint import _seconds, api_key
@@ -230,9 +231,6 @@ def test_addresses_that_are_none(url: str, problem: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------- kills
-COMMAND = "from destila.cli.main import main; main()"
-
-
 def test_kills_lose_nothing_and_ask_nothing_twice(place: Path) -> None:
     server = place / "server"
     server.mkdir()
@@ -254,26 +252,26 @@ def test_kills_lose_nothing_and_ask_nothing_twice(place: Path) -> None:
             "--cache",
             "cache",
         ]
-        command = [sys.executable, "-c", COMMAND, "data", "generate", "folder", "--output", "out.json", *flags]
+        command = ["data", "generate", "folder", "--output", "out.json", *flags]
         log, chance = server / "requests.jsonl", random.Random(3)
         for _ in range(3):
             before = len(log.read_text().splitlines()) if log.exists() else 0
-            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
-                while not log.exists() or len(log.read_text().splitlines()) < before + 2:
-                    assert running.poll() is None
-                    time.sleep(0.005)
-                time.sleep(chance.uniform(0, 0.1))
-                running.send_signal(signal.SIGKILL)
+            running = forked.start(*command)
+            while not log.exists() or len(log.read_text().splitlines()) < before + 2:
+                assert running.poll() is None
+                time.sleep(0.005)
+            time.sleep(chance.uniform(0, 0.1))
+            running.send_signal(signal.SIGKILL)
+            assert running.wait().returncode == -signal.SIGKILL
         assert not Path("out.json").exists()
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = forked.finish(*command)
         assert "out.json: 40 questions, 30 of them answerable" in done.stdout
         asked = Counter(log.read_text().splitlines())
         # A reply that was on its way when the process died cannot be kept: one for each kill, with one request at once.
         assert sum(asked.values()) - len(asked) <= 3
         assert len(asked) == len(TOWNS)
         assert KEY.encode() not in on_disk(place)
-        whole = [*command, "--output", "whole.json"]
-        subprocess.run(whole, capture_output=True, check=True)
+        forked.finish(*command, "--output", "whole.json")
         assert Path("whole.json").read_bytes() == Path("out.json").read_bytes()
         assert sum(Counter(log.read_text().splitlines()).values()) == sum(asked.values()), "all came from the cache"
     finally:

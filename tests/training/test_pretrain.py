@@ -1,11 +1,8 @@
 """Pre-training from end to end on text made in code: losses, determinism, resuming, and what finetune gets."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import forked
 from destila.config import PretrainSettings, ShapeSettings, TextSettings, TrainingSettings
 from destila.config.loader import read_toml, resolve, to_toml
 from destila.core.errors import UserError
@@ -257,15 +255,15 @@ def test_sigterm_saves_everything_and_resuming_gives_the_same_weights(
     path = tmp_path / "killed"
     settings = tmp_path / "settings.toml"
     settings.write_text(to_toml(settings_of(text, path, checkpoint_every=1000)), encoding="utf-8")
-    command = [sys.executable, "-m", "destila", "pretrain", "--config", str(settings), "--text.workers", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    command = ["pretrain", "--config", settings, "--text.workers", "1"]
+    process = forked.start(*command)
     while not (path / "metrics.jsonl").exists() and process.poll() is None:
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGTERM)  # workers get it, too
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode in (0, 128 + signal.SIGTERM), errors.decode()
-    if process.returncode:
-        subprocess.run([*command, "--resume"], check=True, capture_output=True, timeout=120)
+    process.send_signal(signal.SIGTERM)  # workers get it, too
+    left = process.wait(60)
+    assert left.returncode in (0, 128 + signal.SIGTERM), left.stderr
+    if left.returncode:
+        forked.finish(*command, "--resume")
     assert same(trained, path)
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import forked
 from destila import Reader
 from destila.cli.main import dispatch
 from destila.core.errors import UserError
@@ -127,7 +128,7 @@ def test_answers_that_fit_into_no_window_are_counted(
             assert "first: id larga. Raise window.length (96) or window.stride (32)." in line
 
 
-def wait_for_steps(path: Path, steps: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_steps(path: Path, steps: int, process: forked.Running) -> None:
     deadline = time.monotonic() + 120
     metrics = path / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_text().count('"loss"') >= steps):
@@ -136,23 +137,18 @@ def wait_for_steps(path: Path, steps: int, process: subprocess.Popen[bytes]) -> 
         time.sleep(0.01)
 
 
-def apart(command: list[str]) -> None:
-    """Run in a process of its own, as what it is compared with is: this one may have other settings of torch by now."""
-    subprocess.run([sys.executable, "-m", "destila", *command], check=True, capture_output=True)
-
-
 @pytest.mark.slow
 def test_kill_9_and_resume_gives_the_same_weights(teacher: Path, tmp_path: Path) -> None:
     command = [*DISTILL, "--teacher.name", str(teacher), "--training.steps", "30", "--training.evaluate_every", "7"]
-    apart([*command, "--output", str(tmp_path / "whole")])
+    forked.finish(*command, "--output", tmp_path / "whole")
     killed = [*command, "--output", str(tmp_path / "killed")]
     for kill_after, resume in ((5, []), (16, ["--resume"])):
-        process = subprocess.Popen([sys.executable, "-m", "destila", *killed, *resume], stderr=subprocess.DEVNULL)
+        process = forked.start(*killed, *resume)
         wait_for_steps(tmp_path / "killed", kill_after, process)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+        process.send_signal(signal.SIGKILL)
+        assert process.wait().returncode == -signal.SIGKILL
         assert not (tmp_path / "killed" / "config.json").exists()
-    apart([*killed, "--resume"])
+    forked.finish(*killed, "--resume")
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "killed")]
@@ -163,16 +159,14 @@ def test_kill_9_and_resume_gives_the_same_weights(teacher: Path, tmp_path: Path)
 def test_sigterm_saves_and_leaves_with_its_number(teacher: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
     command = [*DISTILL, "--teacher.name", str(teacher), "--training.steps", "500", "--output", str(path)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "destila", *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    process = forked.start(*command)
     wait_for_steps(path, 3, process)
-    process.terminate()
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert b"--resume" in errors
-    assert output == b""
-    done = int(re.search(rb"stopped at step (\d+)", errors).group(1))  # type: ignore[union-attr]
+    process.send_signal(signal.SIGTERM)
+    left = process.wait(60)
+    assert left.returncode == 128 + signal.SIGTERM
+    assert "--resume" in left.stderr
+    assert left.stdout == ""
+    done = int(re.search(r"stopped at step (\d+)", left.stderr).group(1))  # type: ignore[union-attr]
     assert (path / "checkpoints" / f"step-{done:08d}" / "state.pt").exists()
 
 
@@ -180,7 +174,7 @@ def test_sigterm_saves_and_leaves_with_its_number(teacher: Path, tmp_path: Path)
 def test_two_processes_give_the_result_of_one(teacher: Path, tmp_path: Path) -> None:
     plain = ["--student.dropout", "0", "--training.evaluate_every", "100", "--training.keep_best", "false"]
     command = [*DISTILL, "--teacher.name", str(teacher), *plain]
-    apart([*command, "--output", str(tmp_path / "one")])
+    forked.finish(*command, "--output", tmp_path / "one")
     launch = [
         sys.executable,
         "-m",
