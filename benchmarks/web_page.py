@@ -34,18 +34,42 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Nothing."""
 
 
+# Times are taken by the page itself: who asks from outside whether something is shown does so every half second only.
+WATCH = """
+window.shown = {};
+const note = () => {
+  const sample = document.querySelector(".sample"), turns = document.querySelectorAll(".turn .answer").length;
+  if (sample && !shown.clicked) { shown.clicked = performance.now(); sample.click(); }
+  if (turns && !shown.first) shown.first = performance.now();
+  if (turns > 1 && shown.asked) shown.second ??= performance.now();
+};
+new MutationObserver(note).observe(document, { childList: true, subtree: true, attributes: true });
+"""
+ASK = """() => {
+  document.querySelector("#question").value = "¿Quién es la concejala de Comercio?";
+  shown.asked = performance.now();
+  document.querySelector("#form").requestSubmit();
+}"""
+
+
+def wait_for(page: Any, value: str) -> None:
+    """Until the page has something; `wait_for_function` is forbidden by the page's policy."""
+    end = time.monotonic() + 60
+    while not page.evaluate(value):
+        if time.monotonic() > end:
+            sys.exit(f"{value} never came true")
+        time.sleep(0.05)
+
+
 def first_answer(page: Any, address: str) -> dict[str, float]:
     """Seconds from the opening of the address to the first answer, and to a second one from when it is asked."""
-    began = time.perf_counter()
+    page.add_init_script(WATCH)
     page.goto(address)
-    page.locator(".sample").first.click()
-    page.locator(".turn .answer").first.wait_for()
-    answered = time.perf_counter() - began
-    began = time.perf_counter()
-    page.fill("#question", "¿Quién es la concejala de Comercio?")
-    page.keyboard.press("Enter")
-    page.locator(".turn").nth(1).wait_for()
-    return {"first_answer_s": answered, "second_answer_s": time.perf_counter() - began}
+    wait_for(page, "shown.first")
+    page.evaluate(ASK)
+    wait_for(page, "shown.second")
+    shown = page.evaluate("shown")
+    return {"first_answer_s": shown["first"] / 1000, "second_answer_s": (shown["second"] - shown["asked"]) / 1000}
 
 
 def measured(browser: Any, address: str) -> dict[str, float]:
