@@ -139,10 +139,10 @@ def wait_for_steps(path: Path, steps: int, process: forked.Running) -> None:
 
 @pytest.mark.slow
 def test_kill_9_and_resume_gives_the_same_weights(teacher: Path, tmp_path: Path) -> None:
-    command = [*DISTILL, "--teacher.name", str(teacher), "--training.steps", "30", "--training.evaluate_every", "7"]
+    command = [*DISTILL, "--teacher.name", str(teacher), "--training.steps", "18", "--training.evaluate_every", "5"]
     forked.finish(*command, "--output", tmp_path / "whole")
     killed = [*command, "--output", str(tmp_path / "killed")]
-    for kill_after, resume in ((5, []), (16, ["--resume"])):
+    for kill_after, resume in ((4, []), (11, ["--resume"])):
         process = forked.start(*killed, *resume)
         wait_for_steps(tmp_path / "killed", kill_after, process)
         process.send_signal(signal.SIGKILL)
