@@ -47,6 +47,8 @@ PLOTS = (
     Plot("cutting", "Cutting a text before a language model reads it", "answers that stay, %",
          "Sentences that the answer needs (n = 300)", "tokens cut, %", across="tokens cut, %"),
     Plot("server", "The server under load", "per second", "Requests a second, 64 clients", "requests/s"),
+    Plot("load", "How long an answer takes at a given load", "p99, ms", "99 of 100 answers come within, by load",
+         "requests a second", across="asked a second", logarithmic=True),
     Plot("step", "A training step against the published loop", "examples/s", "Training, two cores", "examples/s"),
     Plot("full-size", "Full size runs", "seconds", "The paper's sizes on two cores", "s, each line ten times the last",
          logarithmic=True),
