@@ -19,6 +19,7 @@ from destila.inference.documents import read_document
 from destila.inference.questions import examples_of as pairs_as_examples
 from destila.inference.reader import Reader
 from destila.integrations.mcp import TOOLS
+from serving import hear_interrupts
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ def agent(request, place):
         agent.leave()
         return
     started = command(place, "--transport", "http", "--port", "0")
-    with subprocess.Popen(started, env=environment(place), stdout=subprocess.PIPE, text=True) as server:
+    pipes = {"stdout": subprocess.PIPE, "text": True, "preexec_fn": hear_interrupts}
+    with subprocess.Popen(started, env=environment(place), **pipes) as server:
         agent = Agent(server.stdout.readline().strip())
         yield agent
         agent.leave()

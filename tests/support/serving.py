@@ -100,6 +100,11 @@ def ask(port, question, context, headers=None, **fields):
     return request(port, "POST", "/v1/answer", body.encode(), JSON | (headers or {}))
 
 
+def hear_interrupts():
+    """In a child before it starts: in the background of a shell SIGINT is ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def process(*arguments, verb="serve"):
     """A running server: (process, port, its log lines so far)."""
@@ -110,8 +115,7 @@ def process(*arguments, verb="serve"):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        # Where tests run in the background of a shell, SIGINT is ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=hear_interrupts,
     ) as server:
         lines = []
         reading = threading.Thread(target=lambda: lines.extend(server.stderr))
