@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from destila.cli.report import run
 from destila.config import ReportSettings
+from destila.core.calibration import Calibration, Promise
 from destila.core.records import Answer, Example, Missing
 from destila.data.squad import save
-from destila.evaluation.calibration import Bin, no_answer_curve, reliability
+from destila.evaluation.calibration import Bin, no_answer_curve, reliability, risk_curve
 from destila.evaluation.errors import KEPT, LONGEST_GAP, Segment, kind_of, segments
 from destila.evaluation.predictions import read_raw, write_raw
 from destila.reporting import collect, svg
@@ -105,6 +106,18 @@ def test_a_question_without_any_span_is_never_answered() -> None:
     assert not isinstance(found, Missing)
     assert (found.used.answered, found.used.f1, found.best.f1) == (0.5, 100, 100)
     assert [point.f1 for point in found.points] == [50, 100]
+
+
+def test_risk_goes_from_the_surest_answer_to_all() -> None:
+    golds = [Answer.at("Lima", 0, 4), Answer.at("Lima", 0, 4), Answer.none()]
+    examples = [Example(str(place), "¿?", "Lima", (gold,) if gold.text else ()) for place, gold in enumerate(golds)]
+    made = {str(place): predicted(span, span, place - 1.0) for place, span in enumerate([Answer.at("Lima", 0, 4)] * 3)}
+    calibration = Calibration(0.0, 1.0, 0.0, (Promise(0.4, 1 / (1 + math.exp(-1.0)), 0.9, 1.0, 0.0, 9),))
+    found = risk_curve(examples, made, calibration)
+    assert not isinstance(found, Missing)
+    assert [(point.answered, point.wrong) for point in found.points] == [(1 / 3, 0), (2 / 3, 0), (1, 1 / 3)]
+    assert [(most, point.answered) for most, point in found.promises] == [(0.4, 1 / 3)]
+    assert isinstance(risk_curve(examples, made, None), Missing)
 
 
 def test_raw_predictions_come_back_as_they_were(tmp_path: Path) -> None:

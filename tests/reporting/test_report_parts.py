@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from destila.reporting.facts import Facts
-from report_case import THRESHOLD, Tables
+from report_case import CALIBRATION, PROMISES, THRESHOLD, Tables
 from report_reference import (
     MODELS,
     Question,
@@ -129,6 +129,28 @@ def test_the_no_answer_curve_is_that_of_the_raw_scores(case: Path, tables: Table
     for row in curve:
         cut = min([cuts[0] - 1, *cuts], key=lambda value: abs(value - float(row[0])))
         assert [number(cell) for cell in row[1:]] == pytest.approx(at_threshold(case, "student", cut), abs=0.0501)
+
+
+def test_what_misleads_is_that_of_the_raw_logits(case: Path, tables: Tables) -> None:
+    sure = []
+    for question in questions():
+        row = raw(case, "student")[question.id]
+        odds = CALIBRATION["bias"] - CALIBRATION["margin"] * row["no_answer_score"]
+        odds += CALIBRATION["share"] * (row["best_logit"] - row["spans_logit"])
+        wrong = not question.golds or question.scores(row["best"]["text"], "mlqa-es")[0] < 0.5
+        sure.append((1 / (1 + math.exp(-odds)), wrong))
+    rows = tables["What was promised, and what is found here"][1:]
+    assert [row[0] for row in rows] == ["student"] * len(PROMISES)
+    for row, (most, least) in zip(rows, PROMISES.items(), strict=True):
+        given = [wrong for probability, wrong in sure if probability >= least]
+        assert 0 < len(given) < len(sure)
+        assert (number(row[2]), row[1]) == (least, f"at most {100 * most:.1f} %")
+        expected = [100 * len(given) / len(sure), 100 * statistics.mean(given)]
+        assert [number(cell) for cell in row[3:]] == pytest.approx(expected, abs=0.0501)
+    text = (case / "report" / "report.md").read_text(encoding="utf-8")
+    everything = 100 * statistics.mean(wrong for _, wrong in sure)
+    assert f"mislead, of all {everything:.1f} %." in text
+    assert "How many answers of teacher mislead: there are no probabilities: destila calibrate makes them." in text
 
 
 def kind_of(question: Question, answer: dict, right: float) -> str:

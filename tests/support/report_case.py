@@ -29,6 +29,8 @@ from tiny import predicted, tiny_reader
 DATA = str(Path(__file__).parents[2] / "data" / "nativa" / "dev.json")
 WINDOW = {"length": 96, "stride": 16, "max_answer_tokens": 12}
 THRESHOLD = 0.25  # of the student; the teacher always answers
+CALIBRATION = {"bias": 0.5, "margin": 0.6, "share": 0.9}  # of the student; and two promises, by least probability
+PROMISES = {0.2: 0.9, 0.5: 0.6}
 STEPS = 400
 
 
@@ -84,7 +86,10 @@ def make(directory: Path) -> Path:
     _run(student, settings, ("loss", "task", "soft", "hidden", "attention"))
     tiny_reader(teacher, seed=0, layers=4, hidden=32, metadata={"window": WINDOW, "no_answer_threshold": None})
     source = {"command": "distill", "teacher": str(teacher), "data": data.train}
+    rest = {"confidence": 0.9, "answered": 0.5, "wrong": 0.1, "questions": 100}
+    promises = [{"max_error": most, "least_probability": least} | rest for most, least in PROMISES.items()]
     metadata = {"window": WINDOW, "no_answer_threshold": THRESHOLD, "source": source}
+    metadata |= {"calibration": CALIBRATION | {"promises": promises}}
     tiny_reader(student, seed=1, layers=2, metadata=metadata)
     for name, made in (
         ("teacher", answers(1, skill=0.9, threshold=None)),

@@ -3,7 +3,7 @@
 Articles are dealt to FOLDS folds. What is said of a question, how far its probability is off and whether a promise
 holds (`destila.evaluation.promise`), comes from a map (`destila.core.calibration`) that was fitted on the other folds;
 the map that is kept is fitted on all. "Right" is an exact match by the rules of MLQA for Spanish, which overlook "el"
-and punctuation. "Wrong", for a promise, is an answer that shares too few words with every gold answer (F1 below HALF),
+and punctuation. "Wrong", for a promise, is an answer that shares too few words with every gold answer (`misleading`),
 or that is given where there is none: an answer with another boundary misleads nobody.
 """
 
@@ -26,14 +26,13 @@ from destila.core.progress import Listener, listening
 from destila.core.records import Example, Prediction
 from destila.data.negatives import paired
 from destila.data.sources import load_gold
-from destila.evaluation.calibration import Reliability, reliability
+from destila.evaluation.calibration import RULES, Reliability, misleading, reliability
 from destila.evaluation.metrics import Scores, score
 from destila.evaluation.promise import promise, smallest_error
 from destila.evaluation.threshold import ANSWERABLE, OFF_TOPIC, UNANSWERABLE
 from destila.inference.reader import Reader
 
-HALF, FOLDS = 0.5, 5
-RULES = "mlqa-es"
+FOLDS = 5
 STEPS, RIDGE = 50, 1e-6  # of Newton's method, which takes about ten; keeps what separates perfectly finite
 LONGEST = 30.0  # odds beyond it are as good as certain, and exp overflows
 
@@ -149,7 +148,7 @@ def fit(
     scores = score(examples, spans, normalizer=RULES)
     said = [predictions[name] for name in scores.ids]
     answered = np.array([one.best is not None for one in said])
-    right, wrong = scores.em * answered, np.where(answered & scores.has_answer, scores.f1 < HALF, True).astype(float)
+    right, wrong = scores.em * answered, misleading(scores, said).astype(float)
     folds, quantities = _folds(scores, seed, data), _quantities(said)
     probabilities = np.zeros(len(said))
     for fold in range(folds.max() + 1):

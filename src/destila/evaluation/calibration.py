@@ -1,4 +1,4 @@
-"""Whether a reader's scores mean what they say, and what its no-answer threshold gains and costs.
+"""Whether a reader's scores mean what they say, and what its refusals gain and cost.
 
 Reliability: answers are sorted into ten bins by their score; where scores are probabilities, the share of right answers
 in a bin is its mean score (Guo et al. 2017, "On calibration of modern neural networks", whose expected calibration
@@ -6,6 +6,9 @@ error is `Reliability.error`). "Right" is an exact match under the report's norm
 
 The no-answer curve: every threshold on `Prediction.no_answer_score` gives other questions an answer. Invariant: its
 `used` point is what the reader's own answers score.
+
+The risk curve: where only spans of at least some probability are given, so many questions get an answer, and so many of
+these answers mislead (El-Yaniv and Wiener 2010, "On the foundations of noise-free selective classification").
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from destila.core.calibration import Calibration
 from destila.core.records import Example, Missing, Prediction
 from destila.evaluation import metrics
 from destila.evaluation.threshold import best_f1
 
 BINS = 10
 POINTS = 60  # of a curve; more cannot be told apart
+RULES, HALF = "mlqa-es", 0.5  # a span whose F1 with every gold answer is below a half misleads
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +68,23 @@ class NoAnswerCurve:
     points: tuple[ThresholdPoint, ...]
     used: ThresholdPoint  # the reader's own threshold
     best: ThresholdPoint  # the one of highest F1 on these very questions
+
+
+@dataclass(frozen=True, slots=True)
+class RiskPoint:
+    """What is given where a span needs at least this probability."""
+
+    least_probability: float
+    answered: float  # share of the questions that get an answer
+    wrong: float  # share of these answers that mislead; 0 where there are none
+
+
+@dataclass(frozen=True, slots=True)
+class RiskCurve:
+    """How many answers mislead, from the surest alone to all."""
+
+    points: tuple[RiskPoint, ...]
+    promises: tuple[tuple[float, RiskPoint], ...]  # the most that a promise allows, and what is found here
 
 
 def reliability(scores: Floats, right: Floats) -> Reliability:
@@ -116,3 +138,35 @@ def no_answer_curve(
     lowest = [float(finite[0]) - 1.0] if finite.size else []  # below all scores: never answer
     points = tuple(point(float(cut)) for cut in sorted({*lowest, *cuts.tolist()}))
     return NoAnswerCurve(points, point(threshold), point(best))
+
+
+def misleading(scores: metrics.Scores, said: Sequence[Prediction]) -> NDArray[np.bool_]:
+    """(N,) whether the best span of each question misleads: it says something else, or there is nothing to be said.
+
+    Args:
+        scores: of the best spans, by RULES; `said`: the predictions, in the order of its ids.
+    """
+    answered = np.array([one.best is not None for one in said])
+    return np.where(answered & scores.has_answer, scores.f1 < HALF, True)
+
+
+def risk_curve(
+    examples: Sequence[Example], predictions: Mapping[str, Prediction], calibration: Calibration | None
+) -> RiskCurve | Missing:
+    """How many of the best spans mislead, over the labeled examples, by how sure the reader is of them."""
+    if calibration is None:
+        return Missing("there are no probabilities: destila calibrate makes them.")
+    spans = {one.id: best.text if (best := predictions[one.id].best) else None for one in examples}
+    scores = metrics.score(examples, spans, normalizer=RULES)
+    said = [predictions[name] for name in scores.ids]
+    sure, wrong = np.array([calibration.probability(one) for one in said]), misleading(scores, said)
+
+    def point(least: float) -> RiskPoint:
+        given = sure >= least
+        return RiskPoint(least, float(given.mean()), float(wrong[given].mean()) if given.any() else 0.0)
+
+    steps = np.unique(sure[sure > 0])[::-1]
+    chosen = steps[np.linspace(0, len(steps) - 1, POINTS).round().astype(int)] if steps.size else steps
+    points = tuple(point(float(least)) for least in dict.fromkeys(chosen.tolist()))
+    promises = tuple((one.max_error, point(one.least_probability)) for one in calibration.promises)
+    return RiskCurve(points, promises) if points else Missing("no question got a span.")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from destila.config import ReportSettings
+from destila.core.calibration import Calibration
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
 from destila.core.records import Example, Missing, Prediction
@@ -48,6 +49,7 @@ class Asked:
     facts: Mapping[str, Any]  # what `ModelFacts` repeats: backend, precision, parameters, bytes, threshold, window
     predictions: Mapping[str, Prediction]
     scores: metrics.Scores  # under the normalizer of the report
+    calibration: Calibration | None
 
 
 def collect(settings: ReportSettings, directory: Path) -> Facts:
@@ -170,7 +172,8 @@ def _ask(
         "threshold": reader.no_answer_threshold,
         "window": {"length": reader.window.length, "stride": reader.window.stride},
     }
-    return Asked(label, model, candidate.place, trace(candidate.place), facts, predictions, scores)
+    origin = trace(candidate.place)
+    return Asked(label, model, candidate.place, origin, facts, predictions, scores, reader.calibration)
 
 
 def _file(label: str) -> str:
@@ -208,6 +211,7 @@ def _model_facts(
         no_answer=calibration.no_answer_curve(
             examples, asked.predictions, threshold=asked.facts["threshold"], normalizer=settings.normalizer
         ),
+        risk=calibration.risk_curve(examples, asked.predictions, asked.calibration),
         speed=_speed(asked, bench),
         predictions=_file(asked.label),
         origin=asked.origin,

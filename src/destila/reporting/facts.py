@@ -11,7 +11,7 @@ from typing import Any
 from destila.core.records import Missing, Report
 from destila.data.licenses import DataSet
 from destila.evaluation.breakdowns import Group
-from destila.evaluation.calibration import NoAnswerCurve, Reliability
+from destila.evaluation.calibration import NoAnswerCurve, Reliability, RiskCurve
 from destila.evaluation.errors import Mistakes
 from destila.reporting.energy import Energy
 from destila.reporting.provenance import Provenance
@@ -43,6 +43,7 @@ class ModelFacts:
     groups: tuple[Group, ...]  # scores by kind of question
     reliability: Reliability
     no_answer: NoAnswerCurve | Missing
+    risk: RiskCurve | Missing
     speed: tuple[Speed, ...]  # one for each length; empty where nobody measured
     predictions: str  # file of its raw predictions, beside the page
     origin: Provenance  # where it comes from

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from destila.core.formatting import NOTHING, beside, count, p_value, percent, ratio, share, size, with_interval
 from destila.core.records import Missing, Report
 from destila.evaluation.breakdowns import Group
-from destila.evaluation.calibration import NoAnswerCurve
+from destila.evaluation.calibration import NoAnswerCurve, RiskCurve
 from destila.reporting import svg
 from destila.reporting.document import Block, Paragraph, Picture, Pictures, Section, Table
 from destila.reporting.facts import Facts, ModelFacts
@@ -233,7 +233,40 @@ def calibration(facts: Facts) -> Section:
             frozenset({0, 1}),
         ),
     ]
-    return Section("calibration", "Can its scores be trusted", tuple(blocks))
+    return Section("calibration", "Can its scores be trusted", (*blocks, *_risk(facts)))
+
+
+def _risk(facts: Facts) -> list[Block]:
+    curves = {model.label: model.risk for model in facts.models if isinstance(model.risk, RiskCurve)}
+    missing = [(model.label, model.risk.reason) for model in facts.models if isinstance(model.risk, Missing)]
+    blocks: list[Block] = [Paragraph(f"How many answers of {label} mislead: {reason}") for label, reason in missing]
+    if not curves:
+        return blocks
+    text = (
+        "A calibrated reader can be told to give only answers of at least some probability. An answer misleads where "
+        "its F1 with every gold answer is below one half, or where there is none. A promise holds for questions like "
+        "those that the reader was calibrated on, which these need not be."
+    )
+    rows = tuple(
+        (label, f"at most {share(most)}", f"{point.least_probability:.3f}", share(point.answered), share(point.wrong))
+        for label, curve in curves.items()
+        for most, point in curve.promises
+    )
+    blocks += [Paragraph(text), Pictures(tuple(_risk_picture(*item) for item in curves.items()))]
+    head = ("Model", "Promised to mislead", "Least probability", "Answered here", "Misleading here")
+    return [*blocks, Table("What was promised, and what is found here", head, rows)] if rows else blocks
+
+
+def _risk_picture(label: str, curve: RiskCurve) -> Picture:
+    half = min(curve.points, key=lambda point: abs(point.answered - 0.5))
+    all_ = curve.points[-1]
+    description = (
+        f"Share of answers that mislead over the share of questions that get an answer, the surest first. "
+        f"Of the surest {share(half.answered)} {share(half.wrong)} mislead, of all {share(all_.wrong)}."
+    )
+    line = [(100 * point.answered, 100 * point.wrong) for point in curve.points]
+    title = f"Answers of {label} that mislead, %"
+    return svg.curves([(title, line)], title=title, description=description, across="% of questions answered")
 
 
 def _reliability_picture(model: ModelFacts) -> Picture:
