@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from destila.core.journal import Journal
 from destila.inference import jsonl
 from destila.inference.reader import Reader
 from questions_file import arguments, ask, write_questions
+from serving import until
 from tiny import TEXTS, tiny_reader
 
 
@@ -103,34 +105,24 @@ def test_a_kill_at_any_write_or_record_is_mended(tmp_path_factory, kills, torn):
     assert [file.name for file in path.parent.iterdir()] == ["out"]
 
 
-@pytest.fixture
-def harmless():
-    """A SIGTERM that nobody catches does not end the tests."""
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.usefixtures("harmless")
-def test_a_signal_ends_after_the_piece_in_hand_and_the_same_command_goes_on(model, places, capsys, monkeypatch):
-    write_questions(places[0], 60)
-    reader = Reader.load(model)
-    logits = reader.model.logits
-
-    def interrupted(ids, mask):
-        signal.raise_signal(signal.SIGTERM)  # to this thread: what is sent to the process may come later, to another
-        return logits(ids, mask)
-
-    monkeypatch.setattr(command, "_load", lambda settings: reader)
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as left:
-        patch.setattr(reader.model, "logits", interrupted)
-        patch.setattr(jsonl, "LINES_AT_ONCE", 4)
-        ask(model, places)
-    assert left.value.code == 128 + signal.SIGTERM
-    assert "stopped after line 4 of 60" in capsys.readouterr().err
-    assert len(places[1].read_text().splitlines()) == 4
-    assert [result["id"] for result in ask(model, places)] == list(range(60))
-    assert "going on after line 4 of 60" in capsys.readouterr().err
+def test_a_signal_ends_after_the_piece_in_hand_and_the_same_command_goes_on(model, places):
+    write_questions(places[0], 3_000)
+    process = [sys.executable, "-c", SLOW_ANSWER, *arguments(model, places)]
+    with subprocess.Popen(process, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        until(lambda: size(places[1]) or running.poll() is not None, 60)
+        running.send_signal(signal.SIGTERM)
+        said = running.communicate(timeout=60)[1]
+    assert running.returncode == 128 + signal.SIGTERM
+    stopped = int(
+        re.search(r"stopped after line ([\d,]+) of 3,000; the same command goes on", said)[1].replace(",", "")
+    )
+    assert 0 < stopped < 3_000
+    assert stopped % 20 == 0, "a piece is 20 lines"
+    assert len(places[1].read_text().splitlines()) == stopped
+    done = subprocess.run(process, capture_output=True, text=True, check=True)
+    assert f"going on after line {stopped:,} of 3,000" in done.stderr
+    results = [json.loads(line) for line in places[1].read_text(encoding="utf-8").splitlines()]
+    assert [result["id"] for result in results] == list(range(3_000))
 
 
 def unfinished(model, places, monkeypatch):
