@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,9 +22,18 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "load.js"
 pytestmark = pytest.mark.skipif(K6 is None, reason="there is no k6")
 
 
-def load(port):
+def load(port, *, rates="3,6", seconds=1):
     """(exit status, one row for each rate, what was written to stderr)."""
-    flags = ["-e", f"URL=http://127.0.0.1:{port}", "-e", "RATES=3,6", "-e", "SECONDS=1", "-e", "PAUSE=0.5"]
+    flags = [
+        "-e",
+        f"URL=http://127.0.0.1:{port}",
+        "-e",
+        f"RATES={rates}",
+        "-e",
+        f"SECONDS={seconds}",
+        "-e",
+        "PAUSE=0.5",
+    ]
     done = subprocess.run(
         [K6, "run", "--quiet", "--no-usage-report", "--address", "127.0.0.1:0", *flags, SCRIPT],
         capture_output=True,
@@ -80,7 +90,19 @@ def test_other_answers_and_refusals_are_told(tmp_path):
         status, rows, error = load(port)
     assert status != 0
     assert all(row["wrong"] > 0 for row in rows)
-    assert "wrong{rate:3}" in error
+    assert "wrong{scenario:rate_3}" in error
+
+
+def test_requests_that_find_no_connection_are_counted():
+    def slow(number):
+        time.sleep(0 if number < 32 else 10)
+        return 200, "as ever"
+
+    with answering(slow) as port:
+        _, (row,), _ = load(port, rates="30", seconds=4)  # ten and twice the rate are 70 connections, for 120 requests
+    assert row["answered_per_second"] == 0
+    assert row["unanswered"] == 70
+    assert row["unsent"] == pytest.approx(50, abs=3)
 
 
 def test_a_server_that_does_not_answer_is_named():
