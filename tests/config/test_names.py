@@ -11,10 +11,8 @@ from destila import config
 def test_every_name_leads_to_its_settings():
     assert sorted(config.__all__) == sorted(name for names in config._NAMES.values() for name in names)
     for module, names in config._NAMES.items():
-        for name in names:
-            assert (
-                getattr(getattr(config, name), "__module__", f"destila.config.{module}") == f"destila.config.{module}"
-            )
+        home = f"destila.config.{module}"
+        assert {getattr(getattr(config, name), "__module__", home) for name in names} == {home}
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         config.Nothing  # noqa: B018
 

@@ -82,9 +82,8 @@ def visit(browser, report, request):
     for number, context in enumerate(contexts):
         if SCREENSHOTS:
             path = Path(SCREENSHOTS) / f"{request.node.name}-{number}.png"
-            whole = (
-                request.node.originalname == "test_nothing_is_wider_than_the_window"
-            )  # a long page takes five seconds
+            # A picture of all of a long page takes five seconds.
+            whole = request.node.originalname == "test_nothing_is_wider_than_the_window"
             context.pages[0].screenshot(path=path, full_page=whole)
         context.close()
     assert [text for text in complaints if not any(known in text for known in expected)] == []

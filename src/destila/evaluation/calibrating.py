@@ -3,7 +3,7 @@
 Articles are dealt to FOLDS folds. What is said of a question, how far its probability is off and whether a promise
 holds (`destila.evaluation.promise`), comes from a map (`destila.core.calibration`) that was fitted on the other folds;
 the map that is kept is fitted on all. "Right" is an exact match by the rules of MLQA for Spanish, which overlook "el"
-and punctuation. "Wrong", for a promise, is an answer that shares too few words with every gold answer (`misleading`),
+and punctuation. "Wrong", for a promise, is an answer that shares too few words with every gold answer (`JudgedSpans`),
 or that is given where there is none: an answer with another boundary misleads nobody.
 """
 
@@ -26,8 +26,8 @@ from destila.core.progress import Listener, listening
 from destila.core.records import Example, Prediction
 from destila.data.negatives import paired
 from destila.data.sources import load_gold
-from destila.evaluation.calibration import RULES, Reliability, misleading, reliability
-from destila.evaluation.metrics import Scores, score
+from destila.evaluation.calibration import Reliability, judge_spans, reliability
+from destila.evaluation.metrics import Scores
 from destila.evaluation.promise import promise, smallest_error
 from destila.evaluation.threshold import ANSWERABLE, OFF_TOPIC, UNANSWERABLE
 from destila.inference.reader import Reader
@@ -144,11 +144,9 @@ def fit(
     Raises:
         UserError: the examples are of a single article, or some folds lack right or wrong spans.
     """
-    spans = {one.id: best.text if (best := predictions[one.id].best) else None for one in examples}
-    scores = score(examples, spans, normalizer=RULES)
-    said = [predictions[name] for name in scores.ids]
-    answered = np.array([one.best is not None for one in said])
-    right, wrong = scores.em * answered, misleading(scores, said).astype(float)
+    judged = judge_spans(examples, predictions)
+    scores, said, answered = judged.scores, judged.said, judged.answered
+    right, wrong = scores.em * answered, judged.misleading.astype(float)
     folds, quantities = _folds(scores, seed, data), _quantities(said)
     probabilities = np.zeros(len(said))
     for fold in range(folds.max() + 1):

@@ -140,14 +140,27 @@ def no_answer_curve(
     return NoAnswerCurve(points, point(threshold), point(best))
 
 
-def misleading(scores: metrics.Scores, said: Sequence[Prediction]) -> NDArray[np.bool_]:
-    """(N,) whether the best span of each question misleads: it says something else, or there is nothing to be said.
+@dataclass(frozen=True)
+class JudgedSpans:
+    """The best span of each labeled question, whatever the reader refuses, by RULES."""
+
+    scores: metrics.Scores
+    said: list[Prediction]  # in the order of the scores
+    answered: NDArray[np.bool_]  # (N,) whether there is a span
+    misleading: NDArray[np.bool_]  # (N,) whether it says something else, or there is nothing to be said
+
+
+def judge_spans(examples: Sequence[Example], predictions: Mapping[str, Prediction]) -> JudgedSpans:
+    """Score the best spans of labeled examples.
 
     Args:
-        scores: of the best spans, by RULES; `said`: the predictions, in the order of its ids.
+        predictions: by id, under any threshold.
     """
+    spans = {one.id: best.text if (best := predictions[one.id].best) else None for one in examples}
+    scores = metrics.score(examples, spans, normalizer=RULES)
+    said = [predictions[name] for name in scores.ids]
     answered = np.array([one.best is not None for one in said])
-    return np.where(answered & scores.has_answer, scores.f1 < HALF, True)
+    return JudgedSpans(scores, said, answered, ~(answered & scores.has_answer & (scores.f1 >= HALF)))
 
 
 def risk_curve(
@@ -156,10 +169,8 @@ def risk_curve(
     """How many of the best spans mislead, over the labeled examples, by how sure the reader is of them."""
     if calibration is None:
         return Missing("there are no probabilities: destila calibrate makes them.")
-    spans = {one.id: best.text if (best := predictions[one.id].best) else None for one in examples}
-    scores = metrics.score(examples, spans, normalizer=RULES)
-    said = [predictions[name] for name in scores.ids]
-    sure, wrong = np.array([calibration.probability(one) for one in said]), misleading(scores, said)
+    judged = judge_spans(examples, predictions)
+    sure, wrong = np.array([calibration.probability(one) for one in judged.said]), judged.misleading
 
     def point(least: float) -> RiskPoint:
         given = sure >= least
