@@ -158,6 +158,27 @@ def test_answering_loads_neither_torch_nor_transformers(exports: Path, tmp_path:
     assert json.loads("".join(answers))["answers"]
 
 
+SIGNAL_AFTER_A_READER = """
+import signal, sys, threading
+from destila.inference.reader import Reader
+
+signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+readers = [Reader.load(sys.argv[1])]
+let_go = threading.Thread(target=readers.clear)
+let_go.start()
+let_go.join()
+signal.raise_signal(signal.SIGTERM)
+print(Reader.load(sys.argv[1]).rank([("\u00bfQu\u00e9?", "Un texto.")], top_k=1)[0][0].text)
+"""
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_a_process_hears_signals_after_another_thread_let_go_of_a_reader(exports: Path, name: str) -> None:
+    command = [sys.executable, "-c", SIGNAL_AFTER_A_READER, str(exports / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split("\n")[0]) == (0, "heard"), done.stderr
+
+
 @pytest.mark.parametrize(
     ("missing", "name", "remedy"),
     [

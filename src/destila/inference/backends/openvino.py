@@ -9,6 +9,7 @@ the processor has it). Importing this module needs neither torch nor transformer
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class OpenVinoModel:
             "INFERENCE_PRECISION_HINT": ARITHMETIC[precision],
         }
         try:
-            compiled = openvino.Core().compile_model(model, "CPU", options)
+            compiled = _core().compile_model(model, "CPU", options)
         except RuntimeError as error:
             problem = f"cannot be loaded by OpenVINO ({_last_line(error)})"
             raise UserError(str(model), problem, EXPORT_AGAIN) from error
@@ -75,6 +76,16 @@ class OpenVinoModel:
         self.request.infer({"input_ids": ids, "attention_mask": np.pad(attention_mask, ((0, 0), (0, more)))})
         start, end = (self.request.get_tensor(name).data[:, :tokens] for name in OUTPUTS)
         return start.astype(np.float32), end.astype(np.float32)  # copies: the next request overwrites its tensors
+
+
+@cache
+def _core() -> Any:
+    """The process's only one, never let go of.
+
+    OpenVINO gives the thread that first compiles a model a stack for signals, and takes it away in whichever thread
+    lets go of the last core. Was that another, the next signal (Ctrl-C, SIGTERM) ended the process with SIGSEGV.
+    """
+    return openvino.Core()
 
 
 def _last_line(error: BaseException) -> str:
