@@ -52,9 +52,10 @@ lint: $(DEV)
 	$(BIN)/mypy
 
 # One thread a worker: two workers fill two cores, and small matrices gain nothing from more threads.
-# What the tests of the pages saw stays in build/screenshots; -rs says what was skipped and why.
+# What the tests of the pages saw stays in build/screenshots; -rs says what was skipped and why. Node and npm are those
+# of the environment, which trust the certificates that the system trusts.
 test: lint
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false DESTILA_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest -n 2 --dist loadfile -rs
+	PATH="$(CURDIR)/$(BIN):$$PATH" NODE_USE_SYSTEM_CA=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false DESTILA_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest -n 2 --dist loadfile -rs
 	@echo "screenshots of the pages: $(CURDIR)/build/screenshots"
 
 # Ten thousand requests made from the OpenAPI document; make test sends two hundred.
