@@ -3,12 +3,14 @@
 Each peer runs in the best way that we found for it, with the same threads, questions and windows: transformers as its
 examples do it (padded to the window) and without padding, in fp32 and bf16; onnxruntime in fp32 and with its own int8;
 CTranslate2 (the encoder in int8, the head in numpy). Each of them first tries whether one window at a time or several
-of similar length are faster for it. All peers share one short and fast way from texts to windows and from logits to
-answers, so none of them loses time there. They take turns, round by round, and the median counts.
+of similar length are faster for it. All peers share one short and fast way from texts to windows (those of the first
+export) and from logits to answers, so none of them loses time there; nobody says "no answer". They take turns, round by
+round, and the median counts.
 
     python benchmarks/peers.py --reader STUDENT --export OPENVINO_INT8 --export ONNX_INT8 --data questions.json
 
-CTranslate2 takes part if it is installed and the reader is a RoBERTa. The last line of stdout is one JSON object.
+CTranslate2 takes part if it is installed and the reader is a BERT or a RoBERTa. The last line of stdout is one JSON
+object.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,7 @@ from onnxruntime.quantization import quantize_dynamic
 from tokenizers import Tokenizer
 from transformers import AutoModelForQuestionAnswering
 
+from destila.config import WindowSettings
 from destila.core.cpus import thread_count
 from destila.core.errors import UserError
 from destila.core.records import Example
@@ -37,7 +41,7 @@ from destila.data.squad import read
 from destila.evaluation.evaluate import table
 from destila.inference.reader import Reader
 
-LENGTH, STRIDE, MAX_ANSWER, BEST = 384, 128, 30, 20
+BEST = 20
 SIZES, TRIAL = (1, 8), 48  # windows at a time, and the questions on which each peer tries which is faster
 Rows = list[list[int]]
 Logits = list[tuple[np.ndarray, np.ndarray]]  # (T,) start and end of each row
@@ -48,9 +52,9 @@ Runner = Callable[[Rows], Logits]
 class Peer:
     """The shared way from text to answer around a function from rows of ids to logits."""
 
-    def __init__(self, tokenizer: Tokenizer, run: Runner, size: int) -> None:
-        self.tokenizer, self.run, self.size = tokenizer, run, size
-        tokenizer.enable_truncation(LENGTH, stride=STRIDE, strategy="only_second")
+    def __init__(self, tokenizer: Tokenizer, window: WindowSettings, run: Runner, size: int) -> None:
+        self.tokenizer, self.window, self.run, self.size = tokenizer, window, run, size
+        tokenizer.enable_truncation(window.length, stride=window.stride, strategy="only_second")
 
     def answer_batch(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
         """The best answer of each (question, context)."""
@@ -60,7 +64,7 @@ class Peer:
             owners += [number] * (1 + len(encoding.overflowing))
         best = [(-np.inf, 0, 0)] * len(pairs)
         for owner, window, (start, end) in zip(owners, windows, self._logits([w.ids for w in windows]), strict=True):
-            best[owner] = max(best[owner], _best_span(window, start, end))
+            best[owner] = max(best[owner], _best_span(window, start, end, self.window.max_answer_tokens))
         return [context[first:last] for (_, context), (_, first, last) in zip(pairs, best, strict=True)]
 
     def _logits(self, rows: Rows) -> Logits:
@@ -74,13 +78,13 @@ class Peer:
         return found
 
 
-def _best_span(window: Any, start: np.ndarray, end: np.ndarray) -> tuple[float, int, int]:
+def _best_span(window: Any, start: np.ndarray, end: np.ndarray, longest: int) -> tuple[float, int, int]:
     """Score and characters of the best span, among the 20 best starts and ends, as transformers' examples do it."""
     inside = np.array([who == 1 for who in window.sequence_ids])
     start, end = (np.where(inside, scores[: len(inside)], -np.inf) for scores in (start, end))
     starts, ends = (np.argsort(-scores)[:BEST] for scores in (start, end))
     length = ends[None, :] - starts[:, None]
-    scores = np.where((length >= 0) & (length < MAX_ANSWER), start[starts][:, None] + end[ends][None, :], -np.inf)
+    scores = np.where((length >= 0) & (length < longest), start[starts][:, None] + end[ends][None, :], -np.inf)
     row, column = np.unravel_index(scores.argmax(), scores.shape)
     return float(scores[row, column]), window.offsets[starts[row]][0], window.offsets[ends[column]][1]
 
@@ -93,13 +97,13 @@ def _padded(rows: Rows, pad: int, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 # ---------------------------------------------------------------------------------------------------- peers
-def torch_runner(model: Any, *, padded: bool = False) -> Runner:
+def torch_runner(model: Any, *, padded_to: int = 0) -> Runner:
     """transformers and torch, in the precision of the model."""
     pad = model.config.pad_token_id
 
     def run(rows: Rows) -> Logits:
         with torch.inference_mode():
-            ids, mask = (torch.from_numpy(a) for a in _padded(rows, pad, LENGTH if padded else len(rows[0])))
+            ids, mask = (torch.from_numpy(a) for a in _padded(rows, pad, padded_to or len(rows[0])))
             output = model(input_ids=ids, attention_mask=mask)
             starts, ends = output.start_logits.float().numpy(), output.end_logits.float().numpy()
         return list(zip(starts, ends, strict=True))
@@ -153,10 +157,12 @@ class _Logits(torch.nn.Module):
 def ctranslate_runner(model: Any, directory: str, threads: int) -> Runner:
     """CTranslate2's int8 encoder, and the head in numpy."""
     import ctranslate2
-    from ctranslate2.converters.transformers import RobertaLoader
+    from ctranslate2.converters.transformers import XLMRobertaLoader
 
     model.config.position_embedding_type = "absolute"  # transformers 5 has no other and no such field
-    spec = RobertaLoader().get_model_spec(model.roberta)
+    places = model.base_model.embeddings.position_embeddings
+    places.padding_idx = places.padding_idx or 0  # how many positions a BERT leaves out
+    spec = XLMRobertaLoader().get_model_spec(SimpleNamespace(config=model.config, roberta=model.base_model))
     spec.register_vocabulary([str(number) for number in range(model.config.vocab_size)])
     spec.config.layer_norm_epsilon, spec.config.unk_token = model.config.layer_norm_eps, "3"
     spec.validate()
@@ -198,16 +204,19 @@ def build(arguments: argparse.Namespace, examples: Sequence[Example], threads: i
         runners["CTranslate2 int8"] = ctranslate_runner(load(), str(Path(scratch, "ctranslate")), threads)
     except (ImportError, AttributeError) as error:
         print(f"without CTranslate2: {error}")
-    peers: dict[str, Any] = {"transformers fp32, padded": Peer(tokenizer(), torch_runner(model, padded=True), 1)}
-    peers |= {name: fastest(name, tokenizer(), run, examples[:TRIAL]) for name, run in runners.items()}
-    for directory in arguments.export:
-        peers[f"destila {Path(directory).name}"] = Reader.load(directory, threads=threads)
-    return peers
+    ours = {f"destila {Path(name).name}": Reader.load(name, threads=threads) for name in arguments.export}
+    for reader in ours.values():
+        reader.no_answer_threshold = None
+    window = next(iter(ours.values())).window
+    padded = torch_runner(model, padded_to=window.length)
+    peers: dict[str, Any] = {"transformers fp32, padded": Peer(tokenizer(), window, padded, 1)}
+    for name, run in runners.items():
+        peers[name] = fastest(name, [Peer(tokenizer(), window, run, size) for size in SIZES], examples[:TRIAL])
+    return peers | ours
 
 
-def fastest(name: str, tokenizer: Tokenizer, run: Runner, examples: Sequence[Example]) -> Peer:
-    """The peer with that number of windows at a time, one of SIZES, which is fastest for it."""
-    peers = [Peer(tokenizer, run, size) for size in SIZES]
+def fastest(name: str, peers: Sequence[Peer], examples: Sequence[Example]) -> Peer:
+    """The one whose number of windows at a time is the fastest for it."""
     best = min(peers, key=lambda peer: min(timed(peer, examples)[0] for _ in range(3)))
     print(f"{name}: {best.size} at a time of {SIZES}")
     return best
@@ -238,7 +247,7 @@ def main() -> None:
     """Run the race and print who won."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reader", required=True, help="a reader that torch runs")
-    parser.add_argument("--export", action="append", default=[], help="what destila export made of it")
+    parser.add_argument("--export", action="append", required=True, help="what destila export made of it")
     parser.add_argument("--data", required=True, help="SQuAD JSON, JSONL or Parquet")
     parser.add_argument("--questions", type=int, default=100, help="evenly spread over the data; 0: all")
     parser.add_argument("--rounds", type=int, default=5)
