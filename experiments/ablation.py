@@ -31,7 +31,10 @@ SHAPE = "layers = 4\nheads = 4\nhidden = 96\nfeed_forward = 384"
 INSIDE = {"task": 0.0, "soft": 1.0, "hidden": 1.0, "attention": 1.0, "relations": 1.0}
 ANSWERS: Table = {"task": 0.2, "soft": 0.8, "hidden": 0.0, "attention": 0.0, "relations": 0.0}
 ANSWERS |= {"scale": "none", "temperature": 2.0, "gold_discount": 0.5, "soft_positions": "context"}
-# Every row but the first two and the last has all that the row above it has, and what is named here.
+STATES: Table = {"task": 0.2, "soft": 1.0, "hidden": 2.0, "attention": 0.0, "soft_positions": "context"}
+STATES |= {"projections": "per-layer"}  # as configs/reader/inside.toml has it
+ALONE: Table = {"soft": 0.0, "hidden": 0.0, "attention": 0.0}
+# Every row from "born" to "vocabulary" has all that the row above it has, and what is named here.
 LABELS = {
     "alone": "fine-tuned alone, without a teacher",
     "paper": "the paper's recipe",
@@ -42,8 +45,15 @@ LABELS = {
     "inputs": "+ more inputs, labeled by the teacher",
     "general": "+ general stage on raw text",
     "vocabulary": "+ vocabulary of the training texts",
+    "labels": "born from the teacher, then fine-tuned alone",
+    "answers": "born from the teacher, its answers alone",
+    "states": "born from the teacher, its answers and hidden states",
     "own": "a student pre-trained itself, in its own tokens, with the teacher's answers alone",
 }
+
+
+ASIDE = {"labels": ALONE, "answers": STATES | {"hidden": 0.0}, "states": STATES}
+CHAIN = [row for row in LABELS if row not in (*ASIDE, "own")]
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,7 @@ NUMBERS = ("steps", "batch", "length", "limit", "relation_heads", "evaluations",
 
 def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
     """The settings of a cell."""
-    has = {name: list(LABELS).index(row) >= place for place, name in enumerate(LABELS)}
+    has = {name: row in CHAIN and CHAIN.index(row) >= place for place, name in enumerate(CHAIN)}
     values: Table = {
         "output": str(plan.cell(row, seed) / "run"),
         "teacher": {"name": plan.teacher, "cache": str(plan.out / "cache")},
@@ -162,8 +172,10 @@ def settings_of(plan: Plan, row: str, seed: int) -> DistillSettings:
         values["unlabeled"]["questions"] = plan.questions if plan.text else 0
         return resolve(DistillSettings, values, where=f"row {row!r}")
     if row == "alone":
-        values["loss"] = {"soft": 0.0, "hidden": 0.0, "attention": 0.0}
-    if has["born"]:
+        values["loss"] = ALONE
+    if row in ASIDE:
+        values["loss"] = ASIDE[row]
+    if has["born"] or row in ASIDE:
         values["student"]["initial"] = "teacher"
     if has["terms"]:
         values["loss"] = {"attention_error": "divergence", "projections": "per-layer", "relations": 1.0}

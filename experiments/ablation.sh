@@ -7,7 +7,7 @@
 #   SHAPE          the student, as TOML; its heads must be the teacher's (the paper's attention term compares them)
 #   STEPS, BATCH   optimizer steps of every row, all stages together, and windows of a step; with a teacher of 6 x 256, a
 #                  student of 4 x 96 and 16 windows of 150 tokens, a step that looks inside takes a second on one core
-#   SEEDS, ROWS    "1 2 3"; "alone paper born terms scale stages inputs general vocabulary own"
+#   SEEDS, ROWS    "1 2 3"; "alone paper born terms scale stages inputs general vocabulary labels answers states own"
 #   ENCODER        a small encoder of `destila pretrain`; with it there is a row for a student that begins as that one
 #   ANSWERABLE     1: only questions that have an answer are learned and scored, and all must be answered
 #   LENGTH, LIMIT  tokens of a window, and how many questions of TRAIN are read

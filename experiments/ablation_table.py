@@ -14,7 +14,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from ablation import LABELS, Plan
+from ablation import CHAIN, LABELS, Plan
 
 from destila.core.formatting import markdown_table, with_interval
 from destila.core.runs import read_json, write_json, write_text
@@ -65,7 +65,7 @@ def gather(plan: Plan) -> Table:
         line |= scored(answers[line["row"]])
         if "paper" in answers and line["row"] != "paper":
             line["over_paper"] = compared(answers["paper"], answers[line["row"]])
-        if above and line["row"] not in ("alone", "paper", "own"):
+        if above and line["row"] in CHAIN[2:]:
             line["over_row_above"] = compared(answers[above["row"]], answers[line["row"]])
         above = line
     paper = next((line for line in rows if line["row"] == "paper"), None)

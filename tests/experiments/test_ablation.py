@@ -1,6 +1,7 @@
 """The ablation: cells train once and go on after a stop, and the table says what the cells say."""
 
 import json
+import tomllib
 import xml.etree.ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModel
 
 import spanish
 from destila.config import DistillSettings
@@ -19,7 +22,8 @@ from scripts import load_script
 from tiny import example, tiny_examples, tiny_reader
 
 ROOT = Path(__file__).parents[2]
-ROWS = ["alone", "paper", "born", "terms", "scale", "stages", "inputs", "general", "vocabulary", "own"]
+CHAIN = ["alone", "paper", "born", "terms", "scale", "stages", "inputs", "general", "vocabulary"]
+ROWS = [*CHAIN, "labels", "answers", "states", "own"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +67,7 @@ def test_every_row_has_what_the_row_above_has(ablation: ModuleType, environment:
     plan = ablation.Plan.from_environment(environment)
     assert [row for row, _ in plan.cells] == ROWS == list(ablation.LABELS)
     made: dict[str, DistillSettings] = {row: ablation.settings_of(plan, row, 1) for row in ROWS}
-    alone, paper, born, terms, scale, stages, inputs, general, last, own = made.values()
+    alone, paper, born, terms, scale, stages, inputs, general, last, labels, answers, states, own = made.values()
     assert (alone.loss.task, alone.loss.soft, alone.loss.hidden, alone.loss.attention) == (1, 0, 0, 0)
     assert paper.loss == DistillSettings().loss
     assert replace(born, output="", student=paper.student) == replace(paper, output="")
@@ -75,6 +79,11 @@ def test_every_row_has_what_the_row_above_has(ablation: ModuleType, environment:
     assert all(stage.unlabeled == {"questions": 4} for stage in inputs.stages)
     assert [stage.name for stage in general.stages] == ["general", "inside", "answers"]
     assert replace(last, output="", student=general.student) == replace(general, output="")
+    assert {row.student.initial for row in (labels, answers, states)} == {"teacher"}
+    assert labels.loss == alone.loss
+    assert replace(answers.loss, hidden=states.loss.hidden) == states.loss
+    inside = tomllib.loads((ROOT / "configs" / "reader" / "inside.toml").read_text())["loss"]
+    assert {name: getattr(states.loss, name) for name in inside} == inside, "as the bundled reader learned"
     assert (own.student.name, own.loss.hidden, own.loss.attention) == (environment["ENCODER"], 0, 0)
     for settings in made.values():  # the same budget of steps
         steps = [stage.training["steps"] for stage in settings.stages] or [settings.training.steps]
@@ -185,3 +194,14 @@ def test_bars_on_a_plain_axis_are_as_long_as_their_values() -> None:
     assert lengths[1] == pytest.approx(4 * lengths[0], rel=0.01)
     texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
     assert texts[1:7] == ["0", "10", "20", "30", "40", "50"]
+
+
+def test_the_lowest_layers_of_an_encoder_are_one_themselves(tmp_path: Path) -> None:
+    whole = tiny_reader(tmp_path / "whole", layers=4)
+    load_script("experiments/lower_layers.py").cut(whole, 2, tmp_path / "lower")
+    ids = torch.arange(5, 25)[None]
+    models = [AutoModel.from_pretrained(tmp_path / name).eval() for name in ("whole", "lower")]
+    states, cut = (model(input_ids=ids, output_hidden_states=True).hidden_states for model in models)
+    assert len(cut) == 3
+    assert torch.equal(cut[2], states[2])
+    assert {path.name for path in (tmp_path / "lower").iterdir()} == {path.name for path in whole.iterdir()}
