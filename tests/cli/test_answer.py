@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -179,8 +180,40 @@ def test_the_process_leaves_with_two_and_no_traceback(model, tmp_path):
     assert result.returncode == 2
     assert result.stdout == b""
     assert result.stderr == (
-        b"destila: question: is not valid UTF-8. Set the terminal to UTF-8, or put the question into a file.\n"
+        b"destila: the question: is not valid UTF-8. Set the terminal to UTF-8, or put the question into a file.\n"
     )
+
+
+@pytest.mark.parametrize("setting", ["file_bytes", "characters"])
+def test_a_text_is_read_within_limits_wherever_it_comes_from(model, tmp_path, monkeypatch, setting):
+    path = tmp_path / "largo.log"
+    path.write_bytes(b"Lima. " * 1000)
+    for name in (str(path), "-"):
+        standard_input(monkeypatch, path.read_bytes())
+        with pytest.raises(UserError, match=rf"documents\.{setting}"):
+            dispatch(["answer", QUESTION, "--context", name, "--model", model, f"--documents.{setting}", "1000"])
+
+
+def test_a_text_steers_no_terminal(model, tmp_path, capsys):
+    path = tmp_path / "orden.txt"
+    path.write_text("\x1bc\u202e Lima \x9b31m", encoding="utf-8")
+    dispatch(["answer", QUESTION, "--context", str(path), "--model", model, "--top-k", "3", "--must-answer"])
+    assert not any(letter in capsys.readouterr().out for letter in "\x1b\x9b\u202e")
+    command = [sys.executable, "-m", "destila", "answer", QUESTION, "--model", model, "--context"]
+    result = subprocess.run([*command, str(tmp_path / "\x1b[31mROJO.pdf")], capture_output=True)
+    assert result.returncode == 2
+    assert b"ROJO.pdf" in result.stderr
+    assert b"\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_break_nothing(model, context, closed):
+    command = shlex.join([sys.executable, "-m", "destila", "answer", QUESTION, "--model", model, "--context"])
+    result = subprocess.run(f"{command} {shlex.quote(str(context))} {closed}", shell=True, capture_output=True)
+    assert (result.returncode, result.stderr) == (0, b"")
+    result = subprocess.run(f"{command} - {closed}", shell=True, capture_output=True, stdin=subprocess.DEVNULL)
+    assert result.returncode == 2
+    assert b"Traceback" not in result.stderr
 
 
 def test_time_is_linear_in_the_text(model, tmp_path):

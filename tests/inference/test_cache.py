@@ -74,7 +74,7 @@ def test_the_cache_is_outside_the_folder_and_for_its_owner_alone(docs, cache, re
     assert home.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("rot", ["texts", "texts cut", "index", "index cut", "index missing a file"])
+@pytest.mark.parametrize("rot", ["texts", "texts cut", "index", "index cut", "index empty", "index missing a file"])
 def test_a_rotten_cache_is_made_anew(docs, cache, reader, rot, caplog):
     expected = Folder.open(docs, cache).answers(reader, "¿Quién fundó Lima?")
     (home,) = Path(cache.cache, "folders").iterdir()
@@ -86,10 +86,35 @@ def test_a_rotten_cache_is_made_anew(docs, cache, reader, rot, caplog):
         (index / "data.csc.index.npy").unlink()
     else:
         for file in index.iterdir():
-            file.write_bytes(file.read_bytes()[:-7] if "cut" in rot else b"rot")
+            file.write_bytes(file.read_bytes()[:-7] if "cut" in rot else b"" if "empty" in rot else b"rot")
     folder = Folder.open(docs, cache)
     assert folder.answers(reader, "¿Quién fundó Lima?") == expected
     assert ("making it anew" in caplog.text) == rot.startswith("texts")
+
+
+def test_a_folder_that_is_open_stays_so_under_another_spelling(docs, cache, reader, monkeypatch, parsed):
+    monkeypatch.chdir(docs.parent)
+    folder = Folder.open(docs.name, cache)
+    expected = folder.answers(reader, "¿Quién fundó Lima?"), list(folder.texts())
+    parsed.clear()
+    other = Folder.open(docs, cache)
+    assert set(parsed) <= {"roto.pdf"}, "what is refused, and changed just now, is tried again"
+    assert (folder.answers(reader, "¿Quién fundó Lima?"), list(folder.texts())) == expected
+    assert [text for _, text in other.texts()] == [text for _, text in expected[1]]
+    assert all(Path(path).is_absolute() for path, _ in other.texts())
+
+
+@pytest.mark.parametrize("change", ["shorter", "gone"])
+def test_a_folder_that_another_has_seen_change_says_so(docs, cache, reader, settled, change):
+    folder = Folder.open(docs, cache)
+    if change == "gone":
+        (docs / "notas.md").unlink()
+    else:
+        (docs / "notas.md").write_text("Lima.")
+    Folder.open(docs, cache)
+    for asked in (lambda: folder.answers(reader, "¿Quién fundó Lima?"), lambda: list(folder.texts())):
+        with pytest.raises(UserError, match=r"notas\.md: has changed since its folder was opened"):
+            asked()
 
 
 def test_a_kill_at_any_moment_leaves_whole_rows(docs, tmp_path, settled):

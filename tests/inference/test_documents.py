@@ -14,6 +14,7 @@ pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
 from destila.config import DocumentSettings
 from destila.inference.documents import Document, DocumentError, parse_document, read_document
 from destila.inference.documents import sandbox as sandbox_module
+from destila.inference.documents.open import plain_text
 from papers import (
     encrypted_pdf,
     flate_bomb,
@@ -118,7 +119,9 @@ REFUSED = {
     "word as pdf": ("a.pdf", word(), "kind", "ZIP archive, perhaps a Word document, not PDF"),
     "text as pdf": ("a.pdf", b"hola", "kind", "is not PDF"),
     "text as word": ("a.docx", b"hola", "kind", "is not a Word document"),
-    "empty pdf": ("a.pdf", b"", "kind", "is not PDF"),
+    "empty pdf": ("a.pdf", b"", "no_text", "holds no text"),
+    "rich text": ("carta.rtf", b"{\\rtf1 Jos\\'e9}", "kind", "of no kind that can be read"),
+    "rich text as text": ("a.txt", b"{\\rtf1 Jos\\'e9}", "kind", "of no kind that can be read"),
     "old word": ("a.docx", OLD_WORD, "encrypted", "old Word document, or protected"),
     "old word as text": ("a.txt", OLD_WORD, "encrypted", "old Word document, or protected"),
     "picture as text": ("a.txt", b"\xff\xd8\xff\xe0\0\x10JFIF", "kind", r"not text \(byte 4 is 0x00\)"),
@@ -153,6 +156,24 @@ def test_what_cannot_be_read_is_told_with_its_name(name, content, code, problem)
         parse_document(name, content, SMALL)
     assert (caught.value.where, caught.value.code) == (name, code)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf<!DOCTYPE html><p>a",
+        b"\n<html>",
+        b'<?xml version="1.0"?>',
+        b"From: a\nTo: b\n c\nMIME-Version: 1.0\n",
+    ],
+)
+def test_a_source_is_no_text_unless_its_name_says_so(content):
+    for name in ("a.xhtml", "standard input"):
+        with pytest.raises(DocumentError, match="markup or a mail") as caught:
+            plain_text(name, content)
+        assert caught.value.code == "kind"
+    assert plain_text("a.txt", content).text
+    assert plain_text("a.tex", b"Dice: <html> y MIME-Version: 1.0").text
 
 
 def test_paths_that_are_no_files_are_refused(tmp_path):

@@ -53,6 +53,8 @@ def test_what_is_hidden_is_not_read(hidden):
         "<dialog open>sí</dialog>",
         "<details><summary>sí</summary></details>",
         '<p class="hidden">sí</p>',
+        '<div style="visibility:hidden"><p style="visibility:visible">sí</p></div>',
+        "<math><semantics><mi>sí</mi><annotation>x</annotation></semantics></math>",
     ],
 )
 def test_what_is_seen_is_read(seen):
@@ -80,6 +82,9 @@ def test_what_stands_above_a_word_is_no_part_of_it():
         ('<pre style="white-space:normal">uno\ndos</pre>', "uno dos"),
         ("<pre>uno<script>\n</script>\ndos</pre>", "uno\ndos"),
         ("<p>uno\ndos</p>", "uno dos"),
+        ("<center>uno</center>dos<center>tres</center>", "uno\n\ndos\n\ntres"),
+        ('<span style="display:block">uno</span><span style="display: flex">dos</span>tres', "uno\ndos\ntres"),
+        ("<p>uno<button>dos</button><output>tres</output>cuatro</p>", "uno dos tres cuatro"),
     ],
 )
 def test_lines_are_kept_where_they_are_shown(markup, expected):
@@ -104,3 +109,21 @@ def test_characters_that_show_nothing_are_dropped():
     markup = "<p>\ufeffbiblio&shy;teca&#8203; &lrm;«uno&rlm;» \u202ados\u202c n&shy;\u0303"
     assert read(markup) == "biblioteca «uno» dos ñ"
     assert read("do\u200d's 👩\u200d🚀 ❤\ufe0f نمی\u200cخواهم") == "do's 👩\u200d🚀 ❤\ufe0f نمی\u200cخواهم"
+
+
+def test_what_follows_the_end_of_a_page_is_read():
+    assert read("<html><body><p>uno</p></body></html>\n<p>dos</p>") == "uno\n\ndos"
+    assert read("<html><body>uno</body></html><html><body>dos</body></html>") == "uno\n\ndos"
+
+
+@pytest.mark.parametrize(
+    ("markup", "expected"),
+    [
+        ("10<sup>6</sup> km, en 1987<sup><a href='#n'>12</a></sup>", "10⁶ km, en 1987¹²"),
+        ("10<sup>-3</sup> m<sup>2</sup>", "10⁻³ m²"),
+        ("1<sup>er</sup> piso, 2<sup>[3]</sup>, H<sub>2</sub>O", "1er piso, 2[3], H2O"),
+        ("<math><msup><mn>10</mn><mn>6</mn></msup></math> metros", "10⁶ metros"),
+    ],
+)
+def test_a_raised_number_is_no_part_of_the_one_before_it(markup, expected):
+    assert read(f"<p>{markup}</p>") == expected

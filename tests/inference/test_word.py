@@ -199,3 +199,15 @@ def test_words_in_pieces_tables_in_tables_and_changes():
     assert text.startswith("ProyectoX2024\n\nSede\tLima")
     assert text.endswith("En veinte días.\n\nDentro de un control.")
     assert "Piso\tTercero" in text
+
+
+def test_a_raised_number_is_no_part_of_the_one_before_it():
+    raised = "<w:vertAlign w:val='superscript'/>"
+    body = f"<w:p>{run('en 1987')}{run('2', raised)}{run(' el 1')}{run('er', raised)}{run(' piso')}</w:p>"
+    assert read(body) == "en 1987² el 1er piso"
+
+
+def test_paragraphs_are_one_where_the_mark_between_them_was_deleted():
+    deleted = "<w:pPr><w:rPr><w:del w:id='1' w:author='a'/></w:rPr></w:pPr>"
+    body = f"<w:p>{deleted}{run('La dirige Car')}</w:p>{paragraph('men Ledesma.')}{paragraph('Otro.')}"
+    assert read(body) == "La dirige Carmen Ledesma.\n\nOtro."

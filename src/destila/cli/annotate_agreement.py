@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from destila.cli.answer_documents import visible
 from destila.cli.result import show
 from destila.config import AnnotateSettings
+from destila.core.characters import visible
 from destila.core.errors import UserError
 from destila.core.formatting import with_interval
 from destila.core.language import say

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from destila.cli.result import show
-from destila.config import AnswerSettings
-from destila.core.errors import UserError
+from destila.config import AnswerSettings, DocumentSettings
+from destila.core.characters import visible
 from destila.core.language import say, say_name
 from destila.core.records import Answer
 from destila.inference.answer_file import answer_file, open_binary
@@ -48,7 +48,7 @@ def _answer_one(settings: AnswerSettings) -> None:
 
         answer_documents.run(settings, _load(settings))
         return
-    context = _read_text(name)
+    context = _read_text(name, settings.documents)
     reader = _load(settings, lean=len(context) < LONG)
     ((prediction, answers),) = reader.read(examples_of([(question, context)]), top_k=settings.top_k)
     lines = [_readable(answer) for answer in answers]
@@ -57,15 +57,13 @@ def _answer_one(settings: AnswerSettings) -> None:
     show(answer_fields(prediction, answers), "\n".join(lines), json=settings.json)
 
 
-def _read_text(name: str) -> str:
+def _read_text(name: str, limits: DocumentSettings) -> str:
     """The text of a file, or of standard input for "-": newlines are left as they are."""
     where = "standard input" if name == "-" else name
     with open_binary(name) as file:
-        document = plain_text(where, file.read())
+        document = plain_text(where, file.read(limits.file_bytes + 1), limits)
     if document.note:
-        print(f"{say_name(where)}: {say(document.note)}.", file=sys.stderr)
-    if not document.text.strip():
-        raise UserError(where, "holds no text", "Give a text to answer from.")
+        print(f"{visible(say_name(where))}: {say(document.note)}.", file=sys.stderr)
     return document.text
 
 
@@ -73,4 +71,4 @@ def _readable(answer: Answer) -> str:
     if answer.text is None:
         return say(f"no answer (score {answer.score:.3f})")
     place = say(f"score {answer.score:.3f}, characters {answer.start}-{answer.end}")
-    return f"{' '.join(answer.text.split())}  ({place})"
+    return f"{visible(answer.text)}  ({place})"

@@ -4,7 +4,6 @@ An answer comes with its file, page and sentence. What could not be read goes to
 nothing that a file holds, its name included, can steer the terminal.
 """
 
-import re
 import sys
 from dataclasses import asdict
 from itertools import islice
@@ -12,13 +11,12 @@ from typing import Any
 
 from destila.cli.result import show
 from destila.config import AnswerSettings
+from destila.core.characters import visible
 from destila.core.language import say, say_error
 from destila.inference.documents.folder import DocumentAnswers, FoundAnswer, answer_documents, others_of
 from destila.inference.reader import Reader
 
 SHOWN = 10  # refusals, and notes
-# Control characters, surrogates, and the marks that change the direction of the text around them.
-UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 def run(settings: AnswerSettings, reader: Reader) -> None:
@@ -70,8 +68,3 @@ def _readable(found: FoundAnswer) -> str:
     score, page, characters = map(say, places)
     place = ", ".join([score, visible(found.file or ""), *([page] if found.page else []), characters])
     return f"{visible(answer.text)}  ({place})\n    {visible(found.sentence or '')}"
-
-
-def visible(text: str) -> str:
-    """One line of a text with a sign in place of every character that a terminal would obey."""
-    return UNSEEN.sub("\ufffd", " ".join(text.split()))

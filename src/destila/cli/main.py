@@ -5,16 +5,16 @@ is over and 128 + n signal n came (both after saving: resume). `bench --pareto` 
 budget. Modules are imported only when their verb is called.
 """
 
-import io
 import os
 import sys
 from collections.abc import Sequence
 
 from destila.cli.verbs import VERBS, module_of, settings_class, usage
 from destila.config.flags import parse_arguments, tell_as_typed, typed_names
+from destila.core.characters import harmless
 from destila.core.errors import UserError
 from destila.core.language import language_of, say, say_error, speak
-from destila.core.progress import on_stderr
+from destila.core.progress import on_stderr, ready_streams
 from destila.core.runs import destila_version, refusal
 from destila.core.suggestions import nearest
 
@@ -47,9 +47,7 @@ def dispatch(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """Entry point of the `destila` command."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows its code instead of failing
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    ready_streams()
     speak(language_of(os.environ))
     try:
         try:
@@ -57,7 +55,7 @@ def main() -> None:
         finally:  # also after --help
             sys.stdout.flush()
     except UserError as error:
-        message = say_error(error)
+        message = harmless(say_error(error))
         print(message if message.startswith("destila ") else f"destila: {message}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output left; Python must not complain about it at exit

@@ -118,7 +118,7 @@ class AnswerSettings(AnsweringSettings):
         problems = []
         if self.input is None:
             problems += ["no question"] * (self.question is None)
-            problems += ["no text to answer from"] * (self.context is None)
+            problems += ["no text to answer from"] * (not self.context)
             problems += ["--output goes with --input"] * (self.output is not None)
         elif self.question is not None or self.context is not None:
             problems.append("--input brings its own questions and contexts; leave QUESTION and --context out")
@@ -126,10 +126,10 @@ class AnswerSettings(AnsweringSettings):
             usage = "Usage: destila answer QUESTION --context FILE|-, or destila answer --input FILE --output FILE."
             raise UserError.from_problems("destila answer", problems, usage)
         if self.question is not None and not self.question.strip():
-            raise UserError("question", "is empty", "Ask something.")
+            raise UserError("the question", "is empty", "Ask something.")
         if any("\ud800" <= letter <= "\udfff" for letter in self.question or ""):
             remedy = "Set the terminal to UTF-8, or put the question into a file."
-            raise UserError("question", "is not valid UTF-8", remedy)
+            raise UserError("the question", "is not valid UTF-8", remedy)
 
 
 @settings

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
+THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 FILE = Path(__file__).with_name("spanish.json")
 GLOSSARY, NAMES = "glossary", "names"  # sections of the file: for translators; of what has a name in words
 WEAK = 6  # letters: a template of fewer ("{name} is {value}") says something of one word, else it fits any sentence
@@ -66,7 +67,7 @@ class Catalog:
     """
 
     def __init__(self, messages: Mapping[str, str], names: Mapping[str, str] | None = None) -> None:
-        self._names = dict(names or {})
+        self._names = Catalog(names) if names else None
         made = [Template.of(english, spanish) for english, spanish in messages.items() if "{" in english]
         self._exact = {english: spanish for english, spanish in messages.items() if "{" not in english}
         self._exact |= {each.literals[0]: each.pieces[0][0] for each in made if not each.names}
@@ -111,8 +112,15 @@ class Catalog:
             comma = "; " if "; " in value else ", "
             parts = [self._best(part) for part in (value.split(comma) if kind == "messages" else [value])]
             known += sum(length for length, _ in parts) if kind else 0
-            said += comma.join(part for _, part in parts) if kind else self._names.get(value, value)
+            said += comma.join(part for _, part in parts) if kind else self._plain(value)
         return known, said
+
+    def _plain(self, value: str) -> str:
+        """A value that is no message: a name of ours, quoted or not, or a number, its thousands apart."""
+        if THOUSANDS.fullmatch(value):
+            return value.replace(",", "\xa0")
+        name = value.strip("'")
+        return value.replace(name, self._names.say(name)) if self._names and name else value
 
 
 def read() -> tuple[Catalog, Catalog]:

@@ -15,11 +15,30 @@ IDLE = (
 )
 JOINERS, SELECTORS = "\u200c\u200d", "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0001-\U000e01ef"
 HIDDEN = re.compile(f"[{IDLE}{JOINERS}{SELECTORS}]")
+IS_IDLE = re.compile(f"[{IDLE}]")
+
+# What a terminal obeys, or turns the order of letters around with.
+COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """The text with a sign in place of every character that a terminal would obey, but tabs and newlines."""
+    return COMMANDS.sub("\ufffd", text)
+
+
+def visible(text: str) -> str:
+    """One harmless line of a text."""
+    return harmless(" ".join(text.split()))
 
 
 def is_hidden(letter: str) -> bool:
     """Whether it shows nothing, wherever it stands."""
     return HIDDEN.match(letter) is not None
+
+
+def is_idle(letter: str) -> bool:
+    """Whether it shows nothing and changes nothing beside it."""
+    return IS_IDLE.match(letter) is not None
 
 
 def without_hidden(text: str) -> str:

@@ -5,7 +5,9 @@ Mental model: a library prints nothing. `Progress` counts and tells each count t
 left on a terminal, plain lines elsewhere, nothing for quick things, and the messages as they are.
 """
 
+import io
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from destila.core.characters import harmless
 from destila.core.language import say
 
 Item = TypeVar("Item")
@@ -106,11 +109,21 @@ def on_stderr() -> Iterator[None]:
         logger.propagate = before[1]
 
 
+def ready_streams() -> None:
+    """Let printing never fail: a stream that the caller closed is one again, and letters that one lacks are codes."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (for as long as the process lives)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 class _Messages(logging.Handler):
     """Each message on a line of stderr, which may be another one by now (a test's, say)."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(say(self.format(record)), file=sys.stderr, flush=True)
+        print(harmless(say(self.format(record))), file=sys.stderr, flush=True)
 
 
 class _Shown:

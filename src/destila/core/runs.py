@@ -32,6 +32,7 @@ from destila.core.suggestions import nearest_path
 
 RUN_FILE, SETTINGS_FILE, METRICS_FILE = "run.json", "settings.toml", "metrics.jsonl"
 DISK_FULL = ("the disk is full", "Free some space and run again; nothing was half-written.")
+NO_PLACE = ("cannot be written: there is no such directory, and none can be made", "Choose another place.")
 ALMOST_NOTHING = 2**16  # bytes free when a write failed because of a full disk: less than one block was left
 LINEAGE_FILE = "lineage.json"  # beside a bundled model: the records of the runs behind it
 
@@ -84,7 +85,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = refusal(error)
+        reason = NO_PLACE if error.errno == errno.ENOENT else refusal(error)
         if reason is None:
             raise
         raise UnwritableError(str(path), *reason) from error

@@ -1,9 +1,10 @@
-"""How a text is read: composed letters, and no text in capitals alone; with the way back to the text as it was given.
+"""How a text is read: as it looks, composed, not in capitals alone; with the way back to the text as it was given.
 
-Mental model: people type `MÉXICO` on a phone, paste text whose accents stand beside their letters, and copy notices
-that are all capitals. A reader has met few of these. So it reads another form of the text, and every character of
-that form knows which characters of the original it stands for.
+Mental model: people type `MÉXICO` on a phone, paste text whose accents stand beside their letters or whose words hold
+soft hyphens, and copy notices that are all capitals. A reader has met few of these. So it reads another form of the
+text, and every character of that form knows which characters of the original it stands for.
 
+- Characters that show nothing and change nothing beside them are left out.
 - NFC, cluster by cluster: a character and the combining marks that follow it become one, if there is such a character.
 - A text that has capital letters and no small ones is read in small letters, one for one.
 
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+
+from destila.core.characters import IS_IDLE, is_idle
 
 Spans = NDArray[np.int32]
 
@@ -33,8 +36,13 @@ def reading_form(text: str) -> tuple[str, Spans | None]:
         ('canción', [5, 7])
     """
     spans: Spans | None = None
+    length = len(text)
+    if IS_IDLE.search(text):
+        places = np.array([place for place, letter in enumerate(text) if not is_idle(letter)], np.int32)
+        text, spans = IS_IDLE.sub("", text), np.stack([places, places + 1], axis=1)
     if not unicodedata.is_normalized("NFC", text):
-        text, spans = _composed(text)
+        text, composed = _composed(text)
+        spans = in_original(composed, spans, length)
     if any(map(str.isupper, text)) and not any(map(str.islower, text)):
         text = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
     return text, spans

@@ -19,6 +19,7 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,10 @@ def passages_of(settings: GenerationSettings) -> list[Passage]:
             LOG.warning(str(error))
         if len(folder.refused) > SHOWN:
             LOG.warning(f"{len(folder.refused):,} files in all cannot be read and are left out")
+        for path, note in islice(folder.notes.items(), SHOWN):
+            LOG.warning(f"{path}: {note}.")
+        if len(folder.notes) > SHOWN:
+            LOG.warning(f"The same goes for {len(folder.notes) - SHOWN} more files.")
         for path, text in folder.texts():
             title = encodable(os.path.relpath(path, settings.folder))
             for start, end in passages(text, settings.passage_characters):

@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
-from destila.core.characters import is_hidden
+from destila.core.characters import is_hidden, is_idle
 from destila.core.errors import UserError
 from destila.export.web.composition import python_composition
 from destila.export.web.graphemes import CODES, ranges
@@ -29,6 +29,7 @@ CLASSES: dict[str, Callable[[str], bool]] = {
     "word": is_letter,
     "upper": str.isupper,
     "lower": str.islower,
+    "idle": is_idle,
 }
 BYTES = frozenset(pre_tokenizers.ByteLevel.alphabet())
 VARIANTS = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")  # of BPE: not read here
@@ -40,7 +41,7 @@ def characters() -> dict[str, list[int]]:
     """Ranges of code points by class, each flat: [first, one past the last, first, ...].
 
     "letter", "number" and "white" are `tokenizers`' own; "space", "hidden", "extender" and "word" are
-    `destila.inference.decoding`'; "upper" and "lower" are those of `destila.data.reading_form`.
+    `destila.inference.decoding`'; "upper", "lower" and "idle" are those of `destila.data.reading_form`.
     """
     text = "".join(map(chr, CODES))
     flat = {}

@@ -33,7 +33,7 @@ from destila.inference.documents.open import parse_document, read_bytes
 
 LOG = logging.getLogger(__name__)
 
-VERSION = 2  # of the table and of the texts in it: raise it when parsing gives other texts
+VERSION = 3  # of the table and of the texts in it: raise it when parsing gives other texts
 RECENT_SECONDS = 3.0  # a file that changed so lately may change again without a change of its times
 WAIT_SECONDS = 30.0  # for another process that writes
 TABLE = """
@@ -50,7 +50,7 @@ Result = TypeVar("Result")
 class _Row:
     """A file as the cache knows it."""
 
-    path: bytes  # in bytes, for not every name of a file is text
+    path: bytes  # below the folder, which has many names itself; in bytes, for not every name of a file is text
     state: str  # what the system said of the file; empty where that may not tell its next change
     limits: str  # under which it was read
     digest: bytes | None = None  # of its content; None: there was none to be had
@@ -77,7 +77,8 @@ class Library:
 
     def __init__(self, folder: Path, directory: Path, inside: Sequence[Path] | None = None) -> None:
         self.folder, self.file, self.others = folder, directory / "texts.sqlite", list[str]()
-        self._inside = inside
+        self._inside, self._digests = inside, dict[str, bytes]()
+        self._root = os.fsencode(os.path.join(folder, ""))
         with writing(directory):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._connection: sqlite3.Connection | None = None
@@ -92,21 +93,41 @@ class Library:
             UserError: the folder cannot be listed, or the cache cannot be written.
         """
         found = list(files_of(self.folder, self._inside))
-        files = {os.fsencode(item.path): item for item in found if isinstance(item, FoundFile)}
+        files = {self._below(item.path): item for item in found if isinstance(item, FoundFile)}
         self.others = [item.path for item in found if isinstance(item, OtherFile)]
-        digests, refused = self._attempt(lambda connection: _refresh(connection, files, limits))
-        return digests, [item for item in found if isinstance(item, DocumentError)] + refused
+        rows = self._attempt(lambda connection: _refresh(connection, files, limits))
+        refused = [item for item in found if isinstance(item, DocumentError)]
+        self._digests = {}
+        for row in rows:
+            path = os.fsdecode(self._root + row.path)
+            if row.refused is None:
+                self._digests[path] = row.digest or b""
+            else:
+                code, problem, remedy = json.loads(row.refused)
+                refused.append(DocumentError(path, problem, remedy, code=code))
+        return dict(self._digests), refused
 
-    def document(self, path: str) -> Document | None:
-        """The text of a file, as it was when the cache was last refreshed; None: another process saw it vanish."""
-        select = "select text, pages, note from files where path = ? and text not null"
-        row = self._attempt(lambda connection: connection.execute(select, (os.fsencode(path),)).fetchone())
-        return Document(row[0], tuple(json.loads(row[1])), row[2]) if row else None
+    def document(self, path: str) -> Document:
+        """The text of a file, as it was when this library was last refreshed.
+
+        Raises:
+            UserError: another process has found the file changed, or gone, since then.
+        """
+        select = "select text, pages, note from files where path = ? and digest = ? and text not null"
+        wanted = self._below(path), self._digests.get(path)
+        row = self._attempt(lambda connection: connection.execute(select, wanted).fetchone())
+        if row is None:
+            raise UserError(path, "has changed since its folder was opened", "Open the folder again.")
+        return Document(row[0], tuple(json.loads(row[1])), row[2])
 
     def notes(self) -> dict[str, str]:
         """What a person should know of how files were read, by path, in order."""
         select = "select path, note from files where note != '' order by path"
-        return {os.fsdecode(path): note for path, note in self._attempt(lambda c: c.execute(select).fetchall())}
+        rows = self._attempt(lambda connection: connection.execute(select).fetchall())
+        return {os.fsdecode(self._root + path): note for path, note in rows}
+
+    def _below(self, path: str) -> bytes:
+        return os.fsencode(path).removeprefix(self._root)
 
     def close(self) -> None:
         """Let go of the cache."""
@@ -153,35 +174,26 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 # ------------------------------------------------------------------------------------------ one refresh
-def _refresh(
-    connection: sqlite3.Connection, files: dict[bytes, FoundFile], limits: DocumentSettings
-) -> tuple[dict[str, bytes], list[DocumentError]]:
+def _refresh(connection: sqlite3.Connection, files: dict[bytes, FoundFile], limits: DocumentSettings) -> list[_Row]:
+    """The rows of the files, in order and without their texts."""
     columns = "path, state, limits, digest, null, null, null, refused"
     known = {row[0]: _Row(*row) for row in connection.execute(f"select {columns} from files")}
-    changed = [file for path, file in files.items() if not _unchanged(known.get(path), file, limits)]
+    changed = {path: file for path, file in files.items() if not _unchanged(known.get(path), file, limits)}
     known |= _read_again(connection, changed, known, limits)
     gone = [(path,) for path in known if path not in files]
     connection.executemany("delete from files where path = ?", gone)
-    digests, refused = dict[str, bytes](), list[DocumentError]()
-    for path in sorted(files):
-        row = known[path]
-        if row.refused is None:
-            digests[os.fsdecode(path)] = row.digest or b""
-        else:
-            code, problem, remedy = json.loads(row.refused)
-            refused.append(DocumentError(os.fsdecode(path), problem, remedy, code=code))
-    return digests, refused
+    return [known[path] for path in sorted(files)]
 
 
 def _read_again(
-    connection: sqlite3.Connection, files: Sequence[FoundFile], known: dict[bytes, _Row], limits: DocumentSettings
+    connection: sqlite3.Connection, files: dict[bytes, FoundFile], known: dict[bytes, _Row], limits: DocumentSettings
 ) -> dict[bytes, _Row]:
     """Read what may have changed, several files at once, and keep each as soon as it is read."""
     progress = Progress(len(files), what="Reading documents", unit="files")
     pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="destila-documents")
     rows = dict[bytes, _Row]()
     try:
-        for row in pool.map(lambda file: _read(file, known.get(os.fsencode(file.path)), limits), files):
+        for row in pool.map(lambda path: _read(path, files[path], known.get(path), limits), files):
             _keep(connection, row)
             rows[row.path] = _Row(row.path, row.state, row.limits, row.digest, refused=row.refused)  # without the text
             progress.advance()
@@ -191,9 +203,9 @@ def _read_again(
     return rows
 
 
-def _read(file: FoundFile, known: _Row | None, limits: DocumentSettings) -> _Row:
+def _read(path: bytes, file: FoundFile, known: _Row | None, limits: DocumentSettings) -> _Row:
     """What a file holds now; with neither a text nor a refusal: what it held before."""
-    path, state, under, digest = os.fsencode(file.path), state_of(file.state), _limits(limits), None
+    state, under, digest = state_of(file.state), _limits(limits), None
     try:
         content = read_bytes(Path(file.path), limits.file_bytes)
         digest = hashlib.sha256(content).digest()

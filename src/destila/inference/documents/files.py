@@ -69,7 +69,8 @@ def files_of(folder: Path, inside: Sequence[Path] | None = None) -> Iterator[Fou
                 yield _file(path, state) if kind_of(path) else OtherFile(path)
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
-            yield DocumentError(path, f"cannot be read: {reason}", "Check its rights.", code="unreadable")
+            remedy = "Check the path." if isinstance(error, FileNotFoundError) else "Check its rights."
+            yield DocumentError(path, f"cannot be read: {reason}", remedy, code="unreadable")
 
 
 def _file(path: str, state: os.stat_result) -> FoundFile | DocumentError:

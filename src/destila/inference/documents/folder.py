@@ -101,12 +101,9 @@ class Folder:
         def opened(directory: Path) -> Folder:
             library = Library(folder, directory, inside)
             digests, refused = library.refresh(limits or DocumentSettings())
-
-            def text(name: str) -> str:
-                document = library.document(name)
-                return document.text if document else ""
-
-            index = stored_index(directory, digests, settings.passage_characters, text)
+            index = stored_index(
+                directory, digests, settings.passage_characters, lambda name: library.document(name).text
+            )
             if not len(index):
                 problems = [str(problem) for problem in refused] or ["holds no file with text"]
                 problems += [others_of(library.others)] if library.others else []
@@ -125,14 +122,13 @@ class Folder:
             refusing: when "no answer" is given.
 
         Raises:
-            UserError: the question is empty, or too long for a window.
+            UserError: the question is empty, or too long for a window; or the folder has changed since it was opened.
         """
         found = self._index.best(question, passages)
-        documents = {p.path: document for p in found if (document := self._library.document(p.path)) is not None}
+        documents = {path: self._library.document(path) for path in {passage.path for passage in found}}
         pieces = [
             Piece(passage.path, passage.start, documents[passage.path].text[passage.start : passage.end])
             for passage in found
-            if passage.path in documents
         ]
         return [
             FoundAnswer(answer) if file is None else FoundAnswer.at(answer, file, documents[file])
@@ -142,8 +138,7 @@ class Folder:
     def texts(self) -> Iterator[tuple[str, str]]:
         """Path and text of each file that can be read, in order."""
         for path in self.files:
-            if document := self._library.document(path):
-                yield path, document.text
+            yield path, self._library.document(path).text
 
     def close(self) -> None:
         """Let go of the cache."""
@@ -213,4 +208,8 @@ def _check_extra() -> None:
 def _directory(settings: FolderSettings, folder: Path) -> Path:
     """Where the cache of a folder lies: named after the folder, and outside it."""
     home = Path(settings.cache).expanduser() if settings.cache else cache_directory()
-    return home / "folders" / hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
+    try:
+        folder = folder.resolve()
+    except OSError as error:  # the working directory is gone
+        raise UserError(str(folder), f"cannot be listed: {(error.strerror or '').lower()}", "Give a folder.") from None
+    return home / "folders" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]

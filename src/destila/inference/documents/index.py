@@ -190,7 +190,7 @@ def stored_index(directory: Path, digests: Mapping[str, bytes], most: int, text:
         return PassageIndex.load(place, list(digests))
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, KeyError, TypeError):  # torn by something that is not ours
+    except (OSError, ValueError, KeyError, TypeError, EOFError):  # torn by something that is not ours
         shutil.rmtree(place, ignore_errors=True)
     index = PassageIndex.of(((path, text(path)) for path in digests), most)
     if len(index):

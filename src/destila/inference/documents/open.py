@@ -6,6 +6,7 @@ holds, reading it ends within the limits, in a `Document` or in a `DocumentError
 """
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -27,6 +28,9 @@ PDF = b"%PDF-"
 PDF_WITHIN = 1024  # bytes of a PDF before which that may stand
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # .doc, and .docx under a password
 ZIP = b"PK\x03\x04"
+SOURCE_WITHIN = 4096  # bytes that tell what a file without a known ending is; letters in small ones
+RTF, HTML = b"{\\rtf", (b"<!doctype html", b"<html", b"<?xml")
+MIME = re.compile(rb"(?:[\w-]+:.*\n(?:[ \t].*\n)*)*mime-version:")
 
 
 def read_document(path: str | Path, limits: DocumentSettings | None = None) -> Document:
@@ -56,8 +60,7 @@ def read_bytes(path: Path, most: int) -> bytes:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
         raise DocumentError(str(path), f"cannot be read: {reason}", "Check the path.", code="unreadable") from None
     if len(content) > most:
-        remedy = "Split it into smaller files, or raise documents.file_bytes."
-        raise DocumentError(str(path), f"has more than {most:,} bytes", remedy, code="too_large")
+        raise _too_many(str(path), most)
     return content
 
 
@@ -74,11 +77,10 @@ def parse_document(name: str, content: bytes, limits: DocumentSettings | None = 
     kind = kind_of(name)
     if kind is None:
         raise DocumentError(name, "is of no kind that can be read", KIND_REMEDY, code="kind")
+    if not content.strip():
+        raise DocumentError(name, "holds no text", "Give a file with one.", code="no_text")
     if kind == "text":
-        document = plain_text(name, content)
-        if not document.text.strip():
-            raise DocumentError(name, "holds no text", "Give a file with one.", code="no_text")
-        return _within(name, document, limits)
+        return plain_text(name, content, limits)
     _refuse_other_kinds(name, content, kind)
     return parse_apart(name, content, kind, limits)
 
@@ -101,28 +103,39 @@ def _refuse_other_kinds(name: str, content: bytes, kind: Kind) -> None:
         )
 
 
-def plain_text(name: str, content: bytes) -> Document:
+def plain_text(name: str, content: bytes, limits: DocumentSettings | None = None) -> Document:
     """The plain text that bytes hold: all of it, but for a byte order mark.
 
     Args:
         name: of the file, for messages.
 
     Raises:
-        DocumentError: they are no text, or in another encoding than UTF-8, UTF-16 with a mark, and Windows-1252.
+        DocumentError: they are no text, empty or too much of it, or in another encoding than UTF-8, UTF-16 with a mark,
+            and Windows-1252.
     """
-    if kind_of(name) is None and content.startswith((OLD_OFFICE, ZIP)):  # a spreadsheet, an archive
+    limits = limits or DocumentSettings()
+    if len(content) > limits.file_bytes:
+        raise _too_many(name, limits.file_bytes)
+    beginning = content[:SOURCE_WITHIN].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if beginning.startswith(RTF) or (kind_of(name) is None and content.startswith((OLD_OFFICE, ZIP))):
         raise DocumentError(name, "is of no kind that can be read", KIND_REMEDY, code="kind")
+    if kind_of(name) is None and (beginning.startswith(HTML) or MIME.match(beginning)):
+        problem = "holds markup or a mail, not plain text, and its name does not say so"
+        raise DocumentError(name, problem, f"Give it the ending of what it is. {KIND_REMEDY}", code="kind")
     _refuse_other_kinds(name, content, "text")
     try:
         text, note = decode_text(content)
     except Unreadable as error:
         remedy = ENCODING_REMEDY if error.code == "encoding" else KIND_REMEDY
         raise DocumentError(name, error.problem, remedy, code=error.code) from None
+    if not text.strip():
+        raise DocumentError(name, "holds no text", "Give a file with one.", code="no_text")
+    if len(text) > limits.characters:
+        problem = f"holds {len(text):,} characters, and {limits.characters:,} are allowed"
+        raise DocumentError(name, problem, "Split it, or raise documents.characters.", code="too_large")
     return Document(text, note=note)
 
 
-def _within(name: str, document: Document, limits: DocumentSettings) -> Document:
-    if len(document.text) > limits.characters:
-        problem = f"holds {len(document.text):,} characters, and {limits.characters:,} are allowed"
-        raise DocumentError(name, problem, "Split it, or raise documents.characters.", code="too_large")
-    return document
+def _too_many(name: str, most: int) -> DocumentError:
+    remedy = "Split it into smaller files, or raise documents.file_bytes."
+    return DocumentError(name, f"has more than {most:,} bytes", remedy, code="too_large")

@@ -18,6 +18,13 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 JOINED = "\u0590-\u1fff\u2100-\u2bff\ufb1d-\ufdff\ufe00-\ufe0f\ufe70-\ufefc\U00010000-\U0010ffff"
 UNSEEN = re.compile(f"[{IDLE}]|(?<![{JOINED}])[{JOINERS}]|[{JOINERS}](?![{JOINED}])")
 
+SUPERSCRIPTS = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
+
+
+def raised(text: str) -> str:
+    """A raised text: a number in raised digits, anything else as it is."""
+    return text.translate(SUPERSCRIPTS) if re.fullmatch(r"\s*[+−-]?\d[\d\s,]*", text) else text
+
 
 def clean(text: str) -> str:
     """NFC, with spaces in place of control characters and nothing in place of characters that show nothing."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from destila.inference.documents.document import Unreadable
-from destila.inference.documents.tidy import CELL, LINE, PARAGRAPH, settle
+from destila.inference.documents.tidy import CELL, LINE, PARAGRAPH, raised, settle
 from destila.inference.documents.word_package import WordPackage
 
 UNPACKED_SHARE = 4  # a document may unpack to this part of the memory: its tree takes several times its bytes
@@ -112,13 +112,14 @@ def _text(tree: Any, iterwalk: Any, hidden: frozenset[str]) -> str:
             flows.pop().end_paragraph()
             flows[-1].boxes.append("".join(flow.pieces))
         else:
-            _end(flow, tag)
+            _end(flow, element)
     flows[0].end_paragraph()
     return "".join(flows[0].pieces)
 
 
-def _end(flow: _Flow, tag: str) -> None:
-    if tag == W + "p":
+def _end(flow: _Flow, element: Any) -> None:
+    tag = element.tag
+    if tag == W + "p" and element.find(f"{W}pPr/{W}rPr/{W}del") is None:  # else its end was deleted
         flow.end_paragraph()
     elif tag == W + "tc":
         flow.cells -= 1
@@ -132,7 +133,9 @@ def _end(flow: _Flow, tag: str) -> None:
 def _piece(element: Any) -> str:
     """What an element shows by itself."""
     if element.tag in TEXTS:
-        return element.text or ""
+        text = element.text or ""
+        place = element.getparent().find(f"{W}rPr/{W}vertAlign")
+        return raised(text) if place is not None and place.get(W + "val") == "superscript" else text
     return _symbol(element) if element.tag == W + "sym" else SIGNS.get(element.tag, "")
 
 

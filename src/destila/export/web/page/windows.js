@@ -16,14 +16,19 @@ export function readingOf({ composition, lowercase }, characters) {
   return { characters, composition: new Composition(composition), lowercase: new Map(small) };
 }
 
-// The form of a text that models read, as `destila.data.reading_form` makes it: letters and their accents composed, and a
-// text in capitals alone in small letters. -> {codes, map}; `map`: first character of the original and one past the last
+// The form of a text that models read, as `destila.data.reading_form` makes it: without characters that show nothing, with
+// letters and their accents composed, and a text in capitals alone in small letters. -> {codes, map}; `map`: first character of the original and one past the last
 // for each code point; null: each stands for the one at its place.
 export function asRead(codes, { characters, composition, lowercase }) {
-  const { codes: read, map } = composedClusters(codes, composition);
-  const { upper, lower } = characters, is = (kind) => (code) => characters.is(code, kind);
+  const { upper, lower, idle } = characters, is = (kind) => (code) => characters.is(code, kind);
+  const places = [...codes.keys()].filter((place) => !characters.is(codes[place], idle));
+  const all = places.length === codes.length;
+  const { codes: read, map } = composedClusters(all ? codes : Uint32Array.from(places, (place) => codes[place]), composition);
   const capitals = read.some(is(upper)) && !read.some(is(lower));
-  return { codes: Uint32Array.from(read, (code) => (capitals && lowercase.get(code)) || code), map };
+  return {
+    codes: Uint32Array.from(read, (code) => (capitals && lowercase.get(code)) || code),
+    map: all ? map : Int32Array.from(map ?? read.flatMap((_, place) => [place, place + 1]), (edge, side) => (side % 2 ? places[edge - 1] + 1 : places[edge])),
+  };
 }
 
 function composedClusters(codes, composition) {
