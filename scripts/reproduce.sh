@@ -35,4 +35,4 @@ train distill "$OUT/paper" --config paper
 $destila evaluate --data squad-es-v1.1/dev \
   --model stevemobs/roberta-large-fine-tuned-squad-es \
   --model "$OUT/paper" --model "$OUT/student-alone" --model "$OUT/beto" --model "$OUT/multilingual-bert" \
-  --predictions "$OUT/predictions.json"
+  --predictions "$OUT/predictions.json" --overwrite

@@ -26,7 +26,7 @@ def run(settings: EvaluateSettings) -> list[Report]:
     said = io.StringIO()
     print_evaluation(settings)
     with contextlib.redirect_stdout(said):
-        print_evaluation(replace(settings, json=True))
+        print_evaluation(replace(settings, json=True, overwrite=True))
     print(said.getvalue(), end="")
     fields = {field.name for field in dataclasses.fields(Report)}
     return [
@@ -181,6 +181,18 @@ def test_models_are_compared_and_their_predictions_written(tmp_path, data, model
             )
         )
         assert [report.f1 for report in again] == [item["f1"] for item in parsed["reports"] if item["model"] == model]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_file_that_exists_is_no_place_for_predictions_unless_asked(tmp_path, data, models, several) -> None:
+    place, existing = tmp_path / "answers.json", tmp_path / ("answers-2.json" if several else "answers.json")
+    existing.write_text("precious")
+    settings = EvaluateSettings(model=models[: 1 + several], data=[data], predictions=str(place), backend="torch")
+    with pytest.raises(UserError, match=r"exists already\. To score it, give it as --from-predictions"):
+        print_evaluation(settings)
+    assert existing.read_text() == "precious"
+    print_evaluation(replace(settings, overwrite=True, resamples=100))
+    assert json.loads(existing.read_text())
 
 
 @pytest.mark.parametrize("criterion", ["f1", "equal-errors"])

@@ -50,7 +50,15 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
-@pytest.mark.parametrize(("errno_name", "message"), [("ENOSPC", "disk is full"), ("EROFS", "read-only")])
+@pytest.mark.parametrize(
+    ("errno_name", "message"),
+    [
+        ("ENOSPC", "disk is full"),
+        ("EROFS", "read-only"),
+        ("EFBIG", "may not grow"),
+        ("ENAMETOOLONG", "name is too long"),
+    ],
+)
 def test_the_systems_refusals_are_users_errors(tmp_path: Path, errno_name: str, message: str) -> None:
     import errno
 
@@ -126,6 +134,76 @@ def test_create_resume_overwrite(tmp_path: Path) -> None:
     Run.create(path, settings_text="a = 2", seed=2, overwrite=True)
     assert read_json(path / "run.json")["seed"] == 2
     assert not (path / "metrics.jsonl").exists()
+
+
+def test_a_run_of_another_process_is_left_alone_until_that_ends(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    program = f"""
+        import os, sys, time
+        from pathlib import Path
+        from destila.core.runs import Run
+        run = Run.create(Path({str(path)!r}), settings_text="a = 1", seed=1)
+        if not os.fork():
+            time.sleep(60)  # a helper that outlives it
+        print("ready", flush=True)
+        sys.stdin.readline()
+        run.update(status="interrupted")
+        print("ready", flush=True)
+        time.sleep(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        try:
+            assert other.stdout.readline() == "ready\n"
+            for more in ({"resume": True}, {"overwrite": True}, {}):
+                with pytest.raises(UserError, match="is being written by another process"):
+                    Run.create(path, settings_text="a = 2", seed=2, **more)
+            assert (path / "settings.toml").read_text() == "a = 1"
+            other.stdin.write("\n")
+            other.stdin.flush()
+            assert other.stdout.readline() == "ready\n"
+            Run.create(path, settings_text="a = 2", seed=2, resume=True).update(status="running")
+            Run.create(path, settings_text="a = 2", seed=2, overwrite=True)  # one's own is no other's
+            other.kill()
+            other.wait()
+            assert read_json(path / "run.json")["seed"] == 2
+        finally:
+            os.killpg(other.pid, signal.SIGKILL)
+
+
+def test_a_killed_run_is_free_although_its_helpers_live(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    program = f"""
+        import os, signal, time
+        from pathlib import Path
+        from destila.core.runs import Run
+        run = Run.create(Path({str(path)!r}), settings_text="a = 1", seed=1)
+        heard, said = os.pipe()
+        if not os.fork():
+            os.write(said, b"1")
+            time.sleep(60)
+        os.read(heard, 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    killed = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], start_new_session=True)
+    try:
+        assert killed.wait() == -signal.SIGKILL
+        Run.create(path, settings_text="a = 1", seed=1, resume=True)
+    finally:
+        os.killpg(killed.pid, signal.SIGKILL)
+
+
+def test_a_run_behind_a_link_is_replaced_there(tmp_path: Path) -> None:
+    (tmp_path / "big disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "big disk")
+    Run.create(tmp_path / "run", settings_text="a = 1", seed=1).checkpoints.mkdir()
+    Run.create(tmp_path / "run", settings_text="a = 2", seed=1, overwrite=True)
+    assert (tmp_path / "run").is_symlink()
+    assert sorted(path.name for path in (tmp_path / "big disk").iterdir()) == ["run.json", "settings.toml"]
 
 
 def test_a_strangers_directory_is_left_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,17 @@ def test_a_run_is_not_overwritten_unless_asked(teacher: Path) -> None:
     with pytest.raises(UserError, match="--overwrite"):
         dispatch([*FINETUNE, "--output", str(teacher)])
     assert (teacher / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("at", ["", "inner"])
+def test_a_run_that_is_made_of_what_it_would_replace_is_refused(teacher: Path, tmp_path: Path, at: str) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(teacher, path)
+    shutil.copytree(teacher, path / "inner")
+    flags = ["--teacher.name", str(path / at), "--output", str(path), "--overwrite"]
+    with pytest.raises(UserError, match=r"teacher\.name = .* lies there, and --overwrite would delete it"):
+        dispatch([*DISTILL, *flags])
+    assert (path / "model.safetensors").read_bytes() == (teacher / "model.safetensors").read_bytes()
 
 
 def test_a_mistake_leaves_with_2_and_no_traceback(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ class EvaluateSettings(RunTimeSettings):
     """Score this {id: text} file instead of a model, as the official scripts do; "" means no answer."""
     predictions: str | None = None
     """Write each model's {id: text} predictions here (with several models: NAME gets the model's number)."""
+    overwrite: bool = False
+    """Replace a file of predictions that exists."""
     repair: bool = False
     """Score with mended gold answers, and without those that cannot be mended; false: as they were published."""
     fit_threshold: ThresholdCriterion | None = None

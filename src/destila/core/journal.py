@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from destila.core.errors import UserError
+from destila.core.holds import lock
 from destila.core.runs import flush, read_json, writing
 from destila.core.strict_json import dumps
 
@@ -117,15 +118,9 @@ def _unfinished_record(path: Path) -> Path:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Keep other processes off; the system lifts the lock when this one ends, however it does."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UserError(str(path), "is being written by another process", "Wait for it, or stop it.") from None
+    """Keep other processes off."""
+    if not lock(file):
+        raise UserError(str(path), "is being written by another process", "Wait for it, or stop it.")
 
 
 def _read_record(path: Path, identity: Mapping[str, Any], *, size: int) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from destila.core.errors import UnwritableError, UserError
+from destila.core.holds import hold, let_go
 from destila.core.strict_json import dumps, finite
 from destila.core.suggestions import nearest_path
 
@@ -85,7 +86,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = NO_PLACE if error.errno == errno.ENOENT else refusal(error)
+        reason = NO_PLACE if _is_nowhere(error, path) else refusal(error)
         if reason is None:
             raise
         raise UnwritableError(str(path), *reason) from error
@@ -107,7 +108,17 @@ def refusal(error: OSError) -> tuple[str, str] | None:
         return "cannot be written: a file stands where a directory is needed", "Choose another place."
     if error.errno == errno.EISDIR:
         return "cannot be written: it is a directory", "Choose another place."
+    if error.errno == errno.ENAMETOOLONG:
+        return "cannot be written: its name is too long", "Choose a shorter one."
+    if error.errno == errno.EFBIG:
+        return "cannot be written: files may not grow so large here", "Raise the limit (ulimit -f) and run again."
     return None
+
+
+def _is_nowhere(error: OSError, path: Path) -> bool:
+    """Whether there is, and can be, no directory for `path`; a file that is missing elsewhere is another matter."""
+    beside = Path(str(error.filename)).parent == path.parent
+    return error.errno == errno.ENOENT and (beside or not path.parent.exists())
 
 
 def _free_bytes(path: Path) -> int:
@@ -225,8 +236,13 @@ class Run:
             more: what else run.json is to hold.
 
         Raises:
-            UserError: it holds a run already and neither `resume` nor `overwrite` is set; there is nothing to resume.
+            UserError: it holds a run already and neither `resume` nor `overwrite` is set; there is nothing to resume;
+                another process is at it.
         """
+        if path.is_dir() or not resume:
+            with writing(path):
+                path.mkdir(parents=True, exist_ok=True)
+            hold(path)
         old = read_json(path / RUN_FILE) if (path / RUN_FILE).exists() else None
         if resume:
             return cls._resumed(path, old, settings_text)
@@ -239,7 +255,7 @@ class Run:
         if path.is_dir() and not old and any(path.iterdir()):
             raise UserError(str(path), "is not empty and is not a run", "Choose another place.")
         if old:
-            shutil.rmtree(path)
+            _empty(path)
         run = cls(path, {"status": "running", "command": command_line(), "version": destila_version(), "seed": seed})
         run.record |= {"environment": environment(), "started": time.time(), **more}
         run.settings_text = settings_text
@@ -290,3 +306,14 @@ class Run:
         """Change run.json, and note in it the seconds that all calls took so far."""
         self.record |= {**fields, "seconds": round(time.monotonic() - self._opened, 3)}
         write_json(self.path / RUN_FILE, self.record)
+        if self.record["status"] != "running":
+            let_go(self.path)
+
+
+def _empty(path: Path) -> None:
+    """Remove what a directory holds; itself may be a link, and is held."""
+    for entry in os.scandir(path):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)

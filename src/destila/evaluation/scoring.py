@@ -15,7 +15,7 @@ from destila.core.errors import UserError
 from destila.core.outputs import check_file
 from destila.core.progress import Listener, listening
 from destila.core.records import Example, Report
-from destila.core.runs import write_json
+from destila.core.runs import is_special, write_json
 from destila.data.sources import load_gold
 from destila.evaluation.evaluate import compare_all, evaluate_reader, evaluate_texts
 from destila.evaluation.predictions import Texts, answer_texts, numbered, read_predictions
@@ -137,5 +137,11 @@ def _check(settings: EvaluateSettings, models: Sequence[Any], data: Sequence[Any
         missing = [model for model in models if not isinstance(model, (str, Path)) or not Path(model).is_dir()]
         problems += [f"--write: {getattr(model, 'name', model)} is not a local directory" for model in missing]
     check_file("--predictions", settings.predictions)
+    if settings.predictions and not settings.overwrite:
+        wanted = Path(settings.predictions)
+        for path in (numbered(wanted, number, len(models)) for number in range(1, max(2, len(models) + 1))):
+            if path.exists() and not is_special(path):
+                remedy = "To score it, give it as --from-predictions; to replace it, pass --overwrite."
+                raise UserError(str(path), "exists already", remedy)
     if problems:
         raise UserError.from_problems("destila evaluate", problems, "Run it with --help for every setting.")

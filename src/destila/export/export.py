@@ -103,14 +103,15 @@ def _write_page(settings: ExportSettings, directory: Path) -> dict[str, Any]:
     from destila.export.web.folder import write_folder
     from destila.export.web.runtime import onnxruntime_web
 
-    runtime = onnxruntime_web(settings.runtime)  # first: it costs less than what follows
     name = name_of(settings.model or None)
     source = directory_of(settings.model or None, settings.revision)
+    onnx = replace(settings, format="onnx", precision=settings.precision or "int8")
+    if not (source / ONNX_FILE).exists():
+        _check_conversion(onnx)
+    runtime = onnxruntime_web(settings.runtime)  # it costs less than what follows
     with tempfile.TemporaryDirectory() as temporary:
         found: dict[str, Any] = {}
         if not (source / ONNX_FILE).exists():
-            onnx = replace(settings, format="onnx", precision=settings.precision or "int8")
-            _check_conversion(onnx)
             source = Path(temporary)
             found = _convert(onnx, source)
         loaded = load_backend(str(source), "onnx")

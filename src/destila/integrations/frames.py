@@ -39,7 +39,7 @@ def answer_frame(
         refusing: when "no answer" is given; see `Refusing`. Its answer, start and end are null, its score is not.
 
     Returns:
-        A DataFrame of the same kind. A row whose question or text is null has null in all four columns.
+        A DataFrame of the same kind. A row whose question or text is null or blank has null in all four columns.
 
     Raises:
         UserError: narwhals is missing, it is no DataFrame, it lacks a column or has one of the new names, or texts
@@ -48,8 +48,9 @@ def answer_frame(
     table = _table(frame)
     _check_columns(table.columns, question, context)
     missing = [[*table[name].is_null()] for name in (question, context)]
-    whole = [number for number, row in enumerate(zip(*missing, strict=True)) if not any(row)]
-    texts = zip(table[question].to_list(), table[context].to_list(), strict=True)
+    texts = list(zip(table[question].to_list(), table[context].to_list(), strict=True))
+    blank = [any(isinstance(text, str) and not text.strip() for text in row) for row in texts]
+    whole = [number for number, row in enumerate(zip(*missing, blank, strict=True)) if not any(row)]
     examples = [Example(f"row {number}", *row, labeled=False) for number, row in enumerate(texts)]
     reader = reader or Reader.load()
     read = reader.read([examples[number] for number in whole], **refusing)

@@ -31,7 +31,9 @@ class Questions(Pipeline):  # type: ignore[misc]
         if isinstance(questions, str) or isinstance(contexts, str) or len(questions) != len(contexts):
             raise UserError("contexts", "are not one for each question", "Give two lists of the same length.")
         asked = [
-            number for number, pair in enumerate(zip(questions, contexts, strict=True)) if all(map(str.strip, pair))
+            number
+            for number, pair in enumerate(zip(questions, contexts, strict=True))
+            if all(text and text.strip() for text in pair)
         ]
         found = self.reader.answer_batch([(questions[number], contexts[number]) for number in asked])
         answers = dict(zip(asked, found, strict=True))
