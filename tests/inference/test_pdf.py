@@ -1,5 +1,7 @@
 """A PDF's letters, words and forms are put together as a person sees them."""
 
+from itertools import pairwise
+
 import pytest
 
 pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
@@ -86,7 +88,7 @@ def test_words_that_a_line_divides_are_whole(lines, expected):
     [
         ((["la coope-"], ["ración, que sigue"]), "la cooperación,\n\nque sigue"),
         ((["LA COOPE-"], ["RACIÓN SIGUE"]), "LA COOPERACIÓN\n\nSIGUE"),
-        ((["la coope-", "12"], ["ración sigue.", "13"]), "la cooperación\n12\n\nsigue.\n13"),
+        ((["la coope-", "12"], ["ración sigue.", "13"]), "la cooperación\n\n12\n\nsigue.\n\n13"),
         ((["la covid-", "19"], ["en el mundo"]), "la covid-19\n\nen el mundo"),
         ((["de Castilla-"], ["La Mancha"]), "de Castilla-\n\nLa Mancha"),
         ((["uno -"], ["dos"]), "uno -\n\ndos"),
@@ -102,6 +104,71 @@ def test_words_that_a_page_divides_are_whole_and_on_the_first(pages, expected):
         assert document.page(document.text.index("sigue")) == 2
 
 
+# Words that end each page within a word, and what goes on on the next one.
+BODIES = ("La dirige Carmen Le-", "desma. El archivo es de Tomás Quiro-", "ga.")
+
+
+@pytest.mark.parametrize(
+    ("head", "foot"),
+    [
+        ([], ["Página {n} de 3"]),
+        ([], ["página {n}"]),
+        ([], ["Calle Mayor, 3", "{n}/3"]),
+        ([], ["iv"]),
+        (["Memoria anual 2009"], ["{n}"]),
+        (["memoria anual"], []),
+        (["{n} memoria anual"], []),
+        (["Ayuntamiento", "de Alcalá"], ["- {n} -"]),
+    ],
+)
+def test_heads_and_feet_do_not_stand_in_words(head, foot):
+    def paged(bodies):
+        return [[line.format(n=n) for line in [*head, *body, *foot]] for n, body in enumerate(bodies, 1)]
+
+    document = parsed(pdf(*paged([body] for body in BODIES)))
+    whole = [["La dirige Carmen Ledesma."], ["El archivo es de Tomás Quiroga."], []]
+    starts = [*document.pages, len(document.text)]
+    pages = [document.text[start:end] for start, end in pairwise(starts)]
+    assert [page.split() for page in pages] == [" ".join(lines).split() for lines in paged(whole)]
+    assert all(set(body) <= set(page.split("\n")) for page, body in zip(pages, whole, strict=True))
+
+
+def test_left_and_right_pages_have_heads_of_their_own():
+    pages = [["El reino", BODIES[0]], ["una historia", BODIES[1]], ["El reino", "ga. Vi-"], ["una historia", "vió."]]
+    text = read(pdf(*pages))
+    assert text == (
+        "El reino\n\nLa dirige Carmen Ledesma.\n\nuna historia\n\nEl archivo es de Tomás Quiroga.\n\nEl reino\n\nVivió."
+        "\n\nuna historia"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        ((["va Carmen Le-", "Capítulo uno"], ["desma."]), "va Carmen Le-\nCapítulo uno\n\ndesma."),
+        ((["va Carmen Le-"], ["Capítulo dos", "desma."]), "va Carmen Le-\n\nCapítulo dos desma."),
+        ((["va Carmen Le-"], b"0 0 99 99 re f", ["desma."]), "va Carmen Le-\n\n\n\ndesma."),
+    ],
+)
+def test_what_cannot_be_joined_safely_is_not(pages, expected):
+    assert read(pdf(*pages)) == expected
+
+
+def test_copies_of_one_text_are_read_as_text():
+    copy = [
+        "Solicitud de",
+        "ayuda para la coope-",
+        "ración con",
+        "el pueblo de",
+        "Alcalá, que",
+        "se pide en",
+        "la sede.",
+    ]
+    whole = "Solicitud de ayuda para la cooperación con el pueblo de\nAlcalá, que se pide en la sede."
+    assert read(pdf(copy, copy)) == f"{whole}\n\n{whole}"
+
+
+# ---------------------------------------------------------------------------------------------------- forms
 def test_the_values_of_a_form_are_read_after_their_names():
     form = pdf_form(
         "Solicitud",

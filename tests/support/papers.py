@@ -29,18 +29,23 @@ def pdf_stream(content: bytes, entries: bytes = b"") -> bytes:
     return b"<< /Length %d %s >>\nstream\n%s\nendstream" % (len(content), entries, content)
 
 
-def pdf(*pages: Sequence[str], trailer: bytes = b"") -> bytes:
-    """A PDF with the given lines on each page, in Helvetica."""
+def pdf(*pages: Sequence[str] | bytes, trailer: bytes = b"") -> bytes:
+    """A PDF with the given lines on each page, in Helvetica; bytes are a content stream as it stands."""
     objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", _FONT]
     kids = list[int]()
-    for lines in pages:
-        shown = b" ".join(b"(%s) Tj T*" % _escaped(line) for line in lines)
-        objects.append(pdf_stream(b"BT /F1 12 Tf 14 TL 50 780 Td %s ET" % shown))
+    for page in pages:
+        objects.append(pdf_stream(page if isinstance(page, bytes) else pdf_lines(page)))
         objects.append(page_object(contents=len(objects)))
         kids.append(len(objects))
     listed = " ".join(f"{kid} 0 R" for kid in kids).encode()
     objects[1] = b"<< /Type /Pages /Count %d /Kids [%s] >>" % (len(kids), listed)
     return pdf_objects(objects, trailer=trailer)
+
+
+def pdf_lines(lines: Sequence[str]) -> bytes:
+    """A content stream with the given lines, in Helvetica."""
+    shown = b" ".join(b"(%s) Tj T*" % _escaped(line) for line in lines)
+    return b"BT /F1 12 Tf 14 TL 50 780 Td %s ET" % shown
 
 
 _FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"

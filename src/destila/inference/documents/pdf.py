@@ -1,8 +1,8 @@
 """From the bytes of a PDF to its text, page by page.
 
 Mental model: a PDF knows glyphs and lines, no words and paragraphs. PDFium finds the lines; here accents that are
-glyphs of their own meet their letters, words that a line or a page divides are put together, and lines that go on in
-small letters are one sentence. What was filled into a page (the fields of a form, text typed over it) follows the page.
+glyphs of their own meet their letters; `pdf_pages` puts words together that a line or a page divides. What was filled
+into a page (the fields of a form, text typed over it) follows the page.
 """
 
 import ctypes
@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from destila.inference.documents.document import Unreadable
+from destila.inference.documents.pdf_pages import whole_pages
 from destila.inference.documents.tidy import tidy
 
 # In points: the words that a careless program set over the edge of the page are read, too.
 EVERYWHERE = {"left": -1e6, "bottom": -1e6, "right": 1e6, "top": 1e6}
 PASSWORD = 4  # PDFium's FPDF_ERR_PASSWORD
-LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 XFA_NOTE = "holds a dynamic XFA form, whose values were not read"
 
 # Glyphs of accents that some programs, TeX among them, set beside the letter that is to bear them.
@@ -26,17 +26,6 @@ BEARERS = {"´": "aeiouı", "˜": "nao", "¨": "ueiaoı", "ˆ": "aeiouı", "`": 
 DOTLESS = "ı"
 POSSESSIVE = re.compile(r"´s(?![^\W\d_])")  # of Levi´s; or the end of país, set as pai´s
 ACCENT = re.compile(f"[{''.join(ACCENTS)}]")
-
-# Where a line or a page ends within a word: a small letter goes on, or capitals do that can be a syllable.
-SMALL, CAPITAL = "a-zà-öø-ÿ", "A-ZÀ-ÖØ-Þ"
-SYLLABLE = f"(?=[{CAPITAL}]*[AEIOUÁÉÍÓÚÜ])[{CAPITAL}]{{2,}}(?![{SMALL}])"
-DIVIDED = re.compile(
-    rf"(?<=[^\W\d_])(?:\ufffe|[-\u2010]\n)(?=[{SMALL}])|(?<=[{CAPITAL}][AEIOUÁÉÍÓÚÜ])(?:\ufffe|[-\u2010]\n)(?={SYLLABLE})"
-    rf"|(?<=[AEIOUÁÉÍÓÚÜ][{CAPITAL}])(?:\ufffe|[-\u2010]\n)(?={SYLLABLE})"
-)
-CUT_BY_PAGE = re.compile(r"(?<=[^\W\d_])[-\u2010](\n?[-–— ]*(\d{1,4})[-–— ]*)?\Z")
-PAGE_NUMBER = re.compile(r"(?:^|[\n-])[-–— ]*(\d{1,4})[-–— ]*\Z")
-WORD_REST = re.compile(rf"([{SMALL}][^\W\d_]*|{SYLLABLE})([^\w\s]*)\s*")
 
 
 def pdf_parser() -> Callable[[bytes, int], tuple[str, list[int], str]]:
@@ -47,7 +36,7 @@ def pdf_parser() -> Callable[[bytes, int], tuple[str, list[int], str]]:
         try:
             document = pypdfium2.PdfDocument(content)
             note = _open_form(document)
-            pages = _joined([_page(page, document.formenv) for page in document])
+            pages = _read(document)
         except pypdfium2.PdfiumError as error:
             if error.err_code == PASSWORD:
                 raise Unreadable("encrypted", "is protected by a password") from None
@@ -62,38 +51,14 @@ def pdf_parser() -> Callable[[bytes, int], tuple[str, list[int], str]]:
     return parse
 
 
-def _joined(pages: list[str]) -> list[str]:
-    """The pages, with the words that they divide on the first of the two."""
-    for place in range(len(pages) - 1):
-        cut, rest = _cut(pages[place], pages[place + 1]), WORD_REST.match(pages[place + 1])
-        if cut and rest and rest[1].isupper() == pages[place][: cut.start()][-2:].isupper():
-            below = "\n" * (cut[1] is not None) + (cut[1] or "").strip()
-            pages[place] = pages[place][: cut.start()] + rest[1] + rest[2] + below
-            pages[place + 1] = pages[place + 1][rest.end() :]
-    return pages
-
-
-def _cut(page: str, following: str) -> re.Match[str] | None:
-    """Where a page ends within a word, its number apart: a number is that of the page if the next page has the next."""
-    cut = CUT_BY_PAGE.search(page)
-    if cut is None or cut[2] is None:
-        return cut
-    number = PAGE_NUMBER.search(following)
-    return cut if number and int(number[1]) == int(cut[2]) + 1 else None
-
-
-def _page(page: Any, form: Any) -> str:
-    text = _mended(page.get_textpage().get_text_bounded(**EVERYWHERE))
-    filled = "\n".join(dict.fromkeys(filter(None, map(tidy, _filled_in(page, form)))))
-    return f"{text}\n\n{filled}".strip()
-
-
-def _mended(text: str) -> str:
-    """A page with letters, words and paragraphs put together."""
-    text = text.replace("\r\n", "\n").replace("\x02", "\ufffe").replace("\xad\n", "\ufffe")
-    text = DIVIDED.sub("", tidy_accents(text)).replace("\ufffe", "-")
-    # A line that goes on in small letters is one sentence with the one before.
-    return re.sub(rf"\n(?=[{SMALL}])", " ", tidy(text.translate(LIGATURES)))
+def _read(document: Any) -> list[str]:
+    """The text of each page."""
+    texts, filled = list[str](), list[str]()
+    for page in document:
+        texts.append(tidy_accents(page.get_textpage().get_text_bounded(**EVERYWHERE)))
+        filled.append("\n".join(dict.fromkeys(filter(None, map(tidy, _filled_in(page, document.formenv))))))
+    pages = zip(whole_pages(texts), filled, strict=True)
+    return [f"{text}\n\n{values}".strip() for text, values in pages]
 
 
 # ---------------------------------------------------------------------------------------------------- accents
