@@ -8,7 +8,7 @@ pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
 
 from destila.inference.documents.document import Document
 from destila.inference.documents.pdf import XFA_NOTE, pdf_parser, tidy_accents
-from papers import pdf, pdf_form, pdf_page_of
+from papers import pdf, pdf_form, pdf_lines, pdf_page_of, pdf_stream
 
 # As TeX's first fonts have them: an accent is a glyph of its own, and the i that bears one has no dot.
 TEX = (
@@ -166,6 +166,37 @@ def test_copies_of_one_text_are_read_as_text():
     ]
     whole = "Solicitud de ayuda para la cooperación con el pueblo de\nAlcalá, que se pide en la sede."
     assert read(pdf(copy, copy)) == f"{whole}\n\n{whole}"
+
+
+# ---------------------------------------------------------------------------------------------------- turned pages
+LINES = ("La biblioteca abrió en 1987.", "La dirige desde el año 2009 doña", "Carmen Ledesma, que fue pro-", "fesora.")
+UPRIGHT = "La biblioteca abrió en 1987.\nLa dirige desde el año 2009 doña\nCarmen Ledesma, que fue profesora."
+# In PDF's order of a matrix: how text runs up, upside down and down.
+WAYS = {0: b"1 0 0 1 0 0", 90: b"0 1 -1 0 842 0", 180: b"-1 0 0 -1 595 842", 270: b"0 -1 1 0 0 595"}
+
+
+@pytest.mark.parametrize("page", WAYS)
+@pytest.mark.parametrize("way", WAYS)
+def test_text_is_read_whatever_way_it_and_its_page_are_turned(way, page):
+    content = b"q %s cm %s Q" % (WAYS[way], pdf_lines(LINES))
+    assert read(pdf_page_of(content, annotations=b"/Rotate %d" % page)) == UPRIGHT
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_text_of_two_ways_is_read_both_ways(way):
+    content = b"BT /F1 12 Tf 50 20 Td (Arriba.) Tj ET q %s cm %s Q" % (WAYS[way], pdf_lines(LINES))
+    assert read(pdf_page_of(content)) == f"Arriba.\n{UPRIGHT}"
+
+
+@pytest.mark.parametrize("inner", WAYS)
+@pytest.mark.parametrize("outer", WAYS)
+def test_text_in_a_form_of_the_page_is_turned_once(outer, inner):
+    form = pdf_stream(
+        b"q %s cm %s Q" % (WAYS[inner], pdf_lines(LINES)),
+        b"/Type /XObject /Subtype /Form /BBox [-999 -999 999 999] /Resources << /Font << /F1 3 0 R >> >>",
+    )
+    content = b"q %s cm /X1 Do Q" % WAYS[outer]
+    assert read(pdf_page_of(content, resources=b"/XObject << /X1 6 0 R >>", more=[form])) == UPRIGHT
 
 
 # ---------------------------------------------------------------------------------------------------- forms

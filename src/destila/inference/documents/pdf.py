@@ -1,8 +1,8 @@
 """From the bytes of a PDF to its text, page by page.
 
-Mental model: a PDF knows glyphs and lines, no words and paragraphs. PDFium finds the lines; here accents that are
-glyphs of their own meet their letters; `pdf_pages` puts words together that a line or a page divides. What was filled
-into a page (the fields of a form, text typed over it) follows the page.
+Mental model: a PDF knows glyphs and lines, no words and paragraphs. PDFium finds the lines once the text is upright
+(`pdf_objects`); here accents that are glyphs of their own meet their letters; `pdf_pages` puts words together that a
+line or a page divides. What was filled into a page (the fields of a form, text typed over it) follows the page.
 """
 
 import ctypes
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from destila.inference.documents.document import Unreadable
+from destila.inference.documents.pdf_objects import set_upright
 from destila.inference.documents.pdf_pages import whole_pages
 from destila.inference.documents.tidy import tidy
 
@@ -55,6 +56,7 @@ def _read(document: Any) -> list[str]:
     """The text of each page."""
     texts, filled = list[str](), list[str]()
     for page in document:
+        set_upright(page)
         texts.append(tidy_accents(page.get_textpage().get_text_bounded(**EVERYWHERE)))
         filled.append("\n".join(dict.fromkeys(filter(None, map(tidy, _filled_in(page, document.formenv))))))
     pages = zip(whole_pages(texts), filled, strict=True)
