@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("pypdfium2", reason="the extra documents is not installed")
 
+from destila.core.language import say, speak
 from destila.inference.documents.document import Document
 from destila.inference.documents.pdf import XFA_NOTE, pdf_parser, tidy_accents
 from papers import pdf, pdf_form, pdf_lines, pdf_page_of, pdf_stream
@@ -197,6 +198,39 @@ def test_text_in_a_form_of_the_page_is_turned_once(outer, inner):
     )
     content = b"q %s cm /X1 Do Q" % WAYS[outer]
     assert read(pdf_page_of(content, resources=b"/XObject << /X1 6 0 R >>", more=[form])) == UPRIGHT
+
+
+# ---------------------------------------------------------------------------------------------------- pictures
+PICTURE = b"q 99 0 0 99 50 50 cm BI /W 1 /H 1 /CS /G /BPC 8 ID x EI Q"
+
+
+@pytest.mark.parametrize(
+    ("pages", "note"),
+    [
+        ((["uno"], PICTURE), "page 2 holds only pictures and was not read: "),
+        ((["uno"], PICTURE, PICTURE, PICTURE), "pages 2-4 hold only pictures and were not read: "),
+        ((PICTURE, b"9 9 99 99 re f", ["tres"], PICTURE), "pages 1-2, 4 hold only pictures and were not read: "),
+        ((["uno"], [], b"", [" "]), ""),  # nothing is on them
+        ((["uno"], b"%s BT /F1 12 Tf 50 780 Td (pie) Tj ET" % PICTURE), ""),
+    ],
+)
+def test_pages_of_pictures_are_told(pages, note):
+    document = parsed(pdf(*pages))
+    assert document.note == (note and f"{note}run the file through OCR (ocrmypdf --skip-text)")
+    assert len(document.pages) == len(pages)
+
+
+def test_a_note_on_many_pages_is_short_and_said_in_spanish():
+    pages = [page for _ in range(12) for page in (["uno"], PICTURE)]
+    note = parsed(pdf(*pages)).note
+    assert note.startswith("pages 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, ... hold only pictures")
+    speak("es")
+    try:
+        assert say(note).startswith("las páginas 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, ... solo contienen imágenes")
+        assert say(f"{XFA_NOTE}; {note}").endswith(f"; {say(note)}")
+        assert say(XFA_NOTE) != XFA_NOTE
+    finally:
+        speak("en")
 
 
 # ---------------------------------------------------------------------------------------------------- forms

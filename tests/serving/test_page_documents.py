@@ -81,6 +81,12 @@ def test_a_form_that_is_not_read_is_told(visit):
     alert(page, "b.pdf: los valores de su formulario no se han leído.")
 
 
+def test_pages_of_pictures_are_told(visit):
+    page = visit()
+    choose(page, "a.pdf", pdf(["uno"], b"9 9 99 99 re f", b"9 9 99 99 re f"))
+    alert(page, "a.pdf: hay páginas que solo contienen imágenes y no se han leído (2-3).")
+
+
 def test_a_word_document_may_be_dropped_on_a_phone(visit):
     page, content = visit(size=PHONE), word_paragraphs("Uno año.", "Dos 😀.")
     page.evaluate(

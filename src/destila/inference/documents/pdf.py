@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from destila.inference.documents.document import Unreadable
-from destila.inference.documents.pdf_objects import set_upright
+from destila.inference.documents.pdf_objects import holds_pictures, set_upright
 from destila.inference.documents.pdf_pages import whole_pages
 from destila.inference.documents.tidy import tidy
 
@@ -20,6 +20,7 @@ from destila.inference.documents.tidy import tidy
 EVERYWHERE = {"left": -1e6, "bottom": -1e6, "right": 1e6, "top": 1e6}
 PASSWORD = 4  # PDFium's FPDF_ERR_PASSWORD
 XFA_NOTE = "holds a dynamic XFA form, whose values were not read"
+MOST_RUNS = 10  # of pages without text that a note names
 
 # Glyphs of accents that some programs, TeX among them, set beside the letter that is to bear them.
 ACCENTS = {"´": "\u0301", "˜": "\u0303", "¨": "\u0308", "ˆ": "\u0302", "`": "\u0300", "¸": "\u0327"}
@@ -36,31 +37,49 @@ def pdf_parser() -> Callable[[bytes, int], tuple[str, list[int], str]]:
     def parse(content: bytes, memory: int) -> tuple[str, list[int], str]:
         try:
             document = pypdfium2.PdfDocument(content)
-            note = _open_form(document)
-            pages = _read(document)
+            notes = _open_form(document)
+            pages, unread = _read(document)
         except pypdfium2.PdfiumError as error:
             if error.err_code == PASSWORD:
                 raise Unreadable("encrypted", "is protected by a password") from None
             raise Unreadable("broken", f"is a damaged PDF ({str(error).rstrip('.')})") from None
         if not any(pages):
-            return "", [], note
+            return "", [], ""
+        if unread:
+            notes.append(_pictures_note(unread))
         starts = [0]
         for page in pages[:-1]:
             starts.append(starts[-1] + len(page) + 2)
-        return "\n\n".join(pages), starts, note
+        return "\n\n".join(pages), starts, "; ".join(notes)
 
     return parse
 
 
-def _read(document: Any) -> list[str]:
-    """The text of each page."""
-    texts, filled = list[str](), list[str]()
-    for page in document:
+def _read(document: Any) -> tuple[list[str], list[int]]:
+    """The text of each page, and the numbers of the pages that hold only pictures."""
+    texts, filled, unread = list[str](), list[str](), list[int]()
+    for number, page in enumerate(document, 1):
         set_upright(page)
         texts.append(tidy_accents(page.get_textpage().get_text_bounded(**EVERYWHERE)))
         filled.append("\n".join(dict.fromkeys(filter(None, map(tidy, _filled_in(page, document.formenv))))))
+        if not (texts[-1].strip() or filled[-1]) and holds_pictures(page):
+            unread.append(number)
     pages = zip(whole_pages(texts), filled, strict=True)
-    return [f"{text}\n\n{values}".strip() for text, values in pages]
+    return [f"{text}\n\n{values}".strip() for text, values in pages], unread
+
+
+def _pictures_note(unread: list[int]) -> str:
+    """Which pages were not read, in runs: 2-4, 7."""
+    runs = list[list[int]]()
+    for number in unread:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    if len(unread) == 1:
+        return f"page {unread[0]} holds only pictures and was not read: run the file through OCR (ocrmypdf --skip-text)"
+    names = ", ".join("-".join(map(str, run)) for run in runs[:MOST_RUNS]) + ", ..." * (len(runs) > MOST_RUNS)
+    return f"pages {names} hold only pictures and were not read: run the file through OCR (ocrmypdf --skip-text)"
 
 
 # ---------------------------------------------------------------------------------------------------- accents
@@ -103,14 +122,16 @@ def _composed(text: str, place: int, step: int) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- forms
-def _open_form(document: Any) -> str:
+def _open_form(document: Any) -> list[str]:
     """Make the values of a form readable; a note if they are not."""
     import pypdfium2.raw as pdfium
 
+    notes = list[str]()
     if document.get_formtype() == pdfium.FORMTYPE_XFA_FULL:  # one that is laid out by a program in it
-        return XFA_NOTE
-    document.init_forms()
-    return ""
+        notes.append(XFA_NOTE)
+    else:
+        document.init_forms()
+    return notes
 
 
 def _filled_in(page: Any, form: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What is drawn on a page of a PDF: text that stands sideways is set upright.
+"""What is drawn on a page of a PDF: text that stands sideways is set upright, and pictures are told from nothing.
 
 PDFium finds the lines of upright text only: it glues those of any other, or gives them from the last to the first.
 """
@@ -26,6 +26,11 @@ def set_upright(page: Any) -> None:
             pdfium.FPDFPageObj_Transform(item, *TURNS[way], 0, -APART * way)
 
 
+def holds_pictures(page: Any) -> bool:
+    """Whether anything but text is drawn on a page: pictures, or letters as outlines."""
+    return any(map(_is_drawn, _objects(page)))
+
+
 def _objects(page: Any) -> Iterator[Any]:
     import pypdfium2.raw as pdfium
 
@@ -38,6 +43,15 @@ def _parts(form: Any) -> Iterator[Any]:
 
     for number in range(pdfium.FPDFFormObj_CountObjects(form)):
         yield pdfium.FPDFFormObj_GetObject(form, number)
+
+
+def _is_drawn(item: Any, depth: int = 0) -> bool:
+    import pypdfium2.raw as pdfium
+
+    kind = pdfium.FPDFPageObj_GetType(item)
+    if kind == pdfium.FPDF_PAGEOBJ_FORM:
+        return depth < DEEPEST and any(_is_drawn(part, depth + 1) for part in _parts(item))
+    return bool(kind != pdfium.FPDF_PAGEOBJ_TEXT)
 
 
 def _directions(item: Any, depth: int = 0) -> Iterator[tuple[float, float]]:

@@ -138,7 +138,8 @@ async function openDocument(file, show) {
     const { text, pages, note } = await state.reader.read(file, mine.signal);
     if (mine.signal.aborted) return; // another text was opened or written meanwhile
     show(text, file.name, pages);
-    if (note) setAlert("fileForm", { name: file.name });
+    const pictures = /pages? (.+) holds? only pictures/.exec(note ?? "");
+    if (note) setAlert(pictures ? "filePictures" : "fileForm", { name: file.name, pages: pictures?.[1] });
     $("question").focus();
     return true;
   } catch (error) {
