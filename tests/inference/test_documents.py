@@ -156,6 +156,7 @@ def test_what_cannot_be_read_is_told_with_its_name(name, content, code, problem)
         parse_document(name, content, SMALL)
     assert (caught.value.where, caught.value.code) == (name, code)
     assert caught.value.remedy
+    assert ("OCR" in caught.value.remedy) == (code == "no_text" and content.startswith((b"%PDF", b"PK")))
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def parse_apart(name: str, content: bytes, kind: Kind, limits: DocumentSettings)
     try:
         answer = json.loads(output)
         if "problem" in answer:
+            if answer["code"] == "no_text" and kind == "html":  # no pictures of a text, either
+                raise DocumentError(name, answer["problem"], "Give a file with one.", code="no_text")
             raise _error(name, answer["code"], answer["problem"])
         return Document(answer["text"], tuple(answer["pages"]), answer["note"])
     except (ValueError, KeyError, TypeError):  # the child died before, or while, it spoke
