@@ -11,6 +11,7 @@ from destila.config.fields import (
     CountOrZero,
     NonNegative,
     Positive,
+    Seed,
     Share,
     ThresholdCriterion,
     positional,
@@ -68,7 +69,7 @@ class EvaluateSettings(RunTimeSettings):
     """Put the fitted threshold into the model's destila.json."""
     window_length: CountOrZero = 0
     """Tokens of one model input; 0: as the model's destila.json says, else 384."""
-    seed: CountOrZero = 1
+    seed: Seed = 1
     """Seed of the bootstrap."""
     resamples: Annotated[int, Ge(100)] = 2000
     """Resamples of the bootstrap."""
@@ -196,7 +197,7 @@ class VariationSettings:
     """Share of the contexts in small letters or without accents."""
     opening: Share = 0.5
     """Share of the contexts that are cut to open with the answer, where it opens one of their sentences."""
-    seed: CountOrZero = 1
+    seed: Seed = 1
     """Of everything that is drawn."""
 
 

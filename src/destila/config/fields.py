@@ -12,6 +12,7 @@ Fraction = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 Count = Annotated[int, Ge(1)]
 CountOrZero = Annotated[int, Ge(0)]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]  # a step's own seed is a product of it and must fit 64 bits
 Precision = Literal["fp32", "bf16", "fp16"]
 ThresholdCriterion = Literal["f1", "equal-errors"]
 

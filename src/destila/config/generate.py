@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge
 
 from destila.config.documents import DocumentSettings
-from destila.config.fields import Count, CountOrZero, NonNegative, Positive, Share, positional, settings
+from destila.config.fields import Count, CountOrZero, NonNegative, Positive, Seed, Share, positional, settings
 
 
 @settings
@@ -73,7 +73,7 @@ class GenerationSettings:
     """What reading one file may cost."""
     cache: str | None = None
     """Directory of the cache of texts and replies; none: $DESTILA_CACHE, else ~/.cache/destila."""
-    seed: CountOrZero = 1
+    seed: Seed = 1
     """Of everything that is drawn."""
 
 

@@ -3,7 +3,7 @@
 from dataclasses import field
 
 from destila.config.answer import RunTimeSettings
-from destila.config.fields import CountOrZero, NonNegative, Share, positional, settings, strings
+from destila.config.fields import CountOrZero, NonNegative, Seed, Share, positional, settings, strings
 
 
 @settings
@@ -22,7 +22,7 @@ class CalibrateSettings(RunTimeSettings):
     """Largest share of answers that are wrong; several give a promise each."""
     write: bool = False
     """Put the calibration and its promises into the model's destila.json."""
-    seed: CountOrZero = 1
+    seed: Seed = 1
     """Of how articles are dealt to the parts that test each other, and of the other paragraphs."""
     json: bool = False
     """Print the result as JSON, and nothing else on standard output."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from destila.config.fields import Count, CountOrZero, NonNegative, positional, settings, strings
+from destila.config.fields import Count, CountOrZero, NonNegative, Seed, positional, settings, strings
 
 
 @settings
@@ -43,7 +43,7 @@ class ReportSettings:
     """Windows that the layers of teacher and student are compared on; 0: do not compare them."""
     watts: NonNegative = 0.0
     """Power drawn while training, for the estimate of energy; 0: assumed from the device."""
-    seed: CountOrZero = 1
+    seed: Seed = 1
     """Seed of the bootstrap."""
     resamples: Annotated[int, Ge(100)] = 2000
     """Resamples of the bootstrap."""

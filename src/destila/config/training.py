@@ -12,6 +12,7 @@ from destila.config.fields import (
     NonNegative,
     Positive,
     Precision,
+    Seed,
     Share,
     settings,
     strings,
@@ -141,7 +142,7 @@ class TrainingSettings:
     """Steps between lines of metrics.jsonl."""
     keep_best: bool = True
     """Keep the weights of the best evaluation on dev; false: those of the last step."""
-    seed: CountOrZero = 1
+    seed: Seed = 1
     """Seed of initial weights, order of the data and dropout."""
 
 
