@@ -120,6 +120,8 @@ def test_progress_is_told_to_whoever_asks(place: Path, caplog: pytest.LogCapture
         (lambda: destila.finetune(training={"epochs": -1}), r"training\.epochs = -1"),
         (lambda: destila.finetune(3), "settings: are int"),  # type: ignore[arg-type]
         (lambda: destila.evaluate(), "--data: is required"),
+        (lambda: destila.evaluate([], "data/nativa/dev.json"), "models: is an empty list"),
+        (lambda: destila.benchmark([]), "models: is an empty list"),
         (lambda: destila.certify(), "--data: is required"),
         (lambda: destila.export("a", ""), "--output: is required"),
         (lambda: destila.benchmark(lengths=[0]), r"lengths"),

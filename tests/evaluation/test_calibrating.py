@@ -11,6 +11,7 @@ from destila.core.calibration import Calibration, Promise
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
 from destila.core.records import Answer, Example, Prediction
+from destila.data.squad import save
 from destila.evaluation.calibrating import calibrate, fit
 from destila.inference.places import SHIPPED
 from destila.inference.ranking import Piece, answers_from
@@ -84,6 +85,12 @@ def test_data_that_teach_nothing_are_refused() -> None:
     right = [example for example in examples if example.answers[0] == Answer.at(TEXTS[0], 3, 9, 0.5)]
     with pytest.raises(UserError, match="have no wrong answers"):
         fit(right, predictions)
+
+
+def test_data_without_labels_are_refused_with_their_file(tmp_path: Path) -> None:
+    save([Example("1", "¿Qué?", TEXTS[0], labeled=False)], tmp_path / "unlabeled.json")
+    with pytest.raises(UserError, match=r"unlabeled\.json: holds no labeled example"):
+        calibrate(data=tmp_path / "unlabeled.json")
 
 
 def test_what_is_written_is_read_and_everything_else_stays(calibrated: Path, tmp_path: Path) -> None:

@@ -169,6 +169,12 @@ def load_gold(names: Sequence[str], *, repair: bool = False, limit: int = 0) -> 
     return _together(names, "repaired" if repair else "published", limit)
 
 
+def require_labeled(examples: Sequence[Example], where: str) -> None:
+    """Refuse examples of which none can be scored; `where` names them."""
+    if not any(example.labeled for example in examples):
+        raise UserError(where, "holds no labeled example", "Give data with gold answers.")
+
+
 def _together(names: Sequence[str], gold: Gold, limit: int) -> list[Example]:
     examples = [example for found in load_by_name(names, gold=gold).values() for example in found]
     return examples[:limit] if limit else examples

@@ -25,7 +25,7 @@ from destila.core.metadata import ModelMetadata
 from destila.core.progress import Listener, listening
 from destila.core.records import Example, Prediction
 from destila.data.negatives import paired
-from destila.data.sources import load_gold
+from destila.data.sources import load_gold, require_labeled
 from destila.evaluation.calibration import Reliability, judge_spans, reliability
 from destila.evaluation.metrics import Scores
 from destila.evaluation.promise import promise, smallest_error
@@ -90,8 +90,8 @@ def calibrate(
         changes: settings that differ, such as max_error=[0.1] or write=True.
 
     Raises:
-        UserError: data of a single article, or without both right and wrong answers; a model or a file that cannot be
-            read, or not be written.
+        UserError: data without labels, of a single article, or without both right and wrong answers; a model or a file
+            that cannot be read, or not be written.
     """
     chosen = settings_of(CalibrateSettings, settings, changes)
     asked: Any = chosen.model if model is None else model
@@ -101,6 +101,8 @@ def calibrate(
         given = [item for item in items if isinstance(item, Example)]
         names = [str(item) for item in items if not isinstance(item, Example)]
         examples = [one for one in given + (load_gold(names) if names else []) if one.labeled]
+        name = ", ".join(names) or f"{len(given)} examples"
+        require_labeled(examples, name)
         elsewhere = paired(examples, paragraphs=chosen.off_topic, seed=chosen.seed, labeled=True)
         reader = asked if isinstance(asked, Reader) else _reader(chosen, asked)
         predictions = reader.predict([*examples, *elsewhere])
@@ -110,7 +112,7 @@ def calibrate(
             max_errors=chosen.max_error,
             seed=chosen.seed,
             model=reader.name,
-            data=", ".join(names) or f"{len(given)} examples",
+            data=name,
         )
         if chosen.write:
             directory = Path(str(asked))

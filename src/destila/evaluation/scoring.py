@@ -16,7 +16,7 @@ from destila.core.outputs import check_file
 from destila.core.progress import Listener, listening
 from destila.core.records import Example, Report
 from destila.core.runs import is_special, write_json
-from destila.data.sources import load_gold
+from destila.data.sources import load_gold, require_labeled
 from destila.evaluation.evaluate import compare_all, evaluate_reader, evaluate_texts
 from destila.evaluation.predictions import Texts, answer_texts, numbered, read_predictions
 from destila.evaluation.threshold import write_threshold
@@ -66,7 +66,9 @@ def evaluate(
         UserError: contradictory settings, data without labels, or a model or a file that cannot be read.
     """
     chosen = settings_of(EvaluateSettings, settings, changes)
-    asked: list[Any] = _listed(models) or list(chosen.model)
+    asked: list[Any] = list(chosen.model) if models is None else _listed(models)
+    if models is not None and not asked:
+        raise UserError("models", "is an empty list", "Name a model, or give None for the bundled one.")
     items: list[Any] = _listed(data) or list(chosen.data)
     _check(chosen, asked, items)
     given = [item for item in items if isinstance(item, Example)]
@@ -74,8 +76,7 @@ def evaluate(
     with listening(progress):
         examples = given + (load_gold(names, repair=chosen.repair) if names else [])
         name = ", ".join(names) or f"{len(given)} examples"
-        if not any(example.labeled for example in examples):
-            raise UserError(name, "holds no labeled example", "Give data with gold answers.")
+        require_labeled(examples, name)
         options: dict[str, Any] = {"data": name, "seed": chosen.seed, "resamples": chosen.resamples}
         options["details"] = {"repaired": chosen.repair and bool(names)}
         if chosen.from_predictions:

@@ -13,6 +13,7 @@ import numpy as np
 from destila.config import BenchSettings
 from destila.config.loader import settings_of
 from destila.core.cpus import thread_count
+from destila.core.errors import UserError
 from destila.core.language import say, say_name
 from destila.core.progress import Listener, Progress, listening
 from destila.core.runs import command_line, environment
@@ -57,9 +58,11 @@ def benchmark(
         changes: settings that differ, such as lengths=[192], backend="onnx" or threads=1.
 
     Raises:
-        UserError: a model cannot be loaded, or a length is longer than its windows.
+        UserError: an empty list, a model cannot be loaded, or a length is longer than its windows.
     """
     names = [models] if isinstance(models, (str, Path)) else list(models or ())
+    if models is not None and not names:
+        raise UserError("models", "is an empty list", "Name a model, or give None for the bundled one.")
     chosen = settings_of(BenchSettings, settings, ({"model": names} if names else {}) | changes)
     threads = thread_count(chosen.threads)
     wanted: Sequence[str | None] = chosen.model or [None]

@@ -25,7 +25,7 @@ from destila.core.metadata import ModelMetadata
 from destila.core.model_files import CONFIG_FILE, METADATA_FILE, TOKENIZER_FILE, WEIGHTS, find_files
 from destila.core.progress import Progress
 from destila.core.records import Example, Prediction
-from destila.data.sources import load_gold
+from destila.data.sources import load_gold, require_labeled
 from destila.evaluation import benchmark
 from destila.evaluation.evaluate import make_report, signature, table
 from destila.evaluation.metrics import score
@@ -78,6 +78,7 @@ def select(settings: BenchSettings) -> Selection:
     budget = Budget(settings.max_ms or math.inf, settings.max_mb or math.inf, settings.min_f1)
     found = variants(settings)
     examples = [example for example in load_gold(settings.data) if example.labeled]
+    require_labeled(examples, ", ".join(settings.data))
     examples = random.Random(1).sample(examples, min(len(examples), settings.max_examples or len(examples)))
     points, reports = _measured(found, budget, settings, examples)
     choice = choose(points, budget)

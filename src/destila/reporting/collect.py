@@ -23,7 +23,7 @@ from destila.core.errors import UserError
 from destila.core.records import Example, Missing, Prediction
 from destila.core.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, command_line, destila_version, environment
 from destila.data.licenses import describe_data
-from destila.data.sources import load_gold
+from destila.data.sources import load_gold, require_labeled
 from destila.evaluation import benchmark, breakdowns, calibration, errors, evaluate, metrics
 from destila.evaluation.predictions import answer_texts, read_raw, write_raw
 from destila.inference.places import SHIPPED, SHIPPED_NAME, name_of, place_of
@@ -66,8 +66,7 @@ def collect(settings: ReportSettings, directory: Path) -> Facts:
         locate(place_of(model))  # what is not there is said before anything is read
     data = _data_of(settings, subject)
     examples = load_gold(data, repair=settings.repair, limit=settings.max_examples)
-    if not any(example.labeled for example in examples):
-        raise UserError(", ".join(data), "holds no labeled example", "Give data with gold answers.")
+    require_labeled(examples, ", ".join(data))
     bench = _read_bench(settings.bench)
     labels = _labels(models)
     asked = [_ask(model, labels[model], examples, settings, directory) for model in models]

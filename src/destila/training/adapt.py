@@ -30,7 +30,7 @@ from destila.core.progress import Listener, listening
 from destila.core.records import Example
 from destila.core.runs import METRICS_FILE, RUN_FILE, SETTINGS_FILE, atomic_file, read_json, write_json
 from destila.data.generation.drafts import QuestionMaker
-from destila.data.sources import load_examples, load_gold, spread
+from destila.data.sources import load_examples, load_gold, require_labeled, spread
 from destila.data.squad import read, save
 from destila.inference.reader import Reader
 from destila.models.hub import locate
@@ -120,6 +120,7 @@ def adapt(
     chosen = _with_defaults(chosen)
     with listening(progress):
         general = load_gold(chosen.dev)
+        require_labeled(general, f"dev ({', '.join(chosen.dev)})")
         reviewed = _reviewed(chosen)
         run = Path(chosen.output)
         _open(run, chosen)

@@ -15,7 +15,7 @@ from destila.core.suggestions import nearest
 from destila.data.crop import cropped
 from destila.data.licenses import describe_data
 from destila.data.negatives import paired
-from destila.data.sources import load_by_name, load_gold
+from destila.data.sources import load_by_name, load_gold, require_labeled
 from destila.data.windows import Window, WindowBatches
 
 INPUTS_SEED = 1  # of further inputs: runs with other seeds share what the teachers said of them
@@ -45,8 +45,8 @@ def load_training_data(
         optional: there may be no training data, because other rows are trained on.
 
     Raises:
-        UserError: no training data is named, or it cannot be read or holds no labeled question; or a weight or a
-            language is for no file that is.
+        UserError: no training data is named, or it or dev cannot be read or holds no labeled question; or a weight or
+            a language is for no file that is.
     """
     data = settings.data
     if not data.train and not optional:
@@ -63,6 +63,8 @@ def load_training_data(
     labeled = [example for example in train_examples if example.labeled]
     if not labeled and not optional:
         raise UserError("data.train", "has no labeled question", "Give data with answers.")
+    if data.dev:
+        require_labeled(dev_examples, f"data.dev ({', '.join(data.dev)})")
     chosen = train_examples if unlabeled else labeled
     chosen = [*chosen, *paired(chosen, paragraphs=data.other_paragraphs, seed=INPUTS_SEED, labeled=True)]
     return TrainingData([cropped(example, data.crop) for example in chosen], dev_examples, file_of)
