@@ -27,6 +27,7 @@ from readers import change_config
 from tiny import TEXTS, example, tiny_examples
 
 ROOT = Path(__file__).parents[2]
+load_encoder = functools.partial(load_reader, random_head=True)
 SHORT = ["--training.steps", "2", "--window.length", "120", "--data.max_train_examples", "8"]
 
 
@@ -52,7 +53,7 @@ def finetuned(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 def batch(directory: Path) -> tuple[torch.Tensor, torch.Tensor, list[list[int]]]:
     """Padded rows of a reader's own windows, and the ids of each without padding."""
-    loaded = load_reader(str(directory))
+    loaded = load_encoder(str(directory))
     builder = WindowBuilder(loaded.tokenizer, length=64, stride=8, pad_id=loaded.model.config.pad_token_id)
     windows = builder.build(tiny_examples())
     rows = collate(windows, pad_id=builder.pad_id)
@@ -67,7 +68,7 @@ def test_an_encoder_becomes_a_reader_that_answers(kind: str, finetuned: Callable
     for one in tiny_examples():
         answer = reader.answer(one.question, one.context)
         assert answer.text is None or answer.text == one.context[answer.start : answer.end]
-    loaded = load_reader(str(finetuned(kind)))
+    loaded = load_encoder(str(finetuned(kind)))
     assert loaded.tokenizer.get_vocab() == encoder_tokenizer(kind).get_vocab()
     padding = "[PAD]" if kind in ("bert", "modernbert") else "<pad>"
     assert loaded.tokenizer.id_to_token(loaded.model.config.pad_token_id) == padding
@@ -75,7 +76,7 @@ def test_an_encoder_becomes_a_reader_that_answers(kind: str, finetuned: Callable
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_changes_nothing(kind: str, finetuned: Callable[[str], Path]) -> None:
-    model = TorchModel(load_reader(str(finetuned(kind))).model)
+    model = TorchModel(load_encoder(str(finetuned(kind))).model)
     ids, mask, rows = batch(finetuned(kind))
     padded = np.stack(model.logits(ids.numpy(), mask.numpy()))
     for row, own in enumerate(rows):
@@ -91,7 +92,7 @@ def test_an_export_gives_the_same_logits(
     pytest.importorskip("onnxscript" if format == "onnx" else "openvino")
     dispatch(["export", "--model", str(finetuned(kind)), "--output", str(tmp_path / "out"), "--format", format])
     ids, mask, _ = batch(finetuned(kind))
-    expected = TorchModel(load_reader(str(finetuned(kind))).model).logits(ids.numpy(), mask.numpy())
+    expected = TorchModel(load_encoder(str(finetuned(kind))).model).logits(ids.numpy(), mask.numpy())
     found = load_backend(str(tmp_path / "out")).model.logits(ids.numpy(), mask.numpy())
     real = mask.numpy() > 0
     assert all(np.allclose(a[real], b[real], atol=1e-4) for a, b in zip(found, expected, strict=True))
@@ -112,7 +113,7 @@ def test_a_name_on_the_hub_is_as_good_as_a_directory(tmp_path: Path, monkeypatch
     with serving() as hub:
         point_client_at(hub.address, tmp_path / "home", monkeypatch)
         hub.add("acme/e5", directory)
-        fetched, local = load_reader("acme/e5"), load_reader(str(directory))
+        fetched, local = load_encoder("acme/e5"), load_encoder(str(directory))
         assert {"tokenizer_config.json", "special_tokens_map.json"} <= hub.fetched()
     assert fetched.model.config.pad_token_id == local.model.config.pad_token_id == 1
     ids, mask, _ = batch(directory)
@@ -139,7 +140,7 @@ def test_token_types_are_those_of_the_template(kind: str, pair: str, tmp_path: P
         single=f"{pair.split(':')[0]} $A", pair=pair, special_tokens=[(n, tokenizer.token_to_id(n)) for n in names]
     )
     tokenizer.save(str(directory / "tokenizer.json"))
-    config = load_reader(str(directory)).model.config
+    config = load_encoder(str(directory)).model.config
     encodings = [tokenizer.encode(one.question, one.context) for one in tiny_examples()]
     longest = max(len(encoding.ids) for encoding in encodings)
     for encoding in encodings:
@@ -157,7 +158,7 @@ def test_types_that_no_separator_tells_apart_are_refused(tmp_path: Path) -> None
     )
     tokenizer.save(str(directory / "tokenizer.json"))
     with pytest.raises(UserError, match="token types that no separator tells apart"):
-        load_reader(str(directory))
+        load_encoder(str(directory))
 
 
 # ---------------------------------------------------------------------------------------------------- special tokens
@@ -168,7 +169,7 @@ def test_padding_is_the_tokenizers_whatever_the_configuration_says(
 ) -> None:
     directory, tokenizer = encoder(tmp_path / kind, kind), encoder_tokenizer(kind)
     change_config(directory, pad_token_id=padding, sep_token_id=None, cls_token_id=77)
-    config = load_reader(str(directory)).model.config
+    config = load_encoder(str(directory)).model.config
     assert tokenizer.id_to_token(config.pad_token_id) in ("<pad>", "[PAD]")
     assert tokenizer.id_to_token(config.sep_token_id) in ("</s>", "[SEP]")
     assert tokenizer.id_to_token(config.cls_token_id) in ("<s>", "[CLS]")
@@ -176,15 +177,15 @@ def test_padding_is_the_tokenizers_whatever_the_configuration_says(
 
 def test_a_roberta_counts_positions_from_the_padding_of_its_configuration(tmp_path: Path) -> None:
     directory = encoder(tmp_path / "roberta", "roberta")
-    expected = load_reader(str(directory)).model.config.pad_token_id
+    expected = load_encoder(str(directory)).model.config.pad_token_id
     change_config(directory, pad_token_id=None)
-    assert load_reader(str(directory)).model.config.pad_token_id == expected == 1
+    assert load_encoder(str(directory)).model.config.pad_token_id == expected == 1
     change_config(directory, pad_token_id=3)
-    assert load_reader(str(directory)).model.config.pad_token_id == 3
+    assert load_encoder(str(directory)).model.config.pad_token_id == 3
     for wrong in (-1, 9999):
         change_config(directory, pad_token_id=wrong)
         with pytest.raises(UserError, match=f"pad_token_id is {wrong}, which is no token"):
-            load_reader(str(directory))
+            load_encoder(str(directory))
 
 
 def test_a_tokenizer_without_padding(tmp_path: Path) -> None:
@@ -192,9 +193,9 @@ def test_a_tokenizer_without_padding(tmp_path: Path) -> None:
         directory = encoder(tmp_path / kind, kind)
         wordpiece_without_padding().save(str(directory / "tokenizer.json"))
         change_config(directory, pad_token_id=None)
-    assert load_reader(str(tmp_path / "bert")).model.config.pad_token_id == 0
+    assert load_encoder(str(tmp_path / "bert")).model.config.pad_token_id == 0
     with pytest.raises(UserError, match="pad_token_id is null and its tokenizer has no padding token"):
-        load_reader(str(tmp_path / "roberta"))
+        load_encoder(str(tmp_path / "roberta"))
 
 
 def test_names_come_from_the_files_beside_a_tokenizer(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ def test_a_tokenizer_without_a_template_is_named(tmp_path: Path) -> None:
     directory = encoder(tmp_path / "bert", "bert")
     tokenizer.save(str(directory / "tokenizer.json"))
     with pytest.raises(UserError, match=f"the tokenizer of {directory}: puts no special token"):
-        load_reader(str(directory))
+        load_encoder(str(directory))
 
 
 # ---------------------------------------------------------------------------------------------------- as teachers
@@ -243,14 +244,14 @@ def test_a_deberta_teaches_by_its_answers_and_hidden_states(finetuned: Callable[
 
 @pytest.mark.parametrize("initial", ["layers", "teacher"])
 def test_a_student_of_half_the_layers_of_a_bert_with_another_familys_tokenizer(initial: str, tmp_path: Path) -> None:
-    start = load_reader(str(encoder(tmp_path / "encoder", "e5", layers=4)))
+    start = load_encoder(str(encoder(tmp_path / "encoder", "e5", layers=4)))
     teacher = tmp_path / "teacher"
     teacher.mkdir()
     save_reader(start.model, start.tokenizer, {}, teacher)
     shape = {"layers": 2, "heads": 2, "hidden": 16, "feed_forward": 32}
     flags = [flag for name, value in shape.items() for flag in (f"--student.shape.{name}", str(value))]
     distill(teacher, tmp_path / "student", *flags, "--student.initial", initial, "--training.learning_rate", "1e-12")
-    student, start = load_reader(str(tmp_path / "student")), load_reader(str(teacher))
+    student, start = load_encoder(str(tmp_path / "student")), load_encoder(str(teacher))
     assert student.tokenizer.get_vocab() == start.tokenizer.get_vocab()
     assert student.model.config.num_hidden_layers == 2
     ours, theirs = student.model.base_model, start.model.base_model
@@ -264,7 +265,7 @@ def test_a_student_of_half_the_layers_of_a_bert_with_another_familys_tokenizer(i
 
 def test_a_student_of_the_same_shape_gives_the_logits_of_its_teacher(tmp_path: Path) -> None:
     teacher = encoder(tmp_path / "encoder", "e5")
-    loaded = load_reader(str(teacher))
+    loaded = load_encoder(str(teacher))
     (tmp_path / "teacher").mkdir()
     save_reader(loaded.model, loaded.tokenizer, {}, tmp_path / "teacher")
     shape = {"layers": 2, "heads": 2, "hidden": 16, "feed_forward": 32}
@@ -276,7 +277,7 @@ def test_a_student_of_the_same_shape_gives_the_logits_of_its_teacher(tmp_path: P
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hidden_states_are_the_families_own(kind: str, tmp_path: Path) -> None:
-    loaded = load_reader(str(encoder(tmp_path / kind, kind)))
+    loaded = load_encoder(str(encoder(tmp_path / kind, kind)))
     ids, mask, _ = batch(tmp_path / kind)
     from destila.models.forward import forward
 

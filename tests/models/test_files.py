@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 import tiny
+from destila import Reader
 from destila.core.errors import UserError
 from destila.core.model_files import torch_weights
 from destila.models.files import LoadedModel, load_reader, save_reader, span_logits
@@ -94,7 +96,9 @@ def test_a_bare_encoder_gets_a_random_head(
     encoder = tiny.tiny_model(architecture).base_model
     encoder.save_pretrained(directory)
     capsys.readouterr()
-    reader = load_reader(str(directory))
+    with pytest.raises(UserError, match=r"has no question answering head, so it cannot answer\. Train one"):
+        Reader.load(directory, backend="torch")
+    reader = load_reader(str(directory), random_head=True)
     output = capsys.readouterr()
     assert "has no question answering head" in output.err
     assert "LOAD REPORT" not in output.err + output.out
@@ -102,13 +106,24 @@ def test_a_bare_encoder_gets_a_random_head(
     assert all(torch.equal(tensor, state[name]) for name, tensor in encoder.state_dict().items() if name in state)
 
 
+@pytest.mark.parametrize("random_head", [False, True])
+@pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
+def test_a_head_of_which_a_part_is_missing_is_torn(architecture: str, random_head: bool, tmp_path: Path) -> None:
+    directory = tiny.tiny_reader(tmp_path / "reader", architecture)
+    path = directory / "model.safetensors"
+    state = load_file(path)
+    last = "classifier" if architecture == "modernbert" else "qa_outputs"
+    for part in [f"{last}.bias", f"{last}.weight", *(name for name in state if name.startswith("head."))]:
+        save_file({name: tensor for name, tensor in state.items() if name != part}, path, metadata={"format": "pt"})
+        with pytest.raises(UserError, match=f"lacks '{part}' of its question answering head, and has '{last}"):
+            load_reader(str(directory), random_head=random_head)
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
 
 def drop_layer(directory: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     state = load_file(directory / "model.safetensors")
     kept = {name: tensor for name, tensor in state.items() if ".layer.1." not in name}
     save_file(kept, directory / "model.safetensors", metadata={"format": "pt"})

@@ -19,6 +19,7 @@ LISTS = ("append", "extend")
 ERRORS = (
     "UserError",
     "UnwritableError",
+    "NotFiniteError",
     "NoQuestionsError",
     "DocumentError",
     "Unreadable",

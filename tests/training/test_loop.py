@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from destila.config import TrainingSettings
-from destila.core.errors import UserError
+from destila.core.errors import NotFiniteError, UserError
 from destila.core.runs import Run
 from destila.training.loop import train
 from destila.training.optimizer import learning_rate_factor
@@ -227,6 +227,20 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_checkpoint(tmp_path: Path
     assert str(checkpoint) in str(caught.value)
     state = torch.load(checkpoint / "state.pt", weights_only=True)
     assert all(tensor.isfinite().all() for tensor in state["objective"].values())
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "diverged"
+
+
+def broken(student: nn.Module) -> dict[str, Any]:
+    raise NotFiniteError("model", "gave scores that are not finite numbers", "Its weights are broken.")
+
+
+@pytest.mark.parametrize("judge", [broken, lambda student: {"f1": math.nan}])
+def test_an_evaluation_that_is_not_finite_stops_with_step_and_checkpoint(tmp_path: Path, judge: Any) -> None:
+    def late(student: nn.Module) -> dict[str, Any]:
+        return judge(student) if (tmp_path / "run" / "checkpoints" / "step-00000006").exists() else evaluate(student)
+
+    with pytest.raises(UserError, match=r"on dev (is nan|are not finite numbers) at step 8\. .*step-00000006"):
+        train(toy_task(evaluate=late), settings=SETTINGS, run=start(tmp_path / "run"))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "diverged"
 
 

@@ -14,7 +14,7 @@ from destila.cli.main import dispatch
 from destila.core.errors import UserError
 from destila.models.forward import span_logits
 from destila.training.losses import Loss, TorchBatch, soft_loss, task_loss
-from destila.training.own_loss import OwnLoss, load_loss, name_of
+from destila.training.own_loss import TAKEN, OwnLoss, load_loss, name_of
 from tiny import tiny_reader
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +66,8 @@ def test_the_terms_of_the_project_as_a_loss_of_ones_own_train_the_same_student(t
     own, built = lines(tmp_path / "own"), lines(tmp_path / "built")
     losses = [[line["loss"] for line in each if "loss" in line] for each in (own, built)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    written = {name for line in own for name in line if not name.startswith("dev_")}
+    assert written - {"task", "soft"} <= TAKEN
     assert "test_own_loss:soft_alone" in (tmp_path / "own" / "settings.toml").read_text()
 
 
@@ -122,6 +124,11 @@ def test_a_name_that_means_no_function_is_refused_before_anything_begins(
         (Loss(torch.zeros(3, requires_grad=True), {}), r"a total of shape \(3,\) with a gradient"),
         (Loss(torch.zeros(()), {}), r"a total of shape \(\) without a gradient"),
         (Loss(torch.zeros((), requires_grad=True), {"x": 1.0}), "the part 'x', which is no scalar tensor"),  # type: ignore[dict-item]
+        (Loss(torch.zeros((), requires_grad=True), {3: torch.zeros(())}), "a part under 3, which is no text"),  # type: ignore[dict-item]
+        *(
+            (Loss(torch.zeros((), requires_grad=True), {name: torch.zeros(())}), f"a part under '{name}', a name that")
+            for name in ("loss", "step", "epoch", "learning_rate", "gradient_norm", "waiting", "dev_f1")
+        ),
     ],
 )
 def test_what_is_no_loss_is_named(returned: Any, expected: str) -> None:

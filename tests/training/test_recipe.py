@@ -19,8 +19,10 @@ import forked
 from destila import Reader
 from destila.cli.main import dispatch
 from destila.core.errors import UserError
+from destila.data.squad import save
 from destila.data.windows import Window
 from destila.training.recipe import without_some_negatives
+from tiny import TEXTS, example, tiny_model, tiny_reader
 
 ROOT = Path(__file__).parents[2]
 FINETUNE = ["finetune", "--config", "configs/tiny/finetune.toml"]
@@ -221,6 +223,7 @@ def test_training_needs_data(tmp_path: Path) -> None:
         (["--loss.layer_map", "[1, 9]"], "layer_map"),
         (["--loss.task", "0", "--loss.soft", "0", "--loss.hidden", "0", "--loss.attention", "0"], "loss"),
         (["--student.initial", "layers"], "initial"),
+        (["--training.seed", "9" * 23], "--training.seed = .*less than or equal to 4294967295"),
     ],
 )
 def test_a_mistake_is_named_and_leaves_no_run(
@@ -231,6 +234,26 @@ def test_a_mistake_is_named_and_leaves_no_run(
     with pytest.raises(UserError, match=message):
         dispatch([*DISTILL, "--teacher.name", str(teacher), *flags, "--output", str(path)])
     assert not path.exists()
+
+
+def test_dev_data_without_labels_are_refused_before_a_run_is_opened(tmp_path: Path) -> None:
+    save([example("1", "¿Qué es Lima?", TEXTS[0], labeled=False)], tmp_path / "unlabeled.json")
+    flags = ["--data.dev", str(tmp_path / "unlabeled.json"), "--output", str(tmp_path / "run")]
+    with pytest.raises(UserError, match=r"data\.dev \(.*/unlabeled\.json\): holds no labeled example"):
+        dispatch([*FINETUNE, *flags])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("asked", [["--loss.soft", "1"], ["--loss.soft", "0", "--loss.gold_discount", "0.5"]])
+def test_a_teacher_without_a_head_is_not_asked(tmp_path: Path, asked: list[str]) -> None:
+    teacher = tiny_reader(tmp_path / "teacher")
+    tiny_model().base_model.save_pretrained(teacher)
+    flags = [*DISTILL, "--teacher.name", str(teacher), "--output", str(tmp_path / "run"), "--training.steps", "1"]
+    with pytest.raises(UserError, match="teacher: has no question answering head, so it cannot answer"):
+        dispatch([*flags, *asked])
+    assert not (tmp_path / "run").exists()
+    dispatch([*flags, "--loss.soft", "0"])
+    assert (tmp_path / "run" / "model.safetensors").exists()
 
 
 def test_a_run_is_not_overwritten_unless_asked(teacher: Path) -> None:

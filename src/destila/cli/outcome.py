@@ -9,7 +9,7 @@ from destila.core.language import say
 from destila.core.runs import RUN_FILE, read_json
 from destila.reporting.card import is_unchanged, write_card
 from destila.reporting.card_metadata import CARD_FILE
-from destila.training.loop import is_main_process
+from destila.training.processes import is_main_process
 from destila.training.task import TrainingResult
 
 SLICE_OVER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again

@@ -44,3 +44,7 @@ def sentence(where: str, problem: str, remedy: str) -> str:
 
 class UnwritableError(UserError):
     """A place that the system lets nobody write to."""
+
+
+class NotFiniteError(UserError):
+    """A model whose scores are not finite numbers: broken, or, during training, diverged."""

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from destila.config import WindowSettings
 from destila.core.calibration import Calibration
 from destila.core.checks import is_finite, whole_number
-from destila.core.errors import UserError
+from destila.core.errors import NotFiniteError, UserError
 from destila.core.progress import Progress
 from destila.core.records import Answer, Example, Prediction
 from destila.data.streaming import ahead, stream
@@ -327,7 +327,7 @@ class Reader:
                 starts[index], ends[index] = start[row, :tokens].copy(), end[row, :tokens].copy()
                 if not (np.isfinite(starts[index]).all() and np.isfinite(ends[index]).all()):
                     remedy = "Its weights are broken, or its arithmetic overflows; try another --backend."
-                    raise UserError(self.name, "gave scores that are not finite numbers", remedy)
+                    raise NotFiniteError(self.name, "gave scores that are not finite numbers", remedy)
             if progress:
                 progress.advance(sum(windows[index].first_token == 0 for index in indices))
         return starts, ends

@@ -5,8 +5,8 @@ only inputs are `input_ids` and `attention_mask`. `destila.models.architectures`
 `destila.models.forward` runs one and records its inside; both are re-exported, so that callers need this module alone.
 
 Invariant: a reader comes out of this module whole, in fp32 and in evaluation mode, with our attention function; what is
-missing or torn on the disk is a `UserError`, never a random weight in its place (but for the head of a bare encoder,
-which is announced). This module does not cut texts into windows, decode spans or train.
+missing or torn on the disk is a `UserError`, never a random weight in its place (but for the head of a bare encoder
+that is to be trained, which is announced). This module does not cut texts into windows, decode spans or train.
 """
 
 import contextlib
@@ -70,16 +70,20 @@ SUPPORTED_TYPES = ("bert", "camembert", "deberta-v2", "electra", "modernbert", "
 
 
 # ---------------------------------------------------------------------------------------------------- files
-def load_reader(name: str, *, revision: str | None = None, dropout: float | None = None) -> LoadedModel:
-    """Load a reader, or a bare encoder with a random question answering head (and say so).
+def load_reader(
+    name: str, *, revision: str | None = None, dropout: float | None = None, random_head: bool = False
+) -> LoadedModel:
+    """Load a reader; to train one, a bare encoder with a random question answering head, too (and say so).
 
     Args:
         name: a local directory, a hub id, or hub-id@revision.
         revision: branch, tag or commit of the hub repository.
         dropout: dropout of hidden states and attention in training mode; None: as its config.json says.
+        random_head: whether a bare encoder will do, because its head is trained, or its answers are not asked.
 
     Raises:
-        UserError: no such model, an unsupported family, or files that are missing, torn or do not belong together.
+        UserError: no such model, no head, an unsupported family, or files that are missing, torn or do not belong
+            together.
     """
     location = locate(name, revision)
     name, directory = location.label, location.directory
@@ -97,7 +101,7 @@ def load_reader(name: str, *, revision: str | None = None, dropout: float | None
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # `_check_loaded` names them
         )
-    _check_loaded(name, model, info)
+    _check_loaded(name, model, info, random_head=random_head)
     metadata = ModelMetadata.read(directory)
     return LoadedModel(model.eval(), tokenizer, metadata, location.name, commit=location.commit)
 
@@ -244,8 +248,8 @@ def _take_special_tokens(name: str, config: Any, tokenizer: Tokenizer, directory
             raise UserError(name, problem, f"Mend the post_processor in {TOKENIZER_FILE}.")
 
 
-def _check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> None:
-    """No weight of the encoder was left random; a random head is announced."""
+def _check_loaded(name: str, model: Any, info: Mapping[str, Any], *, random_head: bool) -> None:
+    """No weight of the encoder was left random, nor a part of the head; a random head is announced, if it will do."""
     remedy = "Do config.json and model.safetensors belong together?"
     if info["mismatched_keys"]:
         key, stored, wanted = min(info["mismatched_keys"])
@@ -255,5 +259,18 @@ def _check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> None:
     encoder = [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]
     if encoder:
         raise UserError(name, f"lacks {len(encoder)} weights of its encoder, first {encoder[0]!r}", remedy)
+    if missing and (present := _answering_weights(model) - set(missing)):
+        problem = f"lacks {missing[0]!r} of its question answering head, and has {min(present)!r}"
+        raise UserError(name, problem, "Was it cut short? Make or download it again.")
+    if missing and not random_head:
+        remedy = "Train one: destila finetune --model NAME --data.train FILE."
+        raise UserError(name, "has no question answering head, so it cannot answer", remedy)
     if missing:
         LOG.info(f"{name} has no question answering head: it starts with a random one.")
+
+
+def _answering_weights(model: Any) -> set[str]:
+    """The names of the last layer's weights; ModernBERT's layer before it comes with a bare encoder, too."""
+    names = [name for name in model.state_dict() if not name.startswith(f"{model.base_model_prefix}.")]
+    last = names[-1].rpartition(".")[0]
+    return {name for name in names if name.startswith(f"{last}.")}

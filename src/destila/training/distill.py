@@ -32,11 +32,11 @@ from destila.models.importance import WINDOWS
 from destila.models.pruning import born_from
 from destila.models.vocabulary_trimming import Trimmed, trim_embeddings, trim_tokenizer
 from destila.training.data import INPUTS_SEED, load_training_data, window_batches
-from destila.training.distillation_loss import DistillationLoss, logits_alone, looks_inside
-from destila.training.loop import device_of, main_process_first
+from destila.training.distillation_loss import DistillationLoss, asks_answers, logits_alone, looks_inside
 from destila.training.losses import to_tensors
 from destila.training.own_loss import LossFunction, OwnLoss, load_loss, name_of
 from destila.training.prefetch import Prefetched
+from destila.training.processes import device_of, main_process_first
 from destila.training.recipe import (
     Prepare,
     commits,
@@ -158,8 +158,9 @@ def _is_taught(settings: DistillSettings) -> bool:
 # ---------------------------------------------------------------------------------------------------- models
 def _load_teachers(settings: DistillSettings, train_examples: Sequence[Example]) -> list[LoadedModel]:
     """The teacher and those that are averaged with it, with a smaller vocabulary if the settings ask for it."""
-    teacher = load_start(settings, settings.teacher.name, revision=settings.teacher.revision, dropout=0.0)
-    teachers = [teacher, *(load_start(settings, name, dropout=0.0) for name in settings.teacher.ensemble)]
+    options: Any = {"dropout": 0.0, "random_head": not (asks_answers(settings.loss) or settings.loss.function)}
+    teacher = load_start(settings, settings.teacher.name, revision=settings.teacher.revision, **options)
+    teachers = [teacher, *(load_start(settings, name, **options) for name in settings.teacher.ensemble)]
     return _trimmed(teachers, settings, train_examples) if settings.student.vocabulary else teachers
 
 
@@ -174,7 +175,7 @@ def _trimmed(
     if any(other.tokenizer.get_vocab() != vocabulary for other in teachers):
         raise UserError("student.vocabulary", "trims teachers of one tokenizer", "Leave the others out, or this.")
     if settings.student.name:  # the tokens that an earlier stage has kept
-        kept = load_reader(settings.student.name).tokenizer
+        kept = load_reader(settings.student.name, random_head=True).tokenizer
         where, remedy = f"student.name {settings.student.name}", "Leave student.vocabulary empty."
         smaller = _among_teachers(kept, teachers[0], where=where, remedy=remedy)
     else:
@@ -192,7 +193,7 @@ def _starting_student(settings: DistillSettings, teacher: LoadedModel) -> tuple[
     """The student, and the teacher layers that it learns from; none where the two read other tokens."""
     own, student, seed = settings.student, None, settings.training.seed
     if own.name:
-        student = load_reader(own.name, dropout=own.dropout)
+        student = load_reader(own.name, dropout=own.dropout, random_head=True)
     elif own.tokenizer:
         student = _foreign_student(settings, teacher)
     if student and student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
@@ -277,11 +278,10 @@ def _student_text(settings: DistillSettings, student: LoadedModel) -> TokenStore
 def _text_batches(settings: DistillSettings, store: TokenStore) -> Prefetched[list[Window]]:
     """Rows of raw text without end."""
     text, training, length = settings.unlabeled, settings.training, settings.window.length
-    row_tokens = training.batch_size * length
     return Prefetched(
         windows_by_step,
         (store.path, text, length, training.seed, training.batch_size),
-        steps_per_epoch=max(1, round(store.counts["tokens"] / row_tokens)),
+        steps_per_epoch=max(1, round(store.counts["tokens"] / (training.batch_size * length))),
         workers=worker_count(text.workers, training),
     )
 

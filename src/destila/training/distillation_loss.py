@@ -42,7 +42,12 @@ def looks_inside(settings: LossSettings) -> bool:
 
 def logits_alone(settings: LossSettings) -> bool:
     """Whether the teacher's logits are all that is looked at: they can be computed once and stored."""
-    return not looks_inside(settings) and bool(settings.soft or (settings.task and settings.gold_discount))
+    return not looks_inside(settings) and asks_answers(settings)
+
+
+def asks_answers(settings: LossSettings) -> bool:
+    """Whether a term looks at the teacher's answers."""
+    return bool(settings.soft or (settings.task and settings.gold_discount))
 
 
 class DistillationLoss(torch.nn.Module):

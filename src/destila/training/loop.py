@@ -20,40 +20,23 @@ from pathlib import Path
 from typing import Any, Generic
 
 import torch
-from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
 from destila.config import TrainingSettings
-from destila.core.errors import UserError
+from destila.core.errors import NotFiniteError, UserError
 from destila.core.progress import Progress
 from destila.core.runs import Run
 from destila.core.signals import caught_signals
 from destila.training.checkpoints import Checkpoints, publish_model
 from destila.training.memory import keep_freed_memory
 from destila.training.optimizer import learning_rate_factor, optimizer_for
+from destila.training.processes import accelerator_of, device_of
 from destila.training.task import Objective, Position, Row, Task, TrainingResult
 from destila.training.throughput import Meter, compiling_pays, device_name
 from destila.training.trackers import Boards
 
 LOG = logging.getLogger(__name__)
 OUT_OF_TIME = 1000  # stands among the signals for the end of a time slice; no signal has this number
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one that writes and speaks."""
-    return bool(PartialState().is_main_process)
-
-
-def main_process_first(settings: TrainingSettings) -> AbstractContextManager[None]:
-    """In this block the main process goes first, and the others find what it made."""
-    # The first state in a process decides on the device for all that follow.
-    first: AbstractContextManager[None] = PartialState(cpu=settings.device == "cpu").main_process_first()
-    return first
-
-
-def device_of(settings: TrainingSettings) -> torch.device:
-    """Where training runs."""
-    return torch.device(PartialState(cpu=settings.device == "cpu").device)
 
 
 def train(
@@ -105,7 +88,7 @@ class Loop(Generic[Row]):
         trackers: Sequence[str] = (),
     ) -> None:
         self.task, self.settings, self.run, self.deadline = task, settings, run, deadline
-        self.accelerator = _accelerator(settings.precision)
+        self.accelerator = accelerator_of(settings)
         self.main = bool(self.accelerator.is_main_process)
         self.meter = Meter(task, self.accelerator.device, precision=settings.precision)
         task.student.train()
@@ -204,15 +187,18 @@ class Loop(Generic[Row]):
         return norm
 
     def _require_finite(self, what: str, value: float, losses: Mapping[str, float]) -> None:
-        if math.isfinite(value):
-            return
+        if not math.isfinite(value):
+            terms = ", ".join(f"{name} {number:.4g}" for name, number in losses.items())
+            raise self._diverged(f"the {what} is {value} at step {self.position.step + 1} ({terms})")
+
+    def _diverged(self, problem: str) -> UserError:
+        """Record that training came to nothing. Returns the error that says how."""
         if self.main:
             self.run.update(status="diverged")
-        terms = ", ".join(f"{name} {number:.4g}" for name, number in losses.items())
         checkpoint = self.checkpoints.last_state()
-        raise UserError(
+        return UserError(
             str(self.run.path),
-            f"the {what} is {value} at step {self.position.step + 1} ({terms})",
+            problem,
             f"The last good checkpoint is {checkpoint or 'none: no step had been saved'}. "
             "Lower training.learning_rate, or train with another seed or precision.",
         )
@@ -227,12 +213,17 @@ class Loop(Generic[Row]):
         if self.task.evaluate is None or not self.is_due(self.settings.evaluate_every):
             return
         if self.main:
-            student = self.student
-            self.scores = self.task.evaluate(student)
+            student, name, position = self.student, self.task.criterion, self.position
+            try:
+                self.scores = self.task.evaluate(student)
+            except NotFiniteError as error:
+                problem = f"the reader's scores on dev are not finite numbers at step {position.step}"
+                raise self._diverged(problem) from error
             student.train()
-            self.log({f"dev_{name}": value for name, value in self.scores.items()})
-            name, position = self.task.criterion, self.position
+            self.log({f"dev_{part}": value for part, value in self.scores.items()})
             score = float(self.scores[name])
+            if not math.isfinite(score):
+                raise self._diverged(f"the {name} on dev is {score} at step {position.step}")
             LOG.info(f"step {position.step}: dev {name.upper()} {score:.2f}")
             if position.best_score is None or score > position.best_score:
                 position.best_score, position.best_step = score, position.step
@@ -338,12 +329,3 @@ class Loop(Generic[Row]):
     def close(self) -> None:
         """Release what is open."""
         self.boards.close()
-
-
-def _accelerator(precision: str) -> Accelerator:
-    try:
-        return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(
-            "training.precision", f"{precision} does not work here ({error})", "Use bf16 or fp32."
-        ) from error

@@ -12,7 +12,7 @@ from destila.config.loader import to_toml
 from destila.config.resuming import verb_of
 from destila.core.errors import UserError
 from destila.core.runs import Run
-from destila.training.loop import is_main_process, main_process_first
+from destila.training.processes import is_main_process, main_process_first
 from destila.training.trackers import require_trackers
 
 WRITTEN = ("output", "cache", "store")  # settings that name where something goes

@@ -18,6 +18,8 @@ from destila.training.losses import Loss, TorchBatch
 
 LossFunction = Callable[[Any, TorchBatch], Loss]
 FORM = "Give package.module:function, such as examples.own_loss:loss."
+# What the loop writes into metrics.jsonl itself, besides the scores on dev, which begin with "dev_".
+TAKEN = {"step", "epoch", "loss", "learning_rate", "gradient_norm", "tokens_per_second", "waiting", "utilization"}
 
 
 def name_of(function: LossFunction) -> str:
@@ -65,7 +67,7 @@ class OwnLoss(nn.Module):
         """The loss of a batch.
 
         Raises:
-            UserError: the function returned something else than a `Loss`.
+            UserError: the function returned something else than a `Loss`, or a part under a name that is taken.
         """
         loss = self.function(student, batch)
         if problem := _problem(loss):
@@ -81,5 +83,10 @@ def _problem(loss: Any) -> str:
         return f"{type(loss).__name__}, not a Loss"
     if total.shape != torch.Size() or (torch.is_grad_enabled() and not total.requires_grad):
         return f"a total of shape {tuple(total.shape)} {'with' if total.requires_grad else 'without'} a gradient"
-    wrong = [str(name) for name, part in parts.items() if not isinstance(part, Tensor) or part.dim()]
-    return f"the part {wrong[0]!r}, which is no scalar tensor" if wrong else ""
+    if odd := [name for name in parts if not isinstance(name, str)]:
+        return f"a part under {odd[0]!r}, which is no text"
+    wrong = [name for name, part in parts.items() if not isinstance(part, Tensor) or part.dim()]
+    if wrong:
+        return f"the part {wrong[0]!r}, which is no scalar tensor"
+    taken = [name for name in parts if name in TAKEN or name.startswith("dev_")]
+    return f"a part under {taken[0]!r}, a name that the training loop writes under" if taken else ""

@@ -24,10 +24,11 @@ from destila.data.tokenizers import pad_id
 from destila.data.windows import longest_window
 from destila.models.files import LoadedModel, random_model, save_reader
 from destila.models.matching_init import position_width, start_matching, word_vectors
-from destila.training.loop import is_main_process, main_process_first, train
+from destila.training.loop import train
 from destila.training.opening import open_run
 from destila.training.prefetch import Prefetched
 from destila.training.pretraining_loss import PretrainingLoss, flops_per_token, held_out_scores, to_tensors
+from destila.training.processes import is_main_process, main_process_first
 from destila.training.recipe import grown, load_start, worker_count
 from destila.training.task import Task, TrainingResult
 

@@ -37,9 +37,10 @@ from destila.inference.reader import Reader
 from destila.models.files import LoadedModel, load_reader, random_model, save_reader
 from destila.models.growth import grow
 from destila.training.data import TrainingData, data_record
-from destila.training.loop import device_of, is_main_process, train
+from destila.training.loop import train
 from destila.training.losses import TorchBatch, to_tensors
 from destila.training.opening import open_run
+from destila.training.processes import device_of, is_main_process
 from destila.training.task import Batches, Task, TrainingResult
 
 LOG = logging.getLogger(__name__)
@@ -206,14 +207,16 @@ def _dev_scores(
 
 
 # ---------------------------------------------------------------------------------------------------- the start
-def load_start(settings: RunSettings, name: str, *, revision: str | None = None, dropout: float) -> LoadedModel:
+def load_start(
+    settings: RunSettings, name: str, *, revision: str | None = None, dropout: float, random_head: bool = True
+) -> LoadedModel:
     """Load a model to start from; a run that is resumed goes on with the commit that it started with."""
     path, repository = Path(settings.output) / RUN_FILE, name.partition("@")[0]
     record = read_json(path) if settings.resume and path.exists() else {}
     commit = record.get("source", {}).get("commits", {}).get(repository)
     if commit:
-        return load_reader(repository, revision=commit, dropout=dropout)
-    return load_reader(name, revision=revision, dropout=dropout)
+        name, revision = repository, commit
+    return load_reader(name, revision=revision, dropout=dropout, random_head=random_head)
 
 
 def grown(reader: LoadedModel, model: ModelSettings | PretrainedModelSettings, *, seed: int) -> LoadedModel:
