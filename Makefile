@@ -22,8 +22,9 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), f"Python 3.11 to 3.13 is needed, this is {sys.version}"'
 	$(PYTHON) -m venv $(VENV)
 
+# Bytecode is made when a module is first imported: of all that is installed here, most never is.
 $(DEV): $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,pretrain,data,serve,documents,generate,report,export,openvino,frames,haystack,langchain,llama-index,txtai,spacy,mcp,ray,browser,dev]"
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt -e ".[train,pretrain,data,serve,documents,generate,report,export,openvino,frames,haystack,langchain,llama-index,txtai,spacy,mcp,ray,browser,dev]"
 	@touch $(DEV) $(BASE)
 
 $(BASE): $(BIN)/python pyproject.toml constraints.txt
