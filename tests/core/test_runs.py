@@ -147,7 +147,7 @@ def test_a_run_of_another_process_is_left_alone_until_that_ends(tmp_path: Path) 
             time.sleep(60)  # a helper that outlives it
         print("ready", flush=True)
         sys.stdin.readline()
-        run.update(status="interrupted")
+        run.close()
         print("ready", flush=True)
         time.sleep(60)
     """
@@ -166,7 +166,7 @@ def test_a_run_of_another_process_is_left_alone_until_that_ends(tmp_path: Path) 
             other.stdin.write("\n")
             other.stdin.flush()
             assert other.stdout.readline() == "ready\n"
-            Run.create(path, settings_text="a = 2", seed=2, resume=True).update(status="running")
+            Run.create(path, settings_text="a = 2", seed=2, resume=True)
             Run.create(path, settings_text="a = 2", seed=2, overwrite=True)  # one's own is no other's
             other.kill()
             other.wait()

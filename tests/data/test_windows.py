@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 
+from destila.core.characters import is_idle
 from destila.core.errors import UserError
 from destila.core.records import Answer, Example
 from destila.data.windows import WindowBuilder, longest_window
@@ -55,9 +56,10 @@ def test_offsets_are_clean(architecture, context):
     assert offsets == sorted(offsets), "starts decrease"
     assert [b for _, b in offsets] == sorted(b for _, b in offsets), "ends decrease"
     assert all(context[a:b] == context[a:b].strip() for a, b in offsets)
-    if architecture in ("roberta", "modernbert"):  # a byte-level model keeps every character
+    assert not any(map(is_idle, "".join(context[a] + context[b - 1] for a, b in offsets if b > a)))
+    if architecture in ("roberta", "modernbert"):  # a byte-level model keeps every character that shows
         covered = {place for a, b in offsets for place in range(a, b)}
-        assert {k for k, letter in enumerate(context) if not letter.isspace()} <= covered
+        assert {k for k, letter in enumerate(context) if not (letter.isspace() or is_idle(letter))} <= covered
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -8,6 +8,6 @@ from destila.evaluation.scoring import evaluate
 
 def run(settings: EvaluateSettings) -> None:
     """Evaluate, and print the tables."""
-    found = evaluate(settings.model, settings.data, settings=settings)
+    found = evaluate(settings.model or None, settings.data, settings=settings)
     result = as_json(found.reports, found.comparisons)
     show(result, format_everything(found.reports, found.comparisons), json=settings.json)

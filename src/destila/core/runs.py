@@ -285,6 +285,10 @@ class Run:
         """Whether the run came to its end."""
         return bool(self.record["status"] == "finished")
 
+    def close(self) -> None:
+        """Let other processes at the directory."""
+        let_go(self.path)
+
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         with writing(self.path / METRICS_FILE), open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
@@ -306,8 +310,6 @@ class Run:
         """Change run.json, and note in it the seconds that all calls took so far."""
         self.record |= {**fields, "seconds": round(time.monotonic() - self._opened, 3)}
         write_json(self.path / RUN_FILE, self.record)
-        if self.record["status"] != "running":
-            let_go(self.path)
 
 
 def _empty(path: Path) -> None:

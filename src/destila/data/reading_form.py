@@ -36,25 +36,24 @@ def reading_form(text: str) -> tuple[str, Spans | None]:
         ('canción', [5, 7])
     """
     spans: Spans | None = None
-    length = len(text)
     if IS_IDLE.search(text):
         places = np.array([place for place, letter in enumerate(text) if not is_idle(letter)], np.int32)
         text, spans = IS_IDLE.sub("", text), np.stack([places, places + 1], axis=1)
     if not unicodedata.is_normalized("NFC", text):
         text, composed = _composed(text)
-        spans = in_original(composed, spans, length)
+        spans = in_original(composed, spans)
     if any(map(str.isupper, text)) and not any(map(str.islower, text)):
         text = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
     return text, spans
 
 
-def in_original(offsets: NDArray[np.int32], spans: Spans | None, length: int) -> NDArray[np.int32]:
-    """Offsets (N, 2) into the form of a text as offsets into the text, which has `length` characters."""
+def in_original(offsets: NDArray[np.int32], spans: Spans | None) -> NDArray[np.int32]:
+    """Offsets (N, 2) into the form of a text as offsets into the text; one without width stands behind a character."""
     if spans is None:
         return offsets
-    starts, ends = np.append(spans[:, 0], length), np.append(0, spans[:, 1])
+    starts, ends = np.append(spans[:, 0], 0), np.append(0, spans[:, 1])
     firsts, lasts = offsets.clip(0, len(spans)).T
-    return np.stack([starts[firsts], np.where(lasts > firsts, ends[lasts], starts[firsts])], axis=1).astype(np.int32)
+    return np.stack([np.where(lasts > firsts, starts[firsts], ends[lasts]), ends[lasts]], axis=1).astype(np.int32)
 
 
 def clusters(text: str) -> Iterator[tuple[int, int]]:

@@ -61,7 +61,7 @@ def _of_long_text(builder: WindowBuilder, index: int, example: Example) -> Itera
     for start, end in pieces(form, builder.tokenizer):
         part = form[start:end]
         text = builder.tokenize([part], clean=True, as_it_is=True)[part]
-        offsets = in_original(text.offsets + np.int32(start), spans, len(example.context))
+        offsets = in_original(text.offsets + np.int32(start), spans)
         rest = Tokenized(np.append(rest.ids, text.ids), np.concatenate([rest.offsets, offsets]))
         builder.refuse_long_questions([example], questions, {example.context: rest})
         *whole, last = builder.cut(index, replace(example, answers=(), labeled=False), question, rest)

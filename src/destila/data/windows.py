@@ -23,6 +23,7 @@ from tokenizers import Encoding, Tokenizer
 
 from destila.config import WindowSettings
 from destila.config.loader import resolve
+from destila.core.characters import IS_IDLE
 from destila.core.checks import whole_number
 from destila.core.errors import UserError
 from destila.core.metadata import ModelMetadata
@@ -198,7 +199,7 @@ _IS_SPACE = np.array([chr(code).isspace() for code in range(0x3001)] + [False])
 
 
 def _clean_offsets(encoding: Encoding, text: str, spans: Spans | None) -> Ids:
-    """Offsets (N, 2) without white space at the edges, within the text, never decreasing.
+    """Offsets (N, 2) without white space, or what shows nothing, at the edges, within the text, never decreasing.
 
     Tokenizers disagree: some count the space before a word as part of it, and normalizers may move offsets about.
 
@@ -208,9 +209,12 @@ def _clean_offsets(encoding: Encoding, text: str, spans: Spans | None) -> Ids:
     if not encoding.ids:
         return np.zeros((0, 2), np.int32)
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    solid = np.flatnonzero(~_IS_SPACE[np.minimum(codes, len(_IS_SPACE) - 1)])
-    following = np.append(solid, len(codes))  # the k-th character that is no space; then the end of the text
-    offsets = in_original(np.array(encoding.offsets, np.int32), spans, len(codes)).clip(0, len(codes))
+    blank = _IS_SPACE[np.minimum(codes, len(_IS_SPACE) - 1)]
+    if spans is not None:  # else there is no such character
+        blank[[found.start() for found in IS_IDLE.finditer(text)]] = True
+    solid = np.flatnonzero(~blank)
+    following = np.append(solid, len(codes))  # the k-th character that is not blank; then the end of the text
+    offsets = in_original(np.array(encoding.offsets, np.int32), spans).clip(0, len(codes))
     first, last = np.searchsorted(solid, offsets[:, 0]), np.searchsorted(solid, offsets[:, 1]) - 1
     empty = last < first
     starts = np.where(empty, offsets[:, 1], following[first])

@@ -37,8 +37,9 @@ def answers(reader: Reader | None = None) -> Runnable[dict[str, Any], dict[str, 
 
     def ask(asked: dict[str, Any]) -> dict[str, Any]:
         given = asked.get("context")
-        texts: Any = [given] if isinstance(given, str) else given
-        documents = [Document(each) if isinstance(each, str) else each for each in texts or ()]
+        documents: Any = [given] if isinstance(given, str) else given
+        if documents:
+            documents = [Document(each) if isinstance(each, str) else each for each in documents]
         number, answer = best_answer(loaded, asked.get("question"), documents, text_of=lambda one: one.page_content)
         found = {"answer": answer.text, "start": answer.start, "end": answer.end, "score": answer.score}
         return found | {"document": None if number is None else documents[number]}

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -85,13 +86,14 @@ def _pretrain(settings: PretrainSettings) -> TrainingResult:
     )
     with batches:
         task = _pretraining_task(settings, start.model if start else _new(settings, store), store, batches, apart)
-        return train(
-            task,
-            settings=training,
-            run=open_run(settings),
-            stop_after_seconds=settings.stop_after_seconds,
-            trackers=settings.trackers,
-        )
+        with closing(open_run(settings)) as run:
+            return train(
+                task,
+                settings=training,
+                run=run,
+                stop_after_seconds=settings.stop_after_seconds,
+                trackers=settings.trackers,
+            )
 
 
 def _describe(store: TokenStore, maker: RowMaker) -> None:

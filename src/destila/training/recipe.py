@@ -6,6 +6,7 @@ means whatever the hub holds today, and a run may be resumed tomorrow: it goes o
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -176,16 +177,16 @@ def fit(
         save=save,
         evaluate=evaluate if dev_examples else None,
     )
-    run = open_run(settings)
-    if is_main_process():
-        run.update(source=dict(source))
-    return train(
-        task,
-        settings=settings.training,
-        run=run,
-        stop_after_seconds=settings.stop_after_seconds,
-        trackers=settings.trackers,
-    )
+    with closing(open_run(settings)) as run:
+        if is_main_process():
+            run.update(source=dict(source))
+        return train(
+            task,
+            settings=settings.training,
+            run=run,
+            stop_after_seconds=settings.stop_after_seconds,
+            trackers=settings.trackers,
+        )
 
 
 def _dev_scores(

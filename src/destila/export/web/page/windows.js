@@ -8,7 +8,7 @@ import { codesOf } from "./tokenizer.js";
 export function tokenized(text, { tokenizer, characters, reading }) {
   const codes = codesOf(text), { codes: read, map } = asRead(codes, reading);
   const { ids, offsets } = tokenizer.encode(read);
-  return { codes, ids, clean: cleanOffsets(inOriginal(offsets, map, codes.length), codes, characters) };
+  return { codes, ids, clean: cleanOffsets(inOriginal(offsets, map), codes, characters) };
 }
 
 export function readingOf({ composition, lowercase }, characters) {
@@ -48,26 +48,27 @@ function composedClusters(codes, composition) {
   return { codes: read, map: changed ? Int32Array.from(map) : null };
 }
 
-// Offsets into the form that was read, as offsets into its original of `length` characters.
-function inOriginal(offsets, map, length) {
+// Offsets into the form that was read, as offsets into its original.
+function inOriginal(offsets, map) {
   if (!map) return offsets;
   const found = new Int32Array(offsets.length);
   for (let at = 0; at < offsets.length; at += 2) {
     const start = offsets[at], end = offsets[at + 1];
-    found[at] = 2 * start < map.length ? map[2 * start] : length;
-    found[at + 1] = end > start ? map[2 * end - 1] : found[at];
+    found[at + 1] = end > 0 ? map[2 * end - 1] : 0;
+    found[at] = end > start ? map[2 * start] : found[at + 1];
   }
   return found;
 }
 
-// Offsets without white space at the edges, never decreasing. A token that is nothing but white space has no width.
+// Offsets without white space, or what shows nothing, at the edges, never decreasing. A token of nothing else has no width.
 function cleanOffsets(offsets, codes, characters) {
+  const blank = characters.space | characters.idle;
   const following = new Int32Array(codes.length + 1), preceding = new Int32Array(codes.length + 1);
   following[codes.length] = codes.length;
   for (let place = codes.length - 1; place >= 0; place -= 1)
-    following[place] = characters.is(codes[place], characters.space) ? following[place + 1] : place;
+    following[place] = characters.is(codes[place], blank) ? following[place + 1] : place;
   for (let place = 0; place < codes.length; place += 1)
-    preceding[place + 1] = characters.is(codes[place], characters.space) ? preceding[place] : place + 1;
+    preceding[place + 1] = characters.is(codes[place], blank) ? preceding[place] : place + 1;
   const clean = new Int32Array(offsets.length);
   let lowest = 0, highest = 0;
   for (let at = 0; at < offsets.length; at += 2) {
