@@ -5,6 +5,7 @@ none.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,6 +36,8 @@ def hold(directory: Path) -> None:
         UserError: another process is at it.
     """
     let_go(directory)
+    if os.name == "nt":  # opens no directories
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     if not lock(descriptor):
         os.close(descriptor)
@@ -46,13 +49,17 @@ def hold(directory: Path) -> None:
 def let_go(directory: str | Path) -> None:
     """Let other processes in; nothing if it is not held."""
     if (descriptor := _held.pop(os.path.realpath(directory), None)) is not None:
+        import fcntl
+
+        with suppress(OSError):  # at once, although a helper that was just forked may have it, too
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
-def _let_go_of_all() -> None:
-    for directory in list(_held):
-        let_go(directory)
+def _leave_to_parent() -> None:
+    while _held:
+        os.close(_held.popitem()[1])
 
 
 if hasattr(os, "register_at_fork"):  # a helper that outlives a killed run must not keep its directory
-    os.register_at_fork(after_in_child=_let_go_of_all)
+    os.register_at_fork(after_in_child=_leave_to_parent)
