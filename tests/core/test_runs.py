@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from destila.core.errors import UserError
+from destila.core.holds import lock
 from destila.core.runs import Run, atomic_directory, atomic_file, read_json, write_json, write_text
 
 
@@ -173,6 +174,16 @@ def test_a_run_of_another_process_is_left_alone_until_that_ends(tmp_path: Path) 
             assert read_json(path / "run.json")["seed"] == 2
         finally:
             os.killpg(other.pid, signal.SIGKILL)
+
+
+def test_a_run_that_was_refused_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    Run.create(path, settings_text="a = 1", seed=1).close()
+    with pytest.raises(UserError, match="holds a run already"):
+        Run.create(path, settings_text="a = 1", seed=1)
+    other = os.open(path, os.O_RDONLY)
+    assert lock(other)
+    os.close(other)
 
 
 def test_a_killed_run_is_free_although_its_helpers_live(tmp_path: Path) -> None:

@@ -243,6 +243,16 @@ class Run:
             with writing(path):
                 path.mkdir(parents=True, exist_ok=True)
             hold(path)
+        try:
+            return cls._begun(path, settings_text, seed, resume=resume, overwrite=overwrite, more=more)
+        except BaseException:
+            let_go(path)
+            raise
+
+    @classmethod
+    def _begun(
+        cls, path: Path, settings_text: str, seed: int, *, resume: bool, overwrite: bool, more: Mapping[str, Any]
+    ) -> "Run":
         old = read_json(path / RUN_FILE) if (path / RUN_FILE).exists() else None
         if resume:
             return cls._resumed(path, old, settings_text)
