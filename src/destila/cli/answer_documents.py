@@ -6,14 +6,13 @@ nothing that a file holds, its name included, can steer the terminal.
 
 import sys
 from dataclasses import asdict
-from itertools import islice
 from typing import Any
 
 from destila.cli.result import show
 from destila.config import AnswerSettings
 from destila.core.characters import visible
 from destila.core.language import say, say_error
-from destila.inference.documents.folder import DocumentAnswers, FoundAnswer, answer_documents, others_of
+from destila.inference.documents.folder import DocumentAnswers, FoundAnswer, answer_documents, others_of, told_notes
 from destila.inference.reader import Reader
 
 SHOWN = 10  # refusals, and notes
@@ -54,10 +53,8 @@ def _tell(found: DocumentAnswers) -> None:
         print(say(f"skipped: {len(found.refused) - SHOWN} more files; --json names them all"), file=sys.stderr)
     if found.others:
         print(say("skipped: ") + visible(say(others_of(found.others))), file=sys.stderr)
-    for path, note in islice(found.notes.items(), SHOWN):
-        print(f"{visible(path)}: {say(note)}.", file=sys.stderr)
-    if len(found.notes) > SHOWN:
-        print(say(f"The same goes for {len(found.notes) - SHOWN} more files."), file=sys.stderr)
+    for line in told_notes(found.notes, SHOWN):
+        print(f"{say(line)}.", file=sys.stderr)
 
 
 def _readable(found: FoundAnswer) -> str:

@@ -66,9 +66,7 @@ def evaluate(
         UserError: contradictory settings, data without labels, or a model or a file that cannot be read.
     """
     chosen = settings_of(EvaluateSettings, settings, changes)
-    asked: list[Any] = list(chosen.model) if models is None else _listed(models)
-    if models is not None and not asked:
-        raise UserError("models", "is an empty list", "Name a model, or give None for the bundled one.")
+    asked: list[Any] = given_models(models) or list(chosen.model)
     items: list[Any] = _listed(data) or list(chosen.data)
     _check(chosen, asked, items)
     given = [item for item in items if isinstance(item, Example)]
@@ -87,6 +85,18 @@ def evaluate(
             reports, answers = _ask_models(chosen, asked, examples, options)
         comparisons = compare_all(examples, answers, seed=chosen.seed, resamples=chosen.resamples)
     return Evaluation(tuple(reports), tuple(comparisons), dict(answers))
+
+
+def given_models(models: Any) -> list[Any]:
+    """One model, several or None as a list.
+
+    Raises:
+        UserError: an empty list, as a pattern of names gives that fits nothing; None is the bundled model.
+    """
+    found = _listed(models)
+    if models is not None and not found:
+        raise UserError("models", "is an empty list", "Name a model, or give None for the bundled one.")
+    return found
 
 
 def _listed(given: Any) -> list[Any]:
@@ -139,8 +149,8 @@ def _check(settings: EvaluateSettings, models: Sequence[Any], data: Sequence[Any
         problems += [f"--write: {getattr(model, 'name', model)} is not a local directory" for model in missing]
     check_file("--predictions", settings.predictions)
     if settings.predictions and not settings.overwrite:
-        wanted = Path(settings.predictions)
-        for path in (numbered(wanted, number, len(models)) for number in range(1, max(2, len(models) + 1))):
+        for number, _ in enumerate(models or [None], start=1):
+            path = numbered(Path(settings.predictions), number, len(models))
             if path.exists() and not is_special(path):
                 remedy = "To score it, give it as --from-predictions; to replace it, pass --overwrite."
                 raise UserError(str(path), "exists already", remedy)

@@ -13,12 +13,12 @@ import numpy as np
 from destila.config import BenchSettings
 from destila.config.loader import settings_of
 from destila.core.cpus import thread_count
-from destila.core.errors import UserError
 from destila.core.language import say, say_name
 from destila.core.progress import Listener, Progress, listening
 from destila.core.runs import command_line, environment
 from destila.evaluation import benchmark as clock
 from destila.evaluation.evaluate import table
+from destila.evaluation.scoring import given_models
 
 Row = dict[str, Any]
 THROUGHPUT_ROUNDS = 3
@@ -60,9 +60,7 @@ def benchmark(
     Raises:
         UserError: an empty list, a model cannot be loaded, or a length is longer than its windows.
     """
-    names = [models] if isinstance(models, (str, Path)) else list(models or ())
-    if models is not None and not names:
-        raise UserError("models", "is an empty list", "Name a model, or give None for the bundled one.")
+    names = given_models(models)
     chosen = settings_of(BenchSettings, settings, ({"model": names} if names else {}) | changes)
     threads = thread_count(chosen.threads)
     wanted: Sequence[str | None] = chosen.model or [None]

@@ -106,12 +106,12 @@ def _write_page(settings: ExportSettings, directory: Path) -> dict[str, Any]:
     name = name_of(settings.model or None)
     source = directory_of(settings.model or None, settings.revision)
     onnx = replace(settings, format="onnx", precision=settings.precision or "int8")
-    if not (source / ONNX_FILE).exists():
+    if converts := not (source / ONNX_FILE).exists():
         _check_conversion(onnx)
     runtime = onnxruntime_web(settings.runtime)  # it costs less than what follows
     with tempfile.TemporaryDirectory() as temporary:
         found: dict[str, Any] = {}
-        if not (source / ONNX_FILE).exists():
+        if converts:
             source = Path(temporary)
             found = _convert(onnx, source)
         loaded = load_backend(str(source), "onnx")

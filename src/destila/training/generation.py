@@ -19,7 +19,6 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from destila.data.sentences import passages
 from destila.data.sources import cache_directory, spread
 from destila.data.squad import UNUSABLE, check_target, save
 from destila.data.tokenizers import encodable
-from destila.inference.documents.folder import Folder
+from destila.inference.documents.folder import Folder, told_notes
 from destila.inference.reader import Reader
 from destila.training.question_filters import balanced, example_of, round_trip
 
@@ -177,10 +176,8 @@ def passages_of(settings: GenerationSettings) -> list[Passage]:
             LOG.warning(str(error))
         if len(folder.refused) > SHOWN:
             LOG.warning(f"{len(folder.refused):,} files in all cannot be read and are left out")
-        for path, note in islice(folder.notes.items(), SHOWN):
-            LOG.warning(f"{path}: {note}.")
-        if len(folder.notes) > SHOWN:
-            LOG.warning(f"The same goes for {len(folder.notes) - SHOWN} more files.")
+        for line in told_notes(folder.notes, SHOWN):
+            LOG.warning(line)
         for path, text in folder.texts():
             title = encodable(os.path.relpath(path, settings.folder))
             for start, end in passages(text, settings.passage_characters):

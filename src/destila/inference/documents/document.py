@@ -28,6 +28,7 @@ NAMES: dict[Kind, str] = {"text": "plain text", "html": "HTML", "pdf": "PDF", "d
 Code = Literal["unreadable", "kind", "encoding", "encrypted", "broken", "no_text", "too_large", "too_slow", "missing"]
 
 ENCODING_REMEDY = "Save it as UTF-8."
+TEXT_REMEDY = "Give a file with one."  # with a text
 KIND_REMEDY = f"These are read: {' '.join(KINDS)}."
 
 

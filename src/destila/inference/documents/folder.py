@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Unpack
 
 from destila.config import DocumentSettings, FolderSettings
 from destila.core.caches import with_cache
+from destila.core.characters import visible
 from destila.core.errors import UserError
 from destila.core.records import Answer
 from destila.data.sentences import sentence_around
@@ -149,6 +151,14 @@ def others_of(paths: Sequence[str]) -> str:
     """How many files are of kinds that are not read, and the names of the first."""
     more = ", ..." if len(paths) > FEW else ""
     return f"{len(paths):,} files of kinds that are not read: {', '.join(map(os.path.basename, paths[:FEW]))}{more}"
+
+
+def told_notes(notes: Mapping[str, str], most: int) -> Iterator[str]:
+    """A line on how each file was read, without its full stop; of more than `most` files only their number."""
+    for path, note in islice(notes.items(), most):
+        yield f"{visible(path)}: {note}"
+    if len(notes) > most:
+        yield f"The same goes for {len(notes) - most} more files"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from destila.inference.documents.document import (
     ENCODING_REMEDY,
     KIND_REMEDY,
     NAMES,
+    TEXT_REMEDY,
     Document,
     DocumentError,
     Kind,
@@ -77,10 +78,10 @@ def parse_document(name: str, content: bytes, limits: DocumentSettings | None = 
     kind = kind_of(name)
     if kind is None:
         raise DocumentError(name, "is of no kind that can be read", KIND_REMEDY, code="kind")
-    if not content.strip():
-        raise DocumentError(name, "holds no text", "Give a file with one.", code="no_text")
     if kind == "text":
         return plain_text(name, content, limits)
+    if not content.strip():
+        raise _empty(name)
     _refuse_other_kinds(name, content, kind)
     return parse_apart(name, content, kind, limits)
 
@@ -129,11 +130,15 @@ def plain_text(name: str, content: bytes, limits: DocumentSettings | None = None
         remedy = ENCODING_REMEDY if error.code == "encoding" else KIND_REMEDY
         raise DocumentError(name, error.problem, remedy, code=error.code) from None
     if not text.strip():
-        raise DocumentError(name, "holds no text", "Give a file with one.", code="no_text")
+        raise _empty(name)
     if len(text) > limits.characters:
         problem = f"holds {len(text):,} characters, and {limits.characters:,} are allowed"
         raise DocumentError(name, problem, "Split it, or raise documents.characters.", code="too_large")
     return Document(text, note=note)
+
+
+def _empty(name: str) -> DocumentError:
+    return DocumentError(name, "holds no text", TEXT_REMEDY, code="no_text")
 
 
 def _too_many(name: str, most: int) -> DocumentError:

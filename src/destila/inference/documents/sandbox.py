@@ -17,7 +17,15 @@ import threading
 from typing import IO, Any
 
 from destila.config import DocumentSettings
-from destila.inference.documents.document import ENCODING_REMEDY, KIND_REMEDY, NAMES, Document, DocumentError, Kind
+from destila.inference.documents.document import (
+    ENCODING_REMEDY,
+    KIND_REMEDY,
+    NAMES,
+    TEXT_REMEDY,
+    Document,
+    DocumentError,
+    Kind,
+)
 
 CHILD = "from destila.inference.documents.parsers import main; main()"
 BYTES_PER_CHARACTER = 12  # of JSON in ASCII: a letter beyond the basic plane is two escapes
@@ -44,21 +52,20 @@ def parse_apart(name: str, content: bytes, kind: Kind, limits: DocumentSettings)
     """
     output, code, late = _run(content, kind, limits)
     if late or code == -signal.SIGXCPU:
-        raise _error(name, "too_slow", f"takes more than {limits.seconds:g} s to be read")
+        raise _error(name, kind, "too_slow", f"takes more than {limits.seconds:g} s to be read")
     try:
         answer = json.loads(output)
         if "problem" in answer:
-            if answer["code"] == "no_text" and kind == "html":  # no pictures of a text, either
-                raise DocumentError(name, answer["problem"], "Give a file with one.", code="no_text")
-            raise _error(name, answer["code"], answer["problem"])
+            raise _error(name, kind, answer["code"], answer["problem"])
         return Document(answer["text"], tuple(answer["pages"]), answer["note"])
     except (ValueError, KeyError, TypeError):  # the child died before, or while, it spoke
         problem = f"is damaged, or needs more than {limits.memory_bytes:,} bytes of memory to be read as {NAMES[kind]}"
-        raise _error(name, "broken", problem) from None
+        raise _error(name, kind, "broken", problem) from None
 
 
-def _error(name: str, code: Any, problem: str) -> DocumentError:
-    return DocumentError(name, problem, REMEDIES[code], code=code)
+def _error(name: str, kind: Kind, code: Any, problem: str) -> DocumentError:
+    is_page = code == "no_text" and kind == "html"  # which is no picture of a text, either
+    return DocumentError(name, problem, TEXT_REMEDY if is_page else REMEDIES[code], code=code)
 
 
 def _run(content: bytes, kind: Kind, limits: DocumentSettings) -> tuple[bytes, int, bool]:
